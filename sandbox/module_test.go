@@ -1,0 +1,188 @@
+package sandbox_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	_ "github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile" // the adapter
+
+	"github.com/caddy-weixin/caddy-weixin/sandbox"
+)
+
+func TestCaddyfile(t *testing.T) {
+	for name, test := range map[string]struct {
+		input string
+		want  string // JSON
+	}{
+		"bare":        {`weixin_sandbox`, `{}`},
+		"empty block": {"weixin_sandbox {\n}", `{}`},
+		"full": {
+			"weixin_sandbox {\n account wx1 s1\n account {env.A} {env.S}\n expires_in 1m30s\n}",
+			`{"accounts":[{"appid":"wx1","secret":"s1"},{"appid":"{env.A}","secret":"{env.S}"}],"expires_in":90000000000}`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var h sandbox.Handler
+			if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(test.input)); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := json.Marshal(&h); err != nil || string(got) != test.want {
+				t.Errorf("%s, error %v; want %s", got, err, test.want)
+			}
+		})
+	}
+}
+
+func TestCaddyfileErrors(t *testing.T) {
+	for name, test := range map[string]struct {
+		input string
+		want  string
+	}{
+		"argument":         {"weixin_sandbox shop", "no argument"},
+		"unknown option":   {"weixin_sandbox {\n token stable\n}", "no option"},
+		"no secret":        {"weixin_sandbox {\n account wx1\n}", "account <appid> <secret>"},
+		"account's block":  {"weixin_sandbox {\n account wx1 s1 {\n }\n}", "no option"},
+		"third argument":   {"weixin_sandbox {\n account wx1 s1 x\n}", "account <appid> <secret>"},
+		"same account":     {"weixin_sandbox {\n account wx1 s1\n account wx1 s2\n}", "twice"},
+		"no duration":      {"weixin_sandbox {\n expires_in\n}", "expires_in 30s"},
+		"two durations":    {"weixin_sandbox {\n expires_in 1h 2h\n}", "expires_in 30s"},
+		"wrong duration":   {"weixin_sandbox {\n expires_in soon\n}", "expires_in 30s"},
+		"short duration":   {"weixin_sandbox {\n expires_in 1s\n}", "at least 2s"},
+		"duration, twice":  {"weixin_sandbox {\n expires_in 1h\n expires_in 1h\n}", "twice"},
+		"what is too much": {"weixin_sandbox {\n account wx1 secretsecret x\n}", "account <appid> <secret>"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := new(sandbox.Handler).UnmarshalCaddyfile(caddyfile.NewTestDispenser(test.input))
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Fatalf("error %v, want one with %q", err, test.want)
+			}
+			if strings.Contains(err.Error(), "secretsecret") {
+				t.Errorf("the error shows the secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestDirectiveNeedsNoOrder(t *testing.T) {
+	input := ":8080 {\n respond 404\n weixin_sandbox /cgi-bin/*\n}"
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(input), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sandboxed := strings.Index(string(adapted), `"handler":"weixin_sandbox"`)
+	responded := strings.Index(string(adapted), `"handler":"static_response"`)
+	if sandboxed < 0 || responded < sandboxed {
+		t.Errorf("%s", adapted)
+	}
+}
+
+func provision(t *testing.T, h *sandbox.Handler) {
+	t.Helper()
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	t.Cleanup(cancel)
+	if err := h.Provision(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func serve(t *testing.T, h *sandbox.Handler, target string) answer {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	if err := h.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, target, nil), nil); err != nil {
+		t.Error(err)
+	}
+	return answer{recorder, t}
+}
+
+const fetch = "/cgi-bin/token?grant_type=client_credential&appid=wx1&secret="
+
+func TestReloadKeepsTokens(t *testing.T) {
+	t.Setenv("SANDBOX_SECRET", "s1")
+	config := func() *sandbox.Handler {
+		return &sandbox.Handler{Accounts: []sandbox.Account{{AppID: "wx1", AppSecret: "{env.SANDBOX_SECRET}"}}}
+	}
+	before := config()
+	provision(t, before)
+	token := serve(t, before, fetch+"s1").text("access_token")
+	use := "/any/path?access_token=" + token
+
+	after := config()
+	provision(t, after)
+	for range 2 {
+		if err := before.Cleanup(); err != nil {
+			t.Error(err)
+		}
+	}
+	serve(t, before, use).want(0) // a request that is still under way
+	serve(t, after, use).want(0)
+
+	// A second Cleanup would have taken the reference of the new handler.
+	third := config()
+	provision(t, third)
+	serve(t, third, use).want(0)
+
+	other := &sandbox.Handler{Accounts: []sandbox.Account{{AppID: "wx1", AppSecret: "s2"}}}
+	provision(t, other)
+	serve(t, other, use).want(40001)
+	for _, h := range []*sandbox.Handler{after, third, other} {
+		if err := h.Cleanup(); err != nil {
+			t.Error(err)
+		}
+	}
+
+	last := config()
+	provision(t, last)
+	serve(t, last, use).want(40001) // nobody had kept it
+	if err := last.Cleanup(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestProvisionErrors(t *testing.T) {
+	t.Setenv("SANDBOX_EMPTY", "")
+	accounts := func(list ...sandbox.Account) *sandbox.Handler { return &sandbox.Handler{Accounts: list} }
+	for name, test := range map[string]struct {
+		handler *sandbox.Handler
+		want    string
+	}{
+		"empty secret":   {accounts(sandbox.Account{AppID: "a", AppSecret: "{env.SANDBOX_EMPTY}"}), "account 1: secret: "},
+		"unknown secret": {accounts(sandbox.Account{AppID: "a", AppSecret: "{no.such}"}), "account 1: secret: "},
+		"empty appid":    {accounts(sandbox.Account{AppID: "{env.SANDBOX_EMPTY}", AppSecret: "s"}), "account 1: appid: "},
+		"no secret":      {accounts(sandbox.Account{AppID: "a"}), "no secret"},
+		"no appid":       {accounts(sandbox.Account{AppSecret: "s"}), "no AppID"},
+		"account, twice": {accounts(sandbox.Account{AppID: "a", AppSecret: "s"}, sandbox.Account{AppID: "a", AppSecret: "s"}), "twice"},
+		"short lifetime": {&sandbox.Handler{ExpiresIn: 1}, "2s at least"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+			defer cancel()
+			if err := test.handler.Provision(ctx); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want one with %q", err, test.want)
+			}
+			if err := test.handler.Cleanup(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err := new(sandbox.Handler).Cleanup(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestExportedFieldsKeepPlaceholders(t *testing.T) {
+	t.Setenv("SANDBOX_SECRET", "resolved-secret")
+	h := &sandbox.Handler{Accounts: []sandbox.Account{{AppID: "wx1", AppSecret: "{env.SANDBOX_SECRET}"}}}
+	provision(t, h)
+	defer func() { _ = h.Cleanup() }()
+	if dump, err := json.Marshal(h); err != nil || strings.Contains(string(dump), "resolved") {
+		t.Errorf("%s, error %v", dump, err)
+	}
+	serve(t, h, fetch+"resolved-secret").want(0)
+}
