@@ -1,0 +1,265 @@
+package weixin
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-weixin/caddy-weixin/store"
+)
+
+const (
+	// storeTimeout bounds reading and writing the store.
+	storeTimeout = 2 * time.Second
+
+	// storePollInterval is how often the store is looked into while another
+	// process holds the lock.
+	storePollInterval = 25 * time.Millisecond
+
+	// lockPatience is how long to wait for another process that holds the lock:
+	// as long as its fetch can take. Where fetching twice does no harm, less.
+	lockPatience           = fetchTimeout
+	lockPatienceIdempotent = 5 * time.Second
+
+	// A record that the store did not take is offered again after these waits.
+	saveRetryMin = time.Second
+	saveRetryMax = 30 * time.Second
+)
+
+// sharedStore is the store as the manager uses it. No call takes longer than it
+// may, even where the store does not heed its context.
+type sharedStore struct {
+	store  store.Store
+	logger *zap.Logger
+	failed atomic.Bool // as last logged
+}
+
+// storeKey is where an account's record is. It stays the same when the secret
+// changes: the old record does not open then.
+func (a *Account) storeKey() string {
+	return "weixin/tokens/" + url.PathEscape(a.Credentials.AppID)
+}
+
+// lockName names the lock for the next fetch. A name per attempt: some stores
+// keep a lock alive for a while after it was given back, and would keep alive
+// the lock of a process that takes it next and dies. The state is locked.
+func (a *Account) lockName() string {
+	r := &a.state.record
+	return "weixin-" + url.PathEscape(a.Credentials.AppID) +
+		"-" + strconv.FormatInt(r.Generation, 36) + "-" + strconv.FormatInt(r.Attempt.Number, 36)
+}
+
+// pull merges what the store knows into the account's state.
+func (m *TokenManager) pull(ctx context.Context, a *Account) {
+	loaded, err := m.store.load(ctx, a)
+	m.store.report(err)
+	if err != nil {
+		return
+	}
+	s := a.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hadToken := s.token
+	m.install(a, merge(s.record, loaded))
+	if s.token != hadToken {
+		m.logger.Info("token taken from the store", zap.String("account", a.Name),
+			zap.Stringer("token", s.token), zap.Time("expires_at", s.token.expiresAt))
+	}
+	if !s.record.equal(&loaded) {
+		s.saving.later(m, a)
+	}
+}
+
+// push saves a record. One that the store does not take is offered again.
+func (m *TokenManager) push(a *Account, r record) {
+	err := m.store.save(a, r)
+	m.store.report(err)
+	if err != nil {
+		a.state.mu.Lock()
+		a.state.saving.later(m, a)
+		a.state.mu.Unlock()
+	}
+}
+
+// saving is the state of a record that the store does not have yet.
+type saving struct {
+	manager *TokenManager
+	timer   *time.Timer
+	delay   time.Duration
+}
+
+// later has the account's record saved in a while. The state is locked.
+func (s *saving) later(m *TokenManager, a *Account) {
+	if s.timer != nil {
+		return
+	}
+	s.delay = min(max(2*s.delay, saveRetryMin), saveRetryMax)
+	s.manager = m
+	s.timer = time.AfterFunc(s.delay, func() { m.save(a) })
+}
+
+// stop ends waiting in the name of m, and says whether something was unsaved.
+// The state is locked.
+func (s *saving) stop(m *TokenManager) bool {
+	if s.timer == nil || s.manager != m {
+		return false
+	}
+	s.timer.Stop()
+	s.timer = nil
+	return true
+}
+
+// save offers the account's record to the store again.
+func (m *TokenManager) save(a *Account) {
+	s := a.state
+	s.mu.Lock()
+	s.saving.timer = nil
+	s.mu.Unlock()
+	loaded, err := m.store.load(context.Background(), a)
+	if err == nil {
+		s.mu.Lock()
+		m.install(a, merge(s.record, loaded))
+		r := s.record
+		s.mu.Unlock()
+		if !r.equal(&loaded) {
+			err = m.store.save(a, r)
+		}
+	}
+	m.store.report(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		s.saving.delay = 0
+	} else if s.keeper != nil && s.keeper.manager == m {
+		s.saving.later(m, a)
+	}
+}
+
+// lock waits for the account's lock in the store, until the flight is settled,
+// or for as long as the holder can be alive. It returns how to give the lock
+// back, which may be nothing: a store that fails must not stop anybody.
+func (m *TokenManager) lock(ctx context.Context, a *Account, settled func() bool) (unlock func()) {
+	a.state.mu.Lock()
+	name := a.lockName()
+	a.state.mu.Unlock()
+	patience := lockPatience
+	if a.policy.Idempotent {
+		patience = lockPatienceIdempotent
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	type taken struct {
+		unlock func()
+		err    error
+	}
+	locked := make(chan taken, 1)
+	go func() {
+		unlock, err := m.store.store.Lock(ctx, name)
+		locked <- taken{unlock, err}
+	}()
+	giveUp := func() {
+		cancel()
+		// The lock may be granted all the same.
+		go func() {
+			if l := <-locked; l.err == nil {
+				l.unlock()
+			}
+		}()
+	}
+	poll := time.NewTicker(storePollInterval)
+	defer poll.Stop()
+	for {
+		select {
+		case l := <-locked:
+			if l.err == nil {
+				return func() { l.unlock(); cancel() }
+			}
+			cancel()
+			m.logger.Warn("going on without the store's lock", zap.String("account", a.Name), zap.Error(l.err))
+			return func() {}
+		case <-ctx.Done():
+			giveUp()
+			m.logger.Warn("going on without the store's lock", zap.String("account", a.Name), zap.Error(ctx.Err()))
+			return func() {}
+		case <-poll.C:
+			m.pull(ctx, a)
+			if settled() {
+				giveUp()
+				return func() {}
+			}
+		}
+	}
+}
+
+func (s *sharedStore) load(ctx context.Context, a *Account) (record, error) {
+	sealed, err := bounded(ctx, func(ctx context.Context) ([]byte, error) {
+		return s.store.Load(ctx, a.storeKey())
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return record{}, nil
+	}
+	if err != nil {
+		return record{}, err
+	}
+	plain, err := unseal(a.Credentials, sealed)
+	if err == nil {
+		var r record
+		if r, err = unmarshalRecord(plain); err == nil {
+			return r, nil
+		}
+	}
+	s.logger.Info("the stored token is not used", zap.String("account", a.Name), zap.Error(err))
+	return record{}, nil
+}
+
+func (s *sharedStore) save(a *Account, r record) error {
+	plain, err := r.marshal()
+	if err != nil {
+		return err
+	}
+	sealed, err := seal(a.Credentials, plain)
+	if err != nil {
+		return err
+	}
+	_, err = bounded(context.Background(), func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.store.Save(ctx, a.storeKey(), sealed)
+	})
+	return err
+}
+
+// report logs when the store begins to fail and when it is back.
+func (s *sharedStore) report(err error) {
+	if err != nil && s.failed.CompareAndSwap(false, true) {
+		s.logger.Error("the store fails; tokens are kept in memory alone until it is back", zap.Error(err))
+	}
+	if err == nil && s.failed.CompareAndSwap(true, false) {
+		s.logger.Info("the store is back")
+	}
+}
+
+// bounded calls f and returns after storeTimeout at the latest.
+func bounded[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	type outcome struct {
+		value T
+		err   error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		value, err := f(ctx)
+		done <- outcome{value, err}
+	}()
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-ctx.Done():
+		var zero T
+		return zero, ctx.Err()
+	}
+}

@@ -1,0 +1,528 @@
+package weixin
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/time/rate"
+
+	"github.com/caddy-weixin/caddy-weixin/store"
+	"github.com/caddy-weixin/caddy-weixin/wechat"
+)
+
+const (
+	// fetchTimeout bounds one request to a token endpoint.
+	fetchTimeout = 10 * time.Second
+
+	// flightTimeout bounds all that is done for one new token: reading the
+	// store, waiting for the lock, fetching.
+	flightTimeout = 30 * time.Second
+
+	// confirmedPause is the wait before a request is replayed with a token that
+	// WeChat has rejected and then handed out again.
+	confirmedPause = 100 * time.Millisecond
+
+	// insistPause is how often the endpoint is asked while it insists on a
+	// rejected token.
+	insistPause = 3 * time.Second
+)
+
+// TokenManager keeps accounts supplied with a valid access_token.
+//
+// A token is looked for in the in-process cache, in the account's state, in the
+// store, and at WeChat's token endpoint, in that order. It is saved in the
+// store before anybody uses it. At any time one goroutine of the process works
+// on an account's token, and holds the account's lock in the store while it
+// asks WeChat; everybody else waits for its result, or goes on with the token
+// there is.
+type TokenManager struct {
+	cache    *tokenCache
+	store    *sharedStore
+	endpoint http.RoundTripper // to the token endpoints
+	logger   *zap.Logger
+	now      func() time.Time // without a monotonic reading, as times are shared
+}
+
+// newTokenManager returns a manager whose tokens are shared through st and come
+// from the endpoints that rt reaches.
+func newTokenManager(cache *tokenCache, st store.Store, rt http.RoundTripper, logger *zap.Logger) *TokenManager {
+	return &TokenManager{
+		cache:    cache,
+		store:    &sharedStore{store: st, logger: logger},
+		endpoint: rt,
+		logger:   logger,
+		now:      func() time.Time { return time.Now().Round(0) },
+	}
+}
+
+// Account is a WeChat account as the token manager and the transport see it.
+type Account struct {
+	Name        string
+	Credentials wechat.Credentials
+	Source      wechat.Source
+	Place       wechat.Place
+	Upstream    *url.URL
+
+	id     string
+	policy wechat.Policy
+	state  *tokenState
+	keeper *keeper
+}
+
+// newAccount completes an account with what is known of its token.
+func newAccount(a Account, state *tokenState) *Account {
+	a.id = accountID(a.Credentials, a.Source, a.Upstream)
+	a.policy = a.Source.Policy()
+	a.state = state
+	return &a
+}
+
+// accountID identifies an account's token: what makes for another token makes
+// for another ID.
+func accountID(cred wechat.Credentials, source wechat.Source, upstream *url.URL) string {
+	h := sha256.New()
+	for _, s := range []string{cred.AppID, cred.AppSecret, source.Method(), upstream.String()} {
+		h.Write([]byte(s))
+		h.Write([]byte{0})
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// tokenState is what a process knows about an account's token. The old and the
+// new configuration share it during a reload.
+type tokenState struct {
+	mu     sync.Mutex
+	record record
+	token  *Token // the record's; nil if it has none
+	flight *flight
+	keeper *keeper // of the newest configuration that keeps the token warm
+	saving saving
+
+	// rejections bounds the fetches that rejected tokens cause, so that two
+	// systems which fetch against each other do not use up the day's quota.
+	rejections *rate.Limiter
+}
+
+// newTokenState returns the state of an account nothing is known about.
+func newTokenState(policy wechat.Policy) *tokenState {
+	// A quarter of the day's quota at once, seven tenths over the day.
+	perSecond := rate.Limit(0.7 * float64(policy.FetchesPerDay) / (24 * time.Hour).Seconds())
+	return &tokenState{rejections: rate.NewLimiter(perSecond, policy.FetchesPerDay/4)}
+}
+
+// Destruct does nothing: a state holds no more than memory.
+func (*tokenState) Destruct() error { return nil }
+
+// flight is one goroutine's work on an account's token.
+type flight struct {
+	done  chan struct{}
+	token *Token
+	err   error
+}
+
+// Token returns the account's token. While it is valid that takes no lock and
+// allocates nothing. Where there is none it waits for one, as long as ctx
+// allows. The error is a *TokenError, or that of ctx.
+func (m *TokenManager) Token(ctx context.Context, a *Account) (*Token, error) {
+	now := m.now()
+	t, ok := m.cache.get(a.id)
+	if !ok || !t.usable(now) {
+		return m.await(ctx, a, nil)
+	}
+	if due := t.renewAt.Load(); now.UnixNano() >= due {
+		m.renewInBackground(a, t, due)
+	}
+	return t, nil
+}
+
+// Refresh returns a token to use in place of one that WeChat has rejected. It
+// is compare-and-swap: where another token has taken the rejected one's place
+// already, it returns that.
+//
+// The error is errStillRejected where the token is not replaced for now, a
+// *TokenError where none could be had, or that of ctx.
+func (m *TokenManager) Refresh(ctx context.Context, a *Account, rejected *Token) (*Token, error) {
+	return m.await(ctx, a, rejected)
+}
+
+// await returns a usable token other than the rejected one, if one is given.
+func (m *TokenManager) await(ctx context.Context, a *Account, rejected *Token) (*Token, error) {
+	s := a.state
+	isNew := func(t *Token) bool { return rejected == nil || t.generation != rejected.generation }
+	// A flight that took off before the token was rejected may bring it back;
+	// the next one knows.
+	for range 3 {
+		s.mu.Lock()
+		now := m.now()
+		if t := s.token; t != nil && t.usable(now) && isNew(t) {
+			if cached, ok := m.cache.get(a.id); !ok || cached != t {
+				m.cache.set(a.id, t)
+			}
+			s.mu.Unlock()
+			return t, nil
+		}
+		f := s.flight
+		if f == nil {
+			if err := a.grounded(now); err != nil {
+				if rejected != nil {
+					rejected.dead.Store(true)
+				}
+				s.mu.Unlock()
+				return nil, err
+			}
+			f = m.launch(a, rejected)
+		}
+		s.mu.Unlock()
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		if f.err != nil {
+			return nil, f.err
+		}
+		if isNew(f.token) {
+			return f.token, nil
+		}
+	}
+	return nil, errStillRejected
+}
+
+// renewInBackground starts the renewal of a token that stays in use meanwhile.
+// Of all the requests that find it due, one does so.
+func (m *TokenManager) renewInBackground(a *Account, t *Token, due int64) {
+	if !t.renewAt.CompareAndSwap(due, math.MaxInt64) {
+		return
+	}
+	a.state.mu.Lock()
+	defer a.state.mu.Unlock()
+	if a.state.flight == nil {
+		m.launch(a, nil)
+	}
+}
+
+// grounded returns an error while the token endpoint must not be asked because
+// of an earlier failure. The state is locked.
+func (a *Account) grounded(now time.Time) error {
+	f := a.state.record.failure()
+	if f == nil || !now.Before(f.RetryAt) {
+		return nil
+	}
+	return &TokenError{Account: a.Name, Errcode: f.Errcode, Message: f.Message, RetryAt: f.RetryAt, BackingOff: true}
+}
+
+// launch starts a flight. The state is locked, and there is no other flight.
+func (m *TokenManager) launch(a *Account, rejected *Token) *flight {
+	s := a.state
+	f := &flight{done: make(chan struct{})}
+	s.flight = f
+	task := task{m: m, Account: a}
+	if t := s.token; t != nil {
+		task.replaces = t.generation
+		task.rejected = t.dead.Load() || rejected != nil && rejected.generation == t.generation
+	}
+	go func() {
+		// A flight ends by itself: a client that goes away must not cost the
+		// others their token, nor a reload a token that WeChat has just issued.
+		ctx, cancel := context.WithTimeout(context.Background(), flightTimeout)
+		defer cancel()
+		f.token, f.err = task.run(ctx)
+		s.mu.Lock()
+		s.flight = nil
+		a.schedule(m.now())
+		s.mu.Unlock()
+		close(f.done)
+	}()
+	return f
+}
+
+// task is what a flight is about.
+type task struct {
+	m *TokenManager
+	*Account
+	replaces int64 // the generation of the token to replace; 0 is none
+	rejected bool  // whether that token was rejected
+}
+
+// run gets a token from the store or from WeChat.
+func (t *task) run(ctx context.Context) (*Token, error) {
+	t.m.pull(ctx, t.Account)
+	if token, err := t.settled(); token != nil || err != nil {
+		return token, err
+	}
+	unlock := t.m.lock(ctx, t.Account, func() bool {
+		token, err := t.settled()
+		return token != nil || err != nil
+	})
+	defer unlock()
+	t.m.pull(ctx, t.Account)
+	if token, err := t.settled(); token != nil || err != nil {
+		return token, err
+	}
+	switch cure, err := t.cure(); cure {
+	case fetchToken:
+		return t.fetch(ctx, false)
+	case forceToken:
+		return t.fetch(ctx, true)
+	case reuseToken:
+		return t.reuse(ctx), nil
+	default:
+		return nil, err
+	}
+}
+
+// settled returns the token the flight is out for, if there is one by now, or
+// an error if none is to be had.
+func (t *task) settled() (*Token, error) {
+	t.state.mu.Lock()
+	defer t.state.mu.Unlock()
+	now := t.m.now()
+	if token := t.state.token; token != nil && token.usable(now) {
+		if token.generation > t.replaces || !t.rejected && now.Before(token.dueAt) {
+			return token, nil
+		}
+	}
+	if err := t.grounded(now); err != nil {
+		t.bury()
+		return nil, err
+	}
+	return nil, nil
+}
+
+// bury marks a rejected token for which there is no other. The state is locked.
+func (t *task) bury() {
+	if token := t.state.token; t.rejected && token != nil && token.generation == t.replaces {
+		token.dead.Store(true)
+	}
+}
+
+// cure is what to do about a token that is missing, due or rejected.
+type cure uint8
+
+const (
+	noCure     cure = iota
+	fetchToken      // ask WeChat for its current token
+	forceToken      // ask WeChat for a new one
+	reuseToken      // try the same once more
+)
+
+// cure decides, and says why where there is nothing to be done.
+//
+// A source that hands out the rejected token again may be right: WeChat's parts
+// do not always agree, and it passes. So the token is tried again first, and a
+// new one is forced only if that was in vain. Whatever WeChat does, there is no
+// loop: forcing has its budget, a source that insists is asked every few
+// seconds, and tokens that nobody saw accepted are not replaced again and
+// again.
+func (t *task) cure() (cure, error) {
+	s := t.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := t.m.now()
+	token := s.token
+	if !t.rejected || token == nil || !now.Before(token.expiresAt) {
+		return fetchToken, nil
+	}
+	t.m.logger.Warn("token rejected", zap.String("account", t.Name), zap.Stringer("token", token),
+		zap.Duration("age", now.Sub(token.fetchedAt)))
+	if token.confirmed {
+		accepted := token.accepted.Load()
+		if !accepted && t.mayForce(now) {
+			return forceToken, nil
+		}
+		if now.Before(token.checkedAt.Add(insistPause)) {
+			if accepted {
+				return reuseToken, nil
+			}
+			return noCure, errStillRejected
+		}
+	}
+	if now.Before(token.checkedAt.Add(rejectionPause(strikesAfter(token)))) {
+		return noCure, errStillRejected
+	}
+	if !s.rejections.AllowN(now, 1) {
+		t.m.logger.Warn("too many tokens were rejected; the next is fetched when the day's quota allows",
+			zap.String("account", t.Name), zap.String("advice", "find out which other system fetches tokens for this account"))
+		return noCure, errStillRejected
+	}
+	return fetchToken, nil
+}
+
+// reuse has the rejected token tried again without asking WeChat, which handed
+// it out a moment ago.
+func (t *task) reuse(ctx context.Context) *Token {
+	t.state.mu.Lock()
+	next := t.state.record
+	t.state.mu.Unlock()
+	next.Generation = next.nextGeneration(t.m.now())
+	next.Strikes = 0
+	token := t.m.publish(t.Account, next)
+	sleep(ctx, confirmedPause)
+	return token
+}
+
+// strikesAfter returns how many tokens in a row, with this one, were rejected
+// without having been seen accepted.
+func strikesAfter(token *Token) int {
+	if token.accepted.Load() {
+		return 0
+	}
+	return token.strikes + 1
+}
+
+// mayForce says whether the day's budget has a forced token left. The state is
+// locked.
+func (t *task) mayForce(now time.Time) bool {
+	n, last := t.state.record.forcedSince(now.Add(-24 * time.Hour))
+	return n < t.policy.ForcesPerDay && !now.Before(last.Add(t.policy.ForceGap))
+}
+
+// fetch asks WeChat.
+func (t *task) fetch(ctx context.Context, force bool) (*Token, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	asked := t.m.now()
+	grant, err := t.Source.Fetch(ctx, t.m.endpoint, t.Upstream, t.Credentials, force)
+
+	t.state.mu.Lock()
+	next := t.state.record
+	t.state.mu.Unlock()
+	if force {
+		next.Forced = append(next.Forced[:len(next.Forced):len(next.Forced)], asked)
+	}
+	if err != nil {
+		return nil, t.failed(next, err, force)
+	}
+	return t.granted(ctx, next, grant, asked, force)
+}
+
+// granted saves and publishes a token that WeChat has handed out.
+func (t *task) granted(ctx context.Context, next record, grant wechat.Grant, asked time.Time, force bool) (*Token, error) {
+	previous, same := t.current(), grant.AccessToken == next.AccessToken
+	// Without a rejection, the same token again is the same token.
+	if !same || t.rejected {
+		next.Generation = next.nextGeneration(asked)
+		next.Confirmed = same
+		next.Strikes = 0
+		if t.rejected && previous != nil {
+			next.Strikes = strikesAfter(previous)
+		}
+	}
+	if !same {
+		next.AccessToken = grant.AccessToken
+		next.FetchedAt = asked
+	}
+	next.CheckedAt = asked
+	next.ExpiresAt = asked.Add(grant.ExpiresIn)
+	next.Attempt = attempt{Number: next.Attempt.Number + 1, Generation: next.Generation, At: asked}
+	token := t.m.publish(t.Account, next)
+
+	fields := []zap.Field{
+		zap.String("account", t.Name), zap.String("method", t.Source.Method()),
+		zap.Stringer("token", token), zap.Duration("lifetime", grant.ExpiresIn),
+	}
+	switch {
+	case same && t.rejected:
+		t.m.logger.Warn("WeChat hands out the rejected token again", fields...)
+		sleep(ctx, confirmedPause)
+	case same:
+		t.m.logger.Debug("token is still current", fields...)
+	case previous == nil || t.rejected:
+		t.m.logger.Info("token fetched", append(fields, zap.Bool("forced", force))...)
+	default:
+		t.m.logger.Info("token renewed", fields...)
+	}
+	return token, nil
+}
+
+// failed notes that WeChat gave no token, and when to ask again.
+func (t *task) failed(next record, err error, force bool) error {
+	now := t.m.now()
+	failures := 1
+	if f := next.failure(); f != nil {
+		failures += f.Failures
+	}
+	tokenErr := &TokenError{Account: t.Name, Message: err.Error(), RetryAt: retryTime(now, err, failures, force), Timeout: isTimeout(err)}
+	if wxErr, ok := errors.AsType[*wechat.Error](err); ok {
+		tokenErr.Errcode, tokenErr.Message = wxErr.Code, wxErr.Msg
+	}
+	next.Attempt = attempt{
+		Number: next.Attempt.Number + 1, Generation: next.Generation, Failures: failures, At: now,
+		RetryAt: tokenErr.RetryAt, Errcode: tokenErr.Errcode, Message: tokenErr.Message,
+	}
+	t.m.publish(t.Account, next)
+	t.state.mu.Lock()
+	t.bury()
+	t.state.mu.Unlock()
+
+	level := zapcore.ErrorLevel
+	if current := t.current(); current != nil && current.usable(now) {
+		level = zapcore.WarnLevel
+	}
+	fields := []zap.Field{
+		zap.String("account", t.Name), zap.String("method", t.Source.Method()),
+		zap.Int("errcode", tokenErr.Errcode), zap.String("cause", tokenErr.Message),
+		zap.Int("failures", failures), zap.Time("next_try", tokenErr.RetryAt),
+	}
+	if advice := tokenErr.Advice(wechat.English); advice != "" {
+		fields = append(fields, zap.String("advice", advice))
+	}
+	t.m.logger.Log(level, "token fetch failed", fields...)
+	return tokenErr
+}
+
+func (a *Account) current() *Token {
+	a.state.mu.Lock()
+	defer a.state.mu.Unlock()
+	return a.state.token
+}
+
+// publish saves a record, whose token may be used from then on.
+func (m *TokenManager) publish(a *Account, next record) *Token {
+	m.push(a, next)
+	a.state.mu.Lock()
+	defer a.state.mu.Unlock()
+	m.install(a, merge(a.state.record, next))
+	return a.state.token
+}
+
+// install makes r the account's record. The state is locked.
+func (m *TokenManager) install(a *Account, r record) {
+	s := a.state
+	changed := compareTokens(&s.record, &r) != 0
+	s.record = r
+	if !changed {
+		return
+	}
+	previous := s.token
+	s.token = newToken(&r, a.policy)
+	if previous != nil && previous.generation == s.token.generation && previous.accepted.Load() {
+		s.token.accept()
+	}
+	m.cache.set(a.id, s.token)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func isTimeout(err error) bool {
+	netErr, ok := errors.AsType[net.Error](err)
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || ok && netErr.Timeout()
+}

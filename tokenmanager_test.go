@@ -1,0 +1,869 @@
+package weixin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-weixin/caddy-weixin/wechat"
+)
+
+var testCredentials = wechat.Credentials{AppID: "wx0000000000000001", AppSecret: "a-secret-of-some-length"}
+
+// fakeEndpoint is a token endpoint whose answers a test scripts. By default it
+// hands out token-1, token-2, … with a lifetime of two hours; as a stable one
+// it hands out the same until it is rotated.
+type fakeEndpoint struct {
+	mu       sync.Mutex
+	stable   bool
+	lifetime time.Duration
+	latency  time.Duration
+	errcode  int  // answer with this instead
+	insist   bool // stable: normal mode never changes the token
+	down     bool // no connection
+
+	issued  int
+	calls   []time.Time
+	forced  []time.Time
+	expires time.Time
+}
+
+func (e *fakeEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
+	e.mu.Lock()
+	latency := e.latency
+	e.mu.Unlock()
+	select {
+	case <-time.After(latency):
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.calls = append(e.calls, time.Now())
+	if e.down {
+		return nil, errors.New("connection refused")
+	}
+	force := false
+	if req.Body != nil {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return nil, err
+		}
+		force = strings.Contains(string(body), `"force_refresh":true`)
+	}
+	if force {
+		e.forced = append(e.forced, time.Now())
+	}
+	if e.errcode != 0 {
+		return jsonResponse(fmt.Sprintf(`{"errcode":%d,"errmsg":"refused rid: 1-2-3"}`, e.errcode)), nil
+	}
+	lifetime := e.lifetime
+	if lifetime == 0 {
+		lifetime = 7200 * time.Second
+	}
+	left := time.Until(e.expires)
+	if e.insist {
+		left = lifetime
+	}
+	if e.issued == 0 || force || !e.stable || !e.insist && left <= min(5*time.Minute, lifetime/2) {
+		e.issued++
+		e.expires = time.Now().Add(lifetime)
+		left = lifetime
+	}
+	return jsonResponse(fmt.Sprintf(`{"access_token":"token-%d","expires_in":%d}`, e.issued, left/time.Second)), nil
+}
+
+// revoke has the stable endpoint hand out another token from now on.
+func (e *fakeEndpoint) revoke() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.expires = time.Time{}
+}
+
+func (e *fakeEndpoint) set(change func(*fakeEndpoint)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	change(e)
+}
+
+func (e *fakeEndpoint) callCount() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.calls)
+}
+
+func jsonResponse(body string) *http.Response {
+	rec := httptest.NewRecorder()
+	rec.WriteString(body)
+	return rec.Result()
+}
+
+// memoryStore is a store that several managers of a test share, and that fails
+// on demand.
+type memoryStore struct {
+	mu      sync.Mutex
+	values  map[string][]byte
+	locks   map[string]chan struct{}
+	loadErr error
+	saveErr error
+	hang    bool // calls return only when their context is done
+	noLock  error
+	saves   int
+}
+
+func newMemoryStore() *memoryStore {
+	return &memoryStore{values: make(map[string][]byte), locks: make(map[string]chan struct{})}
+}
+
+func (s *memoryStore) Load(ctx context.Context, key string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hang {
+		s.mu.Unlock()
+		<-ctx.Done()
+		s.mu.Lock()
+		return nil, ctx.Err()
+	}
+	if s.loadErr != nil {
+		return nil, s.loadErr
+	}
+	if v, ok := s.values[key]; ok {
+		return v, nil
+	}
+	return nil, fs.ErrNotExist
+}
+
+func (s *memoryStore) Save(ctx context.Context, key string, value []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hang {
+		s.mu.Unlock()
+		<-ctx.Done()
+		s.mu.Lock()
+		return ctx.Err()
+	}
+	if s.saveErr != nil {
+		return s.saveErr
+	}
+	s.saves++
+	s.values[key] = value
+	return nil
+}
+
+func (s *memoryStore) Lock(ctx context.Context, name string) (func(), error) {
+	for {
+		s.mu.Lock()
+		if s.noLock != nil {
+			defer s.mu.Unlock()
+			return nil, s.noLock
+		}
+		held, ok := s.locks[name]
+		if !ok {
+			released := make(chan struct{})
+			s.locks[name] = released
+			s.mu.Unlock()
+			return func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				delete(s.locks, name)
+				close(released)
+			}, nil
+		}
+		s.mu.Unlock()
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (s *memoryStore) set(change func(*memoryStore)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s)
+}
+
+// process is a proxy process with one account.
+type process struct {
+	*TokenManager
+	account *Account
+}
+
+func startProcess(t *testing.T, source wechat.Source, st *memoryStore, endpoint http.RoundTripper) *process {
+	t.Helper()
+	return startProcessAs(t, testCredentials, source, st, endpoint)
+}
+
+func startProcessAs(t *testing.T, cred wechat.Credentials, source wechat.Source, st *memoryStore, endpoint http.RoundTripper) *process {
+	t.Helper()
+	cache, err := newTokenCache(16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newTokenManager(cache, st, endpoint, zap.NewNop())
+	upstream := &url.URL{Scheme: "https", Host: "api.example"}
+	a := newAccount(Account{Name: "shop", Credentials: cred, Source: source, Place: wechat.Official, Upstream: upstream},
+		newTokenState(source.Policy()))
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		m.Release(ctx, a)
+		cache.close()
+	})
+	return &process{m, a}
+}
+
+func (p *process) token(t *testing.T) *Token {
+	t.Helper()
+	token, err := p.Token(t.Context(), p.account)
+	if err != nil {
+		t.Fatalf("Token: %v", err)
+	}
+	return token
+}
+
+func (p *process) refresh(t *testing.T, rejected *Token) *Token {
+	t.Helper()
+	token, err := p.Refresh(t.Context(), p.account, rejected)
+	if err != nil {
+		t.Fatalf("Refresh: %v", err)
+	}
+	return token
+}
+
+func (p *process) keepWarm() { p.KeepWarm(p.account) }
+
+func wantCalls(t *testing.T, e *fakeEndpoint, want int) {
+	t.Helper()
+	if got := e.callCount(); got != want {
+		t.Errorf("the endpoint was asked %d times, want %d", got, want)
+	}
+}
+
+func wantToken(t *testing.T, got *Token, want string) {
+	t.Helper()
+	if got.accessToken != want {
+		t.Errorf("token is %s, want %s", got.accessToken, want)
+	}
+}
+
+func bothSources(t *testing.T, f func(t *testing.T, source wechat.Source, stable bool)) {
+	for _, source := range []wechat.Source{wechat.Stable{}, wechat.Classic{}} {
+		t.Run(source.Method(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { f(t, source, source.Method() == "stable") })
+		})
+	}
+}
+
+func TestManyRequestsOneFetch(t *testing.T) {
+	bothSources(t, func(t *testing.T, source wechat.Source, stable bool) {
+		endpoint := &fakeEndpoint{stable: stable, latency: time.Second}
+		p := startProcess(t, source, newMemoryStore(), endpoint)
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() { wantToken(t, p.token(t), "token-1") })
+		}
+		wg.Wait()
+		wantCalls(t, endpoint, 1)
+
+		old := p.token(t)
+		endpoint.revoke()
+		for range 100 {
+			wg.Go(func() { wantToken(t, p.refresh(t, old), "token-2") })
+		}
+		wg.Wait()
+		wantCalls(t, endpoint, 2)
+
+		// An answer that comes late rejects a token that is gone already.
+		wantToken(t, p.refresh(t, old), "token-2")
+		wantToken(t, p.token(t), "token-2")
+		wantCalls(t, endpoint, 2)
+	})
+}
+
+func TestManyProcessesOneFetch(t *testing.T) {
+	bothSources(t, func(t *testing.T, source wechat.Source, stable bool) {
+		endpoint, st := &fakeEndpoint{stable: stable, latency: time.Second}, newMemoryStore()
+		var processes []*process
+		for range 5 {
+			processes = append(processes, startProcess(t, source, st, endpoint))
+		}
+		inAll := func(f func(p *process)) {
+			var wg sync.WaitGroup
+			for _, p := range processes {
+				for range 10 {
+					wg.Go(func() { f(p) })
+				}
+			}
+			wg.Wait()
+		}
+		inAll(func(p *process) { wantToken(t, p.token(t), "token-1") })
+		wantCalls(t, endpoint, 1)
+		for death := 2; death <= 6; death++ {
+			endpoint.revoke()
+			start := time.Now()
+			inAll(func(p *process) { wantToken(t, p.refresh(t, p.token(t)), fmt.Sprintf("token-%d", death)) })
+			wantCalls(t, endpoint, death)
+			if d := time.Since(start); d > endpoint.latency+300*time.Millisecond {
+				t.Errorf("all processes had the new token after %v", d)
+			}
+		}
+	})
+}
+
+func TestRestartCostsNoFetch(t *testing.T) {
+	bothSources(t, func(t *testing.T, source wechat.Source, stable bool) {
+		endpoint, st := &fakeEndpoint{stable: stable}, newMemoryStore()
+		startProcess(t, source, st, endpoint).token(t)
+		time.Sleep(30 * time.Minute)
+		p := startProcess(t, source, st, endpoint)
+		p.keepWarm()
+		synctest.Wait()
+		wantCalls(t, endpoint, 1)
+		wantToken(t, p.token(t), "token-1")
+	})
+}
+
+func TestChangedSecretIsNotServedTheOldToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, st := &fakeEndpoint{}, newMemoryStore()
+		startProcess(t, wechat.Classic{}, st, endpoint).token(t)
+		other := testCredentials
+		other.AppSecret = "another-secret"
+		p := startProcessAs(t, other, wechat.Classic{}, st, endpoint)
+		wantToken(t, p.token(t), "token-2")
+	})
+}
+
+func TestStoreHasTheTokenBeforeAnybodyUsesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newMemoryStore()
+		p := startProcess(t, wechat.Stable{}, st, &fakeEndpoint{stable: true})
+		p.token(t)
+		r, err := p.store.load(t.Context(), p.account)
+		if err != nil || r.AccessToken != "token-1" {
+			t.Fatalf("the store has %q, %v", r.AccessToken, err)
+		}
+		for _, sealed := range st.values {
+			if strings.Contains(string(sealed), "token-1") {
+				t.Error("the store shows the token")
+			}
+		}
+	})
+}
+
+// Nobody uses the account: its token is renewed ahead of its expiry, and
+// nothing else happens.
+func TestWarmWhileIdle(t *testing.T) {
+	for _, c := range []struct {
+		source         wechat.Source
+		earliest, last time.Duration // of the renewal, after the fetch
+	}{
+		{wechat.Classic{}, 110 * time.Minute, 112 * time.Minute},
+		{wechat.Stable{}, 116 * time.Minute, 117 * time.Minute},
+	} {
+		t.Run(c.source.Method(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				endpoint := &fakeEndpoint{stable: c.source.Method() == "stable"}
+				p := startProcess(t, c.source, newMemoryStore(), endpoint)
+				synctest.Wait()
+				before := runtime.NumGoroutine()
+				p.keepWarm()
+				time.Sleep(time.Second)
+				if n := runtime.NumGoroutine() - before; n != 0 {
+					t.Errorf("an idle account costs %d goroutines", n)
+				}
+				wantCalls(t, endpoint, 1)
+				time.Sleep(c.earliest - 2*time.Second)
+				wantCalls(t, endpoint, 1)
+				time.Sleep(c.last - c.earliest + 4*time.Second)
+				wantCalls(t, endpoint, 2)
+				wantToken(t, p.token(t), "token-2")
+				time.Sleep(24 * time.Hour)
+				if n := endpoint.callCount(); n < 13 || n > 16 {
+					t.Errorf("asked %d times in a day", n)
+				}
+			})
+		})
+	}
+}
+
+func TestStableIsAskedEveryFiveMinutesWhileInUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint := &fakeEndpoint{stable: true}
+		p := startProcess(t, wechat.Stable{}, newMemoryStore(), endpoint)
+		for range 3600 {
+			p.token(t)
+			time.Sleep(time.Second)
+		}
+		endpoint.set(func(e *fakeEndpoint) {
+			for i := 1; i < len(e.calls); i++ {
+				if gap := e.calls[i].Sub(e.calls[i-1]); gap > 5*time.Minute+time.Second || gap < 3*time.Minute {
+					t.Errorf("asked again after %v", gap)
+				}
+			}
+			if len(e.calls) < 12 || len(e.calls) > 18 {
+				t.Errorf("asked %d times in an hour of use", len(e.calls))
+			}
+		})
+	})
+}
+
+// While a renewal takes its time, requests go on with the token there is.
+func TestRenewalHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint := &fakeEndpoint{}
+		p := startProcess(t, wechat.Classic{}, newMemoryStore(), endpoint)
+		p.token(t)
+		endpoint.set(func(e *fakeEndpoint) { e.latency = 5 * time.Second })
+		time.Sleep(113 * time.Minute)
+		start := time.Now()
+		wantToken(t, p.token(t), "token-1")
+		wantToken(t, p.token(t), "token-1")
+		if d := time.Since(start); d != 0 {
+			t.Errorf("a request waited %v for a renewal", d)
+		}
+		time.Sleep(6 * time.Second)
+		wantToken(t, p.token(t), "token-2")
+		wantCalls(t, endpoint, 2)
+	})
+}
+
+// Only expires_in counts: tokens of a few seconds are renewed in time, and none
+// is used beyond its expiry.
+func TestShortLifetimes(t *testing.T) {
+	bothSources(t, func(t *testing.T, source wechat.Source, stable bool) {
+		endpoint := &fakeEndpoint{stable: stable, lifetime: 5 * time.Second}
+		p := startProcess(t, source, newMemoryStore(), endpoint)
+		p.keepWarm()
+		waited := 0
+		for range 600 {
+			start := time.Now()
+			token := p.token(t)
+			if time.Since(start) > 0 {
+				waited++
+			}
+			if !time.Now().Before(token.expiresAt) {
+				t.Fatal("an expired token is in use")
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if waited > 1 {
+			t.Errorf("%d requests waited for a token", waited)
+		}
+		if n := endpoint.callCount(); n > 20 {
+			t.Errorf("asked %d times in a minute", n)
+		}
+	})
+}
+
+func TestExpiredTokenIsNeverUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint := &fakeEndpoint{}
+		p := startProcess(t, wechat.Classic{}, newMemoryStore(), endpoint)
+		p.token(t)
+		endpoint.set(func(e *fakeEndpoint) { e.down = true })
+		time.Sleep(7200 * time.Second)
+		_, err := p.Token(t.Context(), p.account)
+		if _, ok := errors.AsType[*TokenError](err); !ok {
+			t.Errorf("got %v, want a *TokenError", err)
+		}
+	})
+}
+
+func TestBackoff(t *testing.T) {
+	midnight := time.Date(2000, 1, 2, 0, 0, 0, 0, beijing) // after the bubble's start
+	for _, c := range []struct {
+		name         string
+		change       func(*fakeEndpoint)
+		wait         time.Duration
+		least, most  int
+		errcode      int
+		proxyErrcode int
+	}{
+		{"unreachable", func(e *fakeEndpoint) { e.down = true }, 10 * time.Minute, 20, 30, 0, -1},
+		{"system busy", func(e *fakeEndpoint) { e.errcode = -1 }, 10 * time.Minute, 20, 30, -1, -1},
+		{"too frequent", func(e *fakeEndpoint) { e.errcode = 45011 }, 10 * time.Minute, 20, 30, 45011, 45011},
+		{"wrong secret", func(e *fakeEndpoint) { e.errcode = 40125 }, time.Hour, 15, 22, 40125, 40125},
+		{"wrong secret, other errcode", func(e *fakeEndpoint) { e.errcode = 40001 }, time.Hour, 15, 22, 40001, 40125},
+		{"no whitelist", func(e *fakeEndpoint) { e.errcode = 40164 }, time.Hour, 15, 22, 40164, 40164},
+		{"quota", func(e *fakeEndpoint) { e.errcode = 45009 }, time.Until(midnight), 1, 1, 45009, 45009},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				endpoint := &fakeEndpoint{stable: true}
+				c.change(endpoint)
+				p := startProcess(t, wechat.Stable{}, newMemoryStore(), endpoint)
+				p.keepWarm()
+				wait := c.wait
+				if c.errcode == 45009 {
+					wait = time.Until(time.Date(2000, 1, 2, 0, 0, 0, 0, beijing).Add(-time.Second))
+				}
+				for end := time.Now().Add(wait); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+					_, err := p.Token(t.Context(), p.account)
+					tokenErr, ok := errors.AsType[*TokenError](err)
+					if !ok || tokenErr.Errcode != c.errcode {
+						t.Fatalf("got %v, want errcode %d", err, c.errcode)
+					}
+					if got := tokenErr.proxyError(time.Now()).errcode; got != c.proxyErrcode {
+						t.Fatalf("the client gets errcode %d, want %d", got, c.proxyErrcode)
+					}
+				}
+				if n := endpoint.callCount(); n < c.least || n > c.most {
+					t.Errorf("asked %d times, want %d to %d", n, c.least, c.most)
+				}
+				// The cause is gone: it recovers without a request.
+				endpoint.set(func(e *fakeEndpoint) { e.down, e.errcode = false, 0 })
+				time.Sleep(6 * time.Minute)
+				before := endpoint.callCount()
+				wantToken(t, p.token(t), "token-1")
+				wantCalls(t, endpoint, before)
+			})
+		})
+	}
+}
+
+func TestBackoffIsSharedAndEndsWithANewSecret(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, st := &fakeEndpoint{stable: true, errcode: 40125}, newMemoryStore()
+		for range 5 {
+			p := startProcess(t, wechat.Stable{}, st, endpoint)
+			if _, err := p.Token(t.Context(), p.account); err == nil {
+				t.Fatal("got a token")
+			}
+		}
+		wantCalls(t, endpoint, 1)
+		endpoint.set(func(e *fakeEndpoint) { e.errcode = 0 })
+		corrected := testCredentials
+		corrected.AppSecret = "the-right-secret"
+		wantToken(t, startProcessAs(t, corrected, wechat.Stable{}, st, endpoint).token(t), "token-1")
+	})
+}
+
+// A valid token goes on being used while renewals fail.
+func TestFailedRenewalCostsNoRequest(t *testing.T) {
+	bothSources(t, func(t *testing.T, source wechat.Source, stable bool) {
+		endpoint := &fakeEndpoint{stable: stable}
+		p := startProcess(t, source, newMemoryStore(), endpoint)
+		p.keepWarm()
+		p.token(t)
+		endpoint.set(func(e *fakeEndpoint) { e.errcode = 40164 })
+		for end := time.Now().Add(119 * time.Minute); time.Now().Before(end); time.Sleep(time.Second) {
+			wantToken(t, p.token(t), "token-1")
+		}
+		endpoint.set(func(e *fakeEndpoint) { e.errcode = 0 })
+		time.Sleep(59 * time.Second)
+		if n := endpoint.callCount(); n > 40 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+}
+
+// A token was rejected and no other is to be had: requests are told why, and
+// neither WeChat nor its token endpoint is bothered.
+func TestRejectedTokenWithoutSuccessorIsNotUsed(t *testing.T) {
+	bothSources(t, func(t *testing.T, source wechat.Source, stable bool) {
+		endpoint := &fakeEndpoint{stable: stable}
+		p := startProcess(t, source, newMemoryStore(), endpoint)
+		token := p.token(t)
+		endpoint.revoke()
+		endpoint.set(func(e *fakeEndpoint) { e.errcode = 40164 })
+		if _, err := p.Refresh(t.Context(), p.account, token); err == nil {
+			t.Fatal("got a token")
+		}
+		for range 10 {
+			_, err := p.Token(t.Context(), p.account)
+			if tokenErr, ok := errors.AsType[*TokenError](err); !ok || tokenErr.Errcode != 40164 || !tokenErr.BackingOff {
+				t.Fatalf("got %v", err)
+			}
+		}
+		wantCalls(t, endpoint, 2)
+		endpoint.set(func(e *fakeEndpoint) { e.errcode = 0 })
+		time.Sleep(2 * time.Second)
+		wantToken(t, p.token(t), "token-2")
+	})
+}
+
+// WeChat hands out the rejected token again: it is tried once more after a
+// moment, then a new one is forced.
+func TestStableInsists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint := &fakeEndpoint{stable: true, insist: true}
+		p := startProcess(t, wechat.Stable{}, newMemoryStore(), endpoint)
+		first := p.token(t)
+		first.accept()
+		start := time.Now()
+		again := p.refresh(t, first)
+		wantToken(t, again, "token-1")
+		if d := time.Since(start); d != confirmedPause {
+			t.Errorf("the replay comes after %v", d)
+		}
+		// Answers to requests that were sent before do not count against it.
+		if p.refresh(t, first) != again {
+			t.Error("a late rejection had an effect")
+		}
+		wantCalls(t, endpoint, 2)
+		wantToken(t, p.refresh(t, again), "token-2")
+		wantCalls(t, endpoint, 3)
+		if len(endpoint.forced) != 1 {
+			t.Errorf("forced %d times", len(endpoint.forced))
+		}
+	})
+}
+
+// It was a moment's confusion: once the token is accepted again nothing is
+// forced.
+func TestStableInsistsRightly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint := &fakeEndpoint{stable: true, insist: true}
+		p := startProcess(t, wechat.Stable{}, newMemoryStore(), endpoint)
+		for range 100 {
+			token := p.refresh(t, p.token(t))
+			token.accept()
+			wantToken(t, token, "token-1")
+			time.Sleep(time.Second)
+		}
+		// The endpoint is asked every few seconds at most.
+		if n := endpoint.callCount(); n > 40 {
+			t.Errorf("asked %d times in 110 seconds", n)
+		}
+		if len(endpoint.forced) != 0 {
+			t.Errorf("forced %d times", len(endpoint.forced))
+		}
+	})
+}
+
+// Everything is rejected, whatever is tried, for an hour.
+func TestNoLoop(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		endpoint *fakeEndpoint
+		source   wechat.Source
+		accept   bool // a token is accepted once before it is rejected
+		perHour  int
+		forced   int
+	}{
+		{"stable insists", &fakeEndpoint{stable: true, insist: true}, wechat.Stable{}, false, 1250, 20},
+		{"stable's tokens are all rejected", &fakeEndpoint{lifetime: 7200 * time.Second}, wechat.Stable{}, false, 150, 0},
+		{"classic tokens are all rejected", &fakeEndpoint{}, wechat.Classic{}, false, 150, 0},
+		{"another system fetches all the time", &fakeEndpoint{}, wechat.Classic{}, true, 600, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := startProcess(t, c.source, newMemoryStore(), c.endpoint)
+				for range 3600 * 4 {
+					token, err := p.Token(t.Context(), p.account)
+					if err == nil {
+						if c.accept {
+							token.accept()
+						}
+						_, err = p.Refresh(t.Context(), p.account, token)
+					}
+					if err != nil && !errors.Is(err, errStillRejected) {
+						t.Fatal(err)
+					}
+					time.Sleep(250 * time.Millisecond)
+				}
+				if n := c.endpoint.callCount(); n > c.perHour {
+					t.Errorf("asked %d times in an hour", n)
+				}
+				if n := len(c.endpoint.forced); n > c.forced {
+					t.Errorf("forced %d times", n)
+				}
+				for i := 1; i < len(c.endpoint.forced); i++ {
+					if gap := c.endpoint.forced[i].Sub(c.endpoint.forced[i-1]); gap < 30*time.Second {
+						t.Errorf("forced again after %v", gap)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestStoreFails(t *testing.T) {
+	for name, fail := range map[string]func(*memoryStore){
+		"with errors": func(s *memoryStore) {
+			s.loadErr, s.saveErr, s.noLock = errors.New("down"), errors.New("down"), errors.New("down")
+		},
+		"by hanging":  func(s *memoryStore) { s.hang = true },
+		"to be saved": func(s *memoryStore) { s.saveErr = errors.New("full") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothSources(t, func(t *testing.T, source wechat.Source, stable bool) {
+				endpoint, st := &fakeEndpoint{stable: stable}, newMemoryStore()
+				p := startProcess(t, source, st, endpoint)
+				p.keepWarm()
+				first := p.token(t)
+				st.set(fail)
+				wantToken(t, p.token(t), "token-1")
+				endpoint.revoke()
+				start := time.Now()
+				wantToken(t, p.refresh(t, first), "token-2")
+				if d := time.Since(start); d > 10*time.Second {
+					t.Errorf("a new token took %v", d)
+				}
+				time.Sleep(10 * time.Minute)
+				wantToken(t, p.token(t), "token-2")
+
+				// The store is back, with what it had.
+				st.set(func(s *memoryStore) { s.loadErr, s.saveErr, s.noLock, s.hang = nil, nil, nil, false })
+				time.Sleep(time.Minute)
+				before := endpoint.callCount()
+				wantToken(t, startProcess(t, source, st, endpoint).token(t), "token-2")
+				wantCalls(t, endpoint, before)
+			})
+		})
+	}
+}
+
+func TestStoreIsEmptied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, st := &fakeEndpoint{stable: true}, newMemoryStore()
+		p := startProcess(t, wechat.Stable{}, st, endpoint)
+		p.keepWarm()
+		p.token(t)
+		st.set(func(s *memoryStore) { clear(s.values) })
+		time.Sleep(6 * time.Minute)
+		p.token(t) // asks in the background, and so looks into the store
+		time.Sleep(time.Minute)
+		before := endpoint.callCount()
+		wantToken(t, startProcess(t, wechat.Stable{}, st, endpoint).token(t), "token-1")
+		wantCalls(t, endpoint, before)
+	})
+}
+
+func TestForeignValueInTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, st := &fakeEndpoint{stable: true}, newMemoryStore()
+		p := startProcess(t, wechat.Stable{}, st, endpoint)
+		st.values[p.account.storeKey()] = []byte("somebody else's")
+		wantToken(t, p.token(t), "token-1")
+		wantToken(t, startProcess(t, wechat.Stable{}, st, endpoint).token(t), "token-1")
+		wantCalls(t, endpoint, 1)
+	})
+}
+
+// A process died with the lock in its hands.
+func TestLockIsNeverReleased(t *testing.T) {
+	bothSources(t, func(t *testing.T, source wechat.Source, stable bool) {
+		endpoint, st := &fakeEndpoint{stable: stable}, newMemoryStore()
+		p := startProcess(t, source, st, endpoint)
+		token := p.token(t)
+		endpoint.revoke()
+		if _, err := st.Lock(t.Context(), p.account.lockName()); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		wantToken(t, p.refresh(t, token), "token-2")
+		if d := time.Since(start); d > 11*time.Second {
+			t.Errorf("a new token took %v", d)
+		}
+		// Its successor is under another name.
+		start = time.Now()
+		endpoint.revoke()
+		wantToken(t, p.refresh(t, p.token(t)), "token-3")
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("the next token took %v", d)
+		}
+	})
+}
+
+func TestClientGoesAwayTokenStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint := &fakeEndpoint{latency: time.Second}
+		p := startProcess(t, wechat.Classic{}, newMemoryStore(), endpoint)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := p.Token(ctx, p.account); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		wantToken(t, p.token(t), "token-1")
+		wantCalls(t, endpoint, 1)
+	})
+}
+
+// What WeChat has issued is saved even if the process is about to end.
+func TestReleaseWaitsForTheToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, st := &fakeEndpoint{latency: 3 * time.Second}, newMemoryStore()
+		p := startProcess(t, wechat.Classic{}, st, endpoint)
+		p.keepWarm()
+		time.Sleep(time.Second)
+		p.Release(t.Context(), p.account)
+		time.Sleep(24 * time.Hour) // nothing is renewed any more
+		wantCalls(t, endpoint, 1)
+		if st.saves == 0 {
+			t.Error("the token was lost")
+		}
+	})
+}
+
+// During a reload the new configuration takes over while the old one still has
+// requests under way.
+func TestReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint := &fakeEndpoint{}
+		p := startProcess(t, wechat.Classic{}, newMemoryStore(), endpoint)
+		p.keepWarm()
+		first := p.token(t)
+		second := &process{newTokenManager(p.cache, p.store.store, endpoint, zap.NewNop()), newAccount(*p.account, p.account.state)}
+		second.keepWarm()
+		p.Release(t.Context(), p.account)
+		wantToken(t, second.token(t), "token-1")
+		wantToken(t, p.refresh(t, first), "token-2")
+		wantToken(t, second.token(t), "token-2")
+		time.Sleep(113 * time.Minute)
+		wantToken(t, second.token(t), "token-3")
+		wantCalls(t, endpoint, 3)
+		second.Release(t.Context(), second.account)
+	})
+}
+
+func TestTokenPrintsAsItsFingerprint(t *testing.T) {
+	token := newToken(&record{Generation: 1, AccessToken: "very-secret"}, wechat.Policy{})
+	for _, format := range []string{"%s", "%v", "%+v", "%#v"} {
+		if s := fmt.Sprintf(format, token); s != token.fingerprint {
+			t.Errorf("%s prints %s", format, s)
+		}
+	}
+	if s := fmt.Sprintf("%v %+v %#v", testCredentials, testCredentials, testCredentials); strings.Contains(s, testCredentials.AppSecret) {
+		t.Errorf("credentials print as %s", s)
+	}
+}
+
+func BenchmarkToken(b *testing.B) {
+	cache, err := newTokenCache(16)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cache.close()
+	m := newTokenManager(cache, newMemoryStore(), &fakeEndpoint{}, zap.NewNop())
+	a := newAccount(Account{Name: "shop", Credentials: testCredentials, Source: wechat.Classic{}, Upstream: new(url.URL)},
+		newTokenState(wechat.Classic{}.Policy()))
+	ctx := context.Background()
+	if _, err := m.Token(ctx, a); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := m.Token(ctx, a); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
