@@ -1,0 +1,70 @@
+package weixin
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/caddy-weixin/caddy-weixin/wechat"
+)
+
+// maxTokenErrorLength bounds what can be a token error. WeChat's have some 200
+// bytes.
+const maxTokenErrorLength = 4 << 10
+
+// verdict is what the beginning of an answer says about the token.
+type verdict struct {
+	errcode  int
+	rejected bool // the errcode is a token error
+	accepted bool // the token was seen to be good
+}
+
+// inspect looks into an answer for as long as it can be a token error, and no
+// further. Afterwards the answer's body is what it was, to the last byte, and
+// has not been waited for longer than that takes.
+func inspect(res *http.Response, place *wechat.Place) verdict {
+	if res.StatusCode != http.StatusOK {
+		return verdict{}
+	}
+	if res.Body == nil || res.Body == http.NoBody || res.ContentLength > maxTokenErrorLength ||
+		res.Request != nil && res.Request.Method == http.MethodHead {
+		return verdict{accepted: true}
+	}
+	var prefix []byte
+	buf := make([]byte, 512)
+	for {
+		n, err := res.Body.Read(buf)
+		prefix = append(prefix, buf[:n]...)
+		errcode, result := wechat.ScanErrcode(prefix)
+		rejected := result == wechat.ScanFound && place.IsTokenError(errcode)
+		short := len(prefix) <= maxTokenErrorLength
+		if short && err == nil {
+			if rejected || result == wechat.ScanMore || result == wechat.ScanUnlikely && n == len(buf) {
+				continue
+			}
+		}
+		ended := errors.Is(err, io.EOF)
+		if rejected && short && ended {
+			res.Body = &prefixedBody{Reader: bytes.NewReader(prefix), Closer: res.Body}
+			return verdict{errcode: errcode, rejected: true}
+		}
+		rest := io.Reader(res.Body)
+		if err != nil {
+			rest = errorReader{err}
+		}
+		res.Body = &prefixedBody{Reader: io.MultiReader(bytes.NewReader(prefix), rest), Closer: res.Body}
+		accepted := !rejected && errcode != wechat.SystemBusy && (err == nil || ended)
+		return verdict{errcode: errcode, accepted: accepted}
+	}
+}
+
+// prefixedBody is a body of which the beginning was read already.
+type prefixedBody struct {
+	io.Reader
+	io.Closer
+}
+
+type errorReader struct{ err error }
+
+func (r errorReader) Read([]byte) (int, error) { return 0, r.err }

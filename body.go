@@ -1,0 +1,206 @@
+package weixin
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+)
+
+// replayBody is a request body that can be sent more than once. It keeps what
+// has been read from the client, in memory up to a bound and in a temporary
+// file beyond, while the first attempt sends it. Several attempts may read it
+// at the same time, each from the beginning: WeChat may refuse a request
+// before all of it was sent.
+type replayBody struct {
+	memory int64 // bytes that may be kept in memory
+
+	mu      sync.Mutex
+	source  io.Reader // the client
+	err     error     // of the source: what follows the bytes that are kept
+	kept    int64
+	head    []byte   // the first bytes that are kept
+	file    *os.File // the others
+	keepErr error    // why bytes are missing from those kept
+
+	// uses counts who may still want what is kept: the owner, every reader
+	// that is open, and every Read that is under way.
+	uses atomic.Int32
+}
+
+// errBodyTooLarge is returned for a body beyond the limit.
+var errBodyTooLarge = errors.New("the request body is too large")
+
+// errBodyClosed is returned to who reads a body after closing it.
+var errBodyClosed = errors.New("the request body is closed")
+
+// newReplayBody returns the body of a request, or nil if it has none, and its
+// length. A body whose length the client has not told is read to its end here.
+// The owner calls release when the request needs no further attempt.
+func newReplayBody(req *http.Request, memory, limit int64) (*replayBody, int64, error) {
+	if req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0 {
+		return nil, 0, nil
+	}
+	if req.ContentLength > limit {
+		return nil, 0, errBodyTooLarge
+	}
+	b := &replayBody{source: req.Body, memory: memory}
+	b.uses.Store(1)
+	length := req.ContentLength
+	if length < 0 {
+		var err error
+		if length, err = b.measure(limit); err != nil {
+			b.release()
+			return nil, 0, err
+		}
+	}
+	return b, length, nil
+}
+
+// measure reads the source to its end.
+func (b *replayBody) measure(limit int64) (int64, error) {
+	r := b.open()
+	defer r.Close()
+	n, err := io.Copy(io.Discard, io.LimitReader(struct{ io.Reader }{r}, limit+1))
+	switch {
+	case err != nil:
+		return 0, err
+	case n > limit:
+		return 0, errBodyTooLarge
+	case b.keepErr != nil:
+		return 0, b.keepErr
+	}
+	return n, nil
+}
+
+// open returns a reader from the beginning.
+func (b *replayBody) open() io.ReadCloser {
+	b.uses.Add(1)
+	return &bodyReader{body: b}
+}
+
+// replayable says whether the body can be sent again, and why not.
+func (b *replayBody) replayable() error {
+	if b == nil {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.keepErr
+}
+
+// sourceErr returns the error with which the client's part ended, other than
+// that it is complete.
+func (b *replayBody) sourceErr() error {
+	if b == nil {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if errors.Is(b.err, io.EOF) {
+		return nil
+	}
+	return b.err
+}
+
+// release ends one use. The last one frees what is kept.
+func (b *replayBody) release() {
+	if b == nil || b.uses.Add(-1) > 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.head = nil
+	if b.file != nil {
+		// What cannot be closed has no name any more, so nothing stays behind.
+		_ = b.file.Close()
+		removeTemporary(b.file)
+		b.file = nil
+	}
+}
+
+// readAt returns bytes from offset off, of what is kept or from the client.
+func (b *replayBody) readAt(p []byte, off int64) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case off < int64(len(b.head)):
+		return copy(p, b.head[off:]), nil
+	case off < b.kept && b.keepErr == nil:
+		p = p[:min(int64(len(p)), b.kept-off)]
+		return b.file.ReadAt(p, off-int64(len(b.head)))
+	case off < b.kept:
+		return 0, b.keepErr
+	case b.err != nil:
+		return 0, b.err
+	}
+	n, err := b.source.Read(p)
+	b.keep(p[:n])
+	b.err = err
+	return n, err
+}
+
+// keep appends to what is kept. Where that fails, the attempt under way goes on
+// and there will be no other.
+func (b *replayBody) keep(p []byte) {
+	b.kept += int64(len(p))
+	if b.keepErr != nil || len(p) == 0 {
+		return
+	}
+	if b.file == nil {
+		room := min(b.memory-int64(len(b.head)), int64(len(p)))
+		b.head = append(b.head, p[:room]...)
+		if p = p[room:]; len(p) == 0 {
+			return
+		}
+		if b.file, b.keepErr = createTemporary(); b.keepErr != nil {
+			return
+		}
+	}
+	_, b.keepErr = b.file.Write(p)
+}
+
+// createTemporary returns a file without a name, so that it is gone with the
+// process, however that ends. Where a file in use must have a name, it is
+// removed when it is closed.
+func createTemporary() (*os.File, error) {
+	f, err := os.CreateTemp("", "caddy-weixin-body-*")
+	if err != nil {
+		return nil, err
+	}
+	removeTemporary(f)
+	return f, nil
+}
+
+func removeTemporary(f *os.File) {
+	_ = os.Remove(f.Name())
+}
+
+// bodyReader is one attempt's view of a body.
+type bodyReader struct {
+	body   *replayBody
+	off    int64
+	closed atomic.Bool
+}
+
+func (r *bodyReader) Read(p []byte) (int, error) {
+	// Counted first: what is kept must not be freed beneath a Read.
+	r.body.uses.Add(1)
+	defer r.body.release()
+	if r.closed.Load() {
+		return 0, errBodyClosed
+	}
+	n, err := r.body.readAt(p, r.off)
+	r.off += int64(n)
+	return n, err
+}
+
+// Close does not wait for a Read, which may be waiting for the client.
+func (r *bodyReader) Close() error {
+	if r.closed.CompareAndSwap(false, true) {
+		r.body.release()
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+package weixin
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-weixin/caddy-weixin/wechat"
+)
+
+// proxyError is an answer of the proxy's own, in WeChat's shape.
+type proxyError struct {
+	status     int
+	errcode    int
+	message    string
+	retryAfter time.Duration
+}
+
+// Error returns the message.
+func (e *proxyError) Error() string { return e.message }
+
+// Errcodes of WeChat's that say what the proxy has to say.
+const (
+	errcodeInvalidParameter = 40035
+	errcodeTooLarge         = 45001
+)
+
+func badRequest(message string) *proxyError {
+	return &proxyError{status: http.StatusBadRequest, errcode: errcodeInvalidParameter, message: message}
+}
+
+func forbidden(message string) *proxyError {
+	return &proxyError{status: http.StatusForbidden, errcode: wechat.APIUnauthorized, message: message}
+}
+
+func tooLarge(message string) *proxyError {
+	return &proxyError{status: http.StatusRequestEntityTooLarge, errcode: errcodeTooLarge, message: message}
+}
+
+func unavailable(status int, message string) *proxyError {
+	return &proxyError{status: status, errcode: wechat.SystemBusy, message: message}
+}
+
+func (e *proxyError) body() []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	// Encoding an int and a string cannot fail.
+	_ = enc.Encode(struct {
+		Errcode int    `json:"errcode"`
+		Errmsg  string `json:"errmsg"`
+	}{e.errcode, "weixin proxy: " + e.message})
+	return bytes.TrimRight(b.Bytes(), "\n")
+}
+
+func (e *proxyError) setHeader(h http.Header, body []byte) {
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	if e.retryAfter > 0 {
+		// Rounded up: a client that comes a moment early is sent away again.
+		h.Set("Retry-After", strconv.Itoa(int((e.retryAfter+time.Second-1)/time.Second)))
+	}
+}
+
+// write answers a request.
+func (e *proxyError) write(w http.ResponseWriter) {
+	body := e.body()
+	e.setHeader(w.Header(), body)
+	w.WriteHeader(e.status)
+	// The client may be gone, which is no concern of the proxy's.
+	_, _ = w.Write(body)
+}
+
+// response returns the answer for those who want an http.Response.
+func (e *proxyError) response(req *http.Request) *http.Response {
+	body := e.body()
+	res := &http.Response{
+		StatusCode:    e.status,
+		Status:        strconv.Itoa(e.status) + " " + http.StatusText(e.status),
+		Proto:         "HTTP/1.1",
+		ProtoMajor:    1,
+		ProtoMinor:    1,
+		Header:        make(http.Header),
+		Body:          io.NopCloser(bytes.NewReader(body)),
+		ContentLength: int64(len(body)),
+		Request:       req,
+	}
+	e.setHeader(res.Header, body)
+	return res
+}
+
+// logRefusal tells the operator of an error that a client got. What is the
+// client's doing is of less interest than what is not.
+func logRefusal(logger *zap.Logger, req *http.Request, err *proxyError) {
+	level := zapcore.InfoLevel
+	switch {
+	case err.status == http.StatusForbidden:
+		level = zapcore.WarnLevel
+	case err.status >= http.StatusInternalServerError:
+		level = zapcore.ErrorLevel
+	}
+	if c := logger.Check(level, "request refused"); c != nil {
+		c.Write(zap.Int("status", err.status), zap.Int("errcode", err.errcode), zap.String("reason", err.message),
+			zap.String("method", req.Method), zap.String("path", req.URL.Path))
+	}
+}

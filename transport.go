@@ -1,0 +1,256 @@
+package weixin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-weixin/caddy-weixin/wechat"
+)
+
+// replayedHeader is in an answer for which the request was sent again. Its
+// value is the errcode that the first answer had.
+const replayedHeader = "X-Weixin-Replayed"
+
+// transport sends requests to WeChat with an account's token. It sees to it
+// that the client notices nothing of the token's life: a request that is
+// refused for its token is sent again, once, with another.
+//
+// WeChat checks the token before it does anything else, so a request that was
+// refused for it had no effect, whatever its method. No other request is ever
+// sent again, but for what http.Transport does where a connection it kept
+// turns out to be closed.
+type transport struct {
+	base   http.RoundTripper
+	tokens *TokenManager
+	logger *zap.Logger
+
+	bodyBuffer int64 // bytes of a request body kept in memory
+	bodyLimit  int64 // bytes of a request body at most
+}
+
+// roundTrip sends req to the target on behalf of an account. Its errors are of
+// type *proxyError, except for those of the connection to WeChat.
+func (t *transport) roundTrip(a *Account, target *url.URL, req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		// Attempts have readers of their own.
+		defer req.Body.Close()
+	}
+	if err := wechat.CheckPath(req.URL); err != nil {
+		return nil, badRequest(err.Error())
+	}
+	body, length, err := newReplayBody(req, t.bodyBuffer, t.bodyLimit)
+	if err != nil {
+		return nil, t.bodyError(a, req, err)
+	}
+	defer body.release()
+	x := &exchange{transport: t, account: a, in: req, target: target, body: body, length: length}
+	res, err := x.do()
+	if err == nil {
+		return res, nil
+	}
+	if _, ok := errors.AsType[*proxyError](err); !ok && body.sourceErr() != nil {
+		err = t.bodyError(a, req, body.sourceErr())
+	}
+	return nil, withoutToken(err, x.token)
+}
+
+// bodyError returns the answer to a request whose body could not be had.
+func (t *transport) bodyError(a *Account, req *http.Request, err error) error {
+	if errors.Is(err, errBodyTooLarge) {
+		return tooLarge("the request body is larger than body_limit, " + strconv.FormatInt(t.bodyLimit, 10) + " bytes")
+	}
+	if req.Context().Err() != nil {
+		return context.Cause(req.Context())
+	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		t.logger.Error("a request body could not be kept", zap.String("account", a.Name), zap.Error(err))
+		return unavailable(http.StatusServiceUnavailable, "the request body could not be kept")
+	}
+	return badRequest("the request body could not be read")
+}
+
+// exchange is a request on its way, which may take two attempts.
+type exchange struct {
+	*transport
+	account *Account
+	in      *http.Request
+	target  *url.URL
+	body    *replayBody
+	length  int64
+	token   *Token // in use; nil where the path takes none
+}
+
+func (x *exchange) do() (*http.Response, error) {
+	place := &x.account.Place
+	if !place.Takes(x.in.URL.Path) {
+		return x.attempt()
+	}
+	var err error
+	if x.token, err = x.tokens.Token(x.in.Context(), x.account); err != nil {
+		return nil, x.tokenError(err)
+	}
+	res, err := x.attempt()
+	if err != nil {
+		return nil, err
+	}
+	v := inspect(res, place)
+	if v.accepted {
+		x.token.accept()
+	}
+	if !v.rejected {
+		return res, nil
+	}
+	return x.replay(res, v.errcode)
+}
+
+// replay gets another token and sends the request again. first is the answer
+// that rejected the token: it is the client's where there is nothing better.
+func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, error) {
+	logger := x.logger.With(zap.String("account", x.account.Name), zap.Int("errcode", errcode),
+		zap.String("method", x.in.Method), zap.String("path", x.in.URL.Path), zap.Stringer("rejected", x.token))
+	fresh, err := x.tokens.Refresh(x.in.Context(), x.account, x.token)
+	if errors.Is(err, errStillRejected) {
+		logger.Warn("request not replayed: WeChat refuses it with every token")
+		return first, nil
+	}
+	if err != nil {
+		first.Body.Close()
+		return nil, x.tokenError(err)
+	}
+	if err := x.body.replayable(); err != nil {
+		logger.Error("request not replayed: its body could not be kept", zap.Error(err))
+		return first, nil
+	}
+	first.Body.Close()
+	x.token = fresh
+	res, err := x.attempt()
+	if err != nil {
+		return nil, err
+	}
+	v := inspect(res, &x.account.Place)
+	if v.accepted {
+		fresh.accept()
+	}
+	if v.rejected {
+		logger.Warn("request replayed in vain", zap.Stringer("token", fresh), zap.Int("replay_errcode", v.errcode))
+	} else {
+		logger.Info("request replayed", zap.Stringer("token", fresh))
+	}
+	res.Header.Set(replayedHeader, strconv.Itoa(errcode))
+	return res, nil
+}
+
+// tokenError returns the answer to a request for which there is no token.
+func (x *exchange) tokenError(err error) error {
+	if tokenErr, ok := errors.AsType[*TokenError](err); ok {
+		return tokenErr.proxyError(x.tokens.now())
+	}
+	if errors.Is(err, errStillRejected) {
+		return unavailable(http.StatusServiceUnavailable, "WeChat refuses every token of account "+x.account.Name)
+	}
+	return err // the client's
+}
+
+// attempt sends the request once.
+func (x *exchange) attempt() (*http.Response, error) {
+	return x.base.RoundTrip(x.outgoing())
+}
+
+// outgoing returns the request as WeChat gets it.
+func (x *exchange) outgoing() *http.Request {
+	in := x.in
+	out := in.WithContext(in.Context())
+	out.Host = x.target.Host
+	out.RequestURI = ""
+	out.Header = outgoingHeader(in.Header)
+	out.URL = &url.URL{
+		Scheme:   x.target.Scheme,
+		Host:     x.target.Host,
+		Path:     in.URL.Path,
+		RawPath:  in.URL.RawPath,
+		RawQuery: in.URL.RawQuery,
+	}
+	if x.target.Path != "" {
+		out.URL.Path = x.target.Path + in.URL.Path
+		out.URL.RawPath = x.target.EscapedPath() + in.URL.EscapedPath()
+	}
+	if x.token != nil {
+		out.URL.RawQuery = wechat.SetQueryParam(in.URL.RawQuery, x.account.Place.Parameter, x.token.escaped)
+	}
+	// WeChat answers a chunked request with 412.
+	out.TransferEncoding = nil
+	out.Trailer = nil
+	out.Close = false
+	out.ContentLength = x.length
+	out.Body, out.GetBody = nil, nil
+	if x.body != nil {
+		out.Body = x.body.open()
+		// For a kept connection that turns out to be closed before anything
+		// was written.
+		out.GetBody = func() (io.ReadCloser, error) { return x.body.open(), nil }
+	}
+	return out
+}
+
+// outgoingHeader returns a request's header without what concerns the way from
+// the client to the proxy alone.
+func outgoingHeader(in http.Header) http.Header {
+	out := make(http.Header, len(in)+1)
+	for name, values := range in {
+		if !isHopHeader(name) {
+			out[name] = values
+		}
+	}
+	for _, field := range in["Connection"] {
+		for name := range strings.SplitSeq(field, ",") {
+			if name = textproto.TrimString(name); name != "" {
+				delete(out, http.CanonicalHeaderKey(name))
+			}
+		}
+	}
+	out["Accept-Encoding"] = identityEncoding
+	if _, ok := out["User-Agent"]; !ok {
+		out["User-Agent"] = nil // or else it would be Go's
+	}
+	// To http.Transport this header means that a request may be sent again
+	// even if it may have been processed. In this spelling it does not.
+	if key, ok := out["Idempotency-Key"]; ok {
+		delete(out, "Idempotency-Key")
+		out["idempotency-key"] = key
+	}
+	if key, ok := out["X-Idempotency-Key"]; ok {
+		delete(out, "X-Idempotency-Key")
+		out["x-idempotency-key"] = key
+	}
+	return out
+}
+
+var identityEncoding = []string{"identity"}
+
+func isHopHeader(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
+		"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings", "Expect", "Content-Length",
+		"Accept-Encoding", "Forwarded", "Via":
+		return true
+	}
+	return strings.HasPrefix(name, "X-Forwarded-")
+}
+
+// withoutToken returns an error whose text does not show the token, even if it
+// repeats what the upstream has sent.
+func withoutToken(err error, token *Token) error {
+	if token == nil || !strings.Contains(err.Error(), token.accessToken) {
+		return err
+	}
+	return errors.New(strings.ReplaceAll(err.Error(), token.accessToken, "[redacted]"))
+}
