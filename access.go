@@ -1,0 +1,98 @@
+package weixin
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// Access says who may use an account through the proxy.
+type Access struct {
+	// The addresses that may call, as IPs or CIDR ranges; `private_ranges`
+	// stands for all loopback and private ranges. Where the server has
+	// `trusted_proxies`, the client's address is what they report.
+	// Default: private_ranges.
+	AllowIPs []string `json:"allow_ips,omitempty"`
+
+	ranges []netip.Prefix
+}
+
+// privateRanges are the addresses that `private_ranges` stands for, the same as
+// in Caddy's own matchers.
+var privateRanges = []string{
+	"192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8", "127.0.0.1/8", "fd00::/8", "::1",
+}
+
+func (a *Access) provision() error {
+	allowed := a.AllowIPs
+	if len(allowed) == 0 {
+		allowed = []string{"private_ranges"}
+	}
+	ranges, err := parseRanges(allowed)
+	if err != nil {
+		return fmt.Errorf("allow_ips: %v", err)
+	}
+	a.ranges = ranges
+	return nil
+}
+
+// parseRanges parses IPs, CIDR ranges and `private_ranges`.
+func parseRanges(expressions []string) ([]netip.Prefix, error) {
+	var ranges []netip.Prefix
+	for _, expr := range expressions {
+		expanded := []string{expr}
+		if expr == "private_ranges" {
+			expanded = privateRanges
+		}
+		for _, e := range expanded {
+			prefix, err := caddyhttp.CIDRExpressionToPrefix(e)
+			if err != nil {
+				return nil, fmt.Errorf("%q is neither an IP nor a range: write it like 10.1.2.3, 10.0.0.0/8 or private_ranges", expr)
+			}
+			ranges = append(ranges, prefix)
+		}
+	}
+	return ranges, nil
+}
+
+// check refuses requests that may not use the proxy.
+func (a *Access) check(req *http.Request) *proxyError {
+	if madeByWebPage(req.Header) {
+		return forbidden("web pages may not call the WeChat API: call it from a server")
+	}
+	if !a.allowsClient(req) {
+		return forbidden("the client's address may not call: add it to allow_ips")
+	}
+	return nil
+}
+
+// madeByWebPage says whether a page in a browser made the request, which may be
+// any page that the user of that browser has open. An address typed into the
+// browser is none.
+func madeByWebPage(h http.Header) bool {
+	for _, site := range h["Sec-Fetch-Site"] {
+		if site != "none" {
+			return true
+		}
+	}
+	return len(h["Origin"]) > 0
+}
+
+func (a *Access) allowsClient(req *http.Request) bool {
+	ip, _ := caddyhttp.GetVar(req.Context(), caddyhttp.ClientIPVarKey).(string)
+	ip, _, _ = strings.Cut(ip, "%") // an IPv6 zone
+	addr, err := netip.ParseAddr(ip)
+	if err != nil {
+		return false
+	}
+	addr = addr.Unmap()
+	for _, r := range a.ranges {
+		if r.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,243 @@
+package weixin
+
+import (
+	"context"
+	"errors"
+	"log"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-weixin/caddy-weixin/wechat"
+)
+
+func init() {
+	caddy.RegisterModule(Handler{})
+}
+
+// Handler forwards requests to the WeChat API with an account's access_token.
+//
+// The account is the one that is named here, or else the one whose AppID the
+// request has as `appid` in its query, or else the only one there is.
+type Handler struct {
+	// The name of the account. Placeholders such as `{http.request.host}` are
+	// resolved for every request. Default: the one the request names, or the
+	// only one.
+	Account string `json:"account,omitempty"`
+
+	Access
+	ForwardingConfig
+
+	app      *App
+	logger   *zap.Logger
+	errorLog *log.Logger
+	base     *http.Transport
+	sender   *transport
+}
+
+// ForwardingConfig says how requests are forwarded.
+type ForwardingConfig struct {
+	// How many bytes of a request body are kept in memory, for a request that
+	// has to be sent again. What is beyond goes into a temporary file.
+	// Default: 262144 (256 KiB)
+	BodyBuffer int64 `json:"body_buffer,omitempty"`
+
+	// How many bytes a request body may have. A larger one is refused with
+	// status 413. Default: 134217728 (128 MiB)
+	BodyLimit int64 `json:"body_limit,omitempty"`
+
+	// How long to wait for the header of WeChat's answer once the request has
+	// been sent. Default: 30s
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+}
+
+const (
+	defaultBodyBuffer = 256 << 10
+	defaultBodyLimit  = 128 << 20
+	defaultTimeout    = 30 * time.Second
+)
+
+// newSender returns the transport for a configuration, and what it sends with.
+func (c ForwardingConfig) newSender(app *App, logger *zap.Logger) (*transport, *http.Transport, error) {
+	if c.BodyBuffer < 0 || c.BodyLimit < 0 || c.Timeout < 0 {
+		return nil, nil, errors.New("body_buffer, body_limit and timeout must not be negative")
+	}
+	if c.BodyBuffer == 0 {
+		c.BodyBuffer = defaultBodyBuffer
+	}
+	if c.BodyLimit == 0 {
+		c.BodyLimit = defaultBodyLimit
+	}
+	if c.Timeout == 0 {
+		c.Timeout = caddy.Duration(defaultTimeout)
+	}
+	base := newUpstreamTransport(time.Duration(c.Timeout))
+	return &transport{
+		base:       base,
+		tokens:     app.tokens,
+		logger:     logger,
+		bodyBuffer: c.BodyBuffer,
+		bodyLimit:  c.BodyLimit,
+	}, base, nil
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.weixin",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision sets up the handler.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	h.errorLog = zap.NewStdLog(h.logger)
+	var err error
+	if h.app, err = loadApp(ctx); err != nil {
+		return err
+	}
+	if len(h.app.accounts) == 0 || h.Account != "" && !hasPlaceholder(h.Account) {
+		if _, err := h.app.account(h.Account); err != nil {
+			return err
+		}
+	}
+	if err := h.provision(); err != nil {
+		return err
+	}
+	h.sender, h.base, err = h.newSender(h.app, h.logger)
+	return err
+}
+
+// Cleanup closes the connections to WeChat that are idle.
+func (h *Handler) Cleanup() error {
+	if h.base != nil {
+		h.base.CloseIdleConnections()
+	}
+	return nil
+}
+
+// ServeHTTP forwards the request. It answers every request itself.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
+	if err := h.check(req); err != nil {
+		h.refuse(w, req, err)
+		return nil
+	}
+	account, err := h.selectAccount(req)
+	if err != nil {
+		h.refuse(w, req, badRequest(err.Error()))
+		return nil
+	}
+	h.forward(w, req, account)
+	return nil
+}
+
+// selectAccount returns the account that the request means.
+func (h *Handler) selectAccount(req *http.Request) (*Account, error) {
+	name := h.Account
+	if hasPlaceholder(name) {
+		repl := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+		if name = repl.ReplaceAll(name, ""); name == "" {
+			return nil, errors.New("the account's name is empty for this request")
+		}
+	}
+	if name == "" && len(h.app.accounts) > 1 {
+		if appID, ok := wechat.QueryParam(req.URL.RawQuery, "appid"); ok {
+			if account, ok := h.app.byAppID[appID]; ok {
+				return account, nil
+			}
+		}
+		return nil, errors.New("several accounts are served here: name one with its appid in the query")
+	}
+	account, err := h.app.account(name)
+	if err != nil {
+		return nil, errors.New("there is no account of this name")
+	}
+	return account, nil
+}
+
+// forward sends the request to WeChat and the answer to the client. The
+// standard library's ReverseProxy does what any proxy has to do; the transport
+// does what this one is for.
+func (h *Handler) forward(w http.ResponseWriter, req *http.Request, account *Account) {
+	proxy := httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			// ReverseProxy has dropped what it could not parse.
+			r.Out.URL.RawQuery = r.In.URL.RawQuery
+		},
+		Transport: roundTripperFunc(func(out *http.Request) (*http.Response, error) {
+			return h.sender.roundTrip(account, account.Upstream, out)
+		}),
+		ModifyResponse: func(res *http.Response) error {
+			if res.Header.Get("Server") != "" {
+				w.Header().Del("Server") // Caddy's
+			}
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			h.refuse(w, req, h.failure(req, account, err))
+		},
+		ErrorLog:      h.errorLog,
+		BufferPool:    copyBuffers,
+		FlushInterval: -1, // answers stream at their own pace
+	}
+	proxy.ServeHTTP(w, req)
+}
+
+// statusClientClosedRequest is what access logs show where the client was gone
+// before there was an answer.
+const statusClientClosedRequest = 499
+
+// failure returns the answer to a request that could not be forwarded.
+func (h *Handler) failure(req *http.Request, account *Account, err error) *proxyError {
+	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
+		return proxyErr
+	}
+	if errors.Is(err, context.Canceled) && req.Context().Err() != nil {
+		return &proxyError{status: statusClientClosedRequest, errcode: wechat.SystemBusy, message: "the client went away"}
+	}
+	h.logger.Error("request to WeChat failed", zap.String("account", account.Name),
+		zap.String("method", req.Method), zap.String("path", req.URL.Path), zap.Error(err))
+	if isTimeout(err) {
+		return unavailable(http.StatusGatewayTimeout, "WeChat did not answer in time")
+	}
+	return unavailable(http.StatusBadGateway, "the request to WeChat failed")
+}
+
+// refuse answers with an error of the proxy's own.
+func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, err *proxyError) {
+	logRefusal(h.logger, req, err)
+	err.write(w)
+}
+
+// hasPlaceholder says whether a name depends on the request.
+func hasPlaceholder(name string) bool { return strings.Contains(name, "{") }
+
+type roundTripperFunc func(*http.Request) (*http.Response, error)
+
+// RoundTrip calls the function.
+func (f roundTripperFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// copyBuffers are the buffers that answers are copied with.
+var copyBuffers = &bufferPool{pool: sync.Pool{New: func() any { return new([32 << 10]byte) }}}
+
+type bufferPool struct{ pool sync.Pool }
+
+// Get implements httputil.BufferPool.
+func (p *bufferPool) Get() []byte { return p.pool.Get().(*[32 << 10]byte)[:] }
+
+// Put implements httputil.BufferPool.
+func (p *bufferPool) Put(b []byte) { p.pool.Put((*[32 << 10]byte)(b)) }
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

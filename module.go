@@ -1,0 +1,291 @@
+// Package weixin is a Caddy module that stands between applications and the
+// WeChat API. It puts each account's access_token into the requests that pass
+// through, keeps it valid, and sends a request again that WeChat has refused
+// for its token.
+//
+// The core is free of Caddy: the token's life is in tokenmanager.go, with
+// keeper.go, sharedstore.go, tokencache.go and record.go; a request's way is in
+// transport.go, with body.go and answer.go; WeChat's facts are in the package
+// wechat. Around it are the app (module.go), the handler (handler.go), the
+// transport for reverse_proxy (reverseproxy.go) and the Caddyfile
+// (caddyfile.go).
+package weixin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	_ "github.com/caddy-weixin/caddy-weixin/sandbox" // http.handlers.weixin_sandbox
+	"github.com/caddy-weixin/caddy-weixin/store"
+	"github.com/caddy-weixin/caddy-weixin/wechat"
+)
+
+func init() {
+	caddy.RegisterModule(App{})
+}
+
+// App holds the WeChat accounts, keeps their tokens valid, and gives them to
+// the `weixin` handler and the `weixin` transport.
+type App struct {
+	// The WeChat API's base URL, for accounts that have none of their own.
+	// Default: `https://api.weixin.qq.com`
+	Upstream string `json:"upstream,omitempty"`
+
+	// Where tokens are kept and shared with other processes.
+	// Default: the storage that Caddy itself uses.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=weixin.stores inline_key=module"`
+
+	// The accounts by name. The name is what handlers, log lines and metrics
+	// call the account.
+	Accounts map[string]*AccountConfig `json:"accounts,omitempty"`
+
+	logger   *zap.Logger
+	tokens   *TokenManager
+	accounts map[string]*Account // by name
+	byAppID  map[string]*Account
+	endpoint *http.Transport
+	states   []string // keys of what this configuration holds of statePool
+}
+
+// AccountConfig is an official account or a mini program.
+type AccountConfig struct {
+	// The AppID. Placeholders such as `{env.WEIXIN_APPID}` are resolved when
+	// the configuration is loaded. Required.
+	AppID string `json:"appid,omitempty"`
+
+	// The AppSecret. Write it as a placeholder, such as `{env.WEIXIN_SECRET}`
+	// or `{file./run/secrets/weixin}`: placeholders are resolved when the
+	// configuration is loaded, and the secret itself appears nowhere. Required.
+	AppSecret string `json:"secret,omitempty"`
+
+	// How tokens are fetched: `stable` uses /cgi-bin/stable_token, whose
+	// tokens other callers of the account share; `classic` uses
+	// /cgi-bin/token, where every fetch ends the token before. Default: stable
+	Token string `json:"token,omitempty"`
+
+	// The WeChat API's base URL for this account. Default: the app's.
+	Upstream string `json:"upstream,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "weixin",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// statePool holds what the process knows about its accounts' tokens, so that a
+// reload loses none of it.
+var statePool = caddy.NewUsagePool()
+
+// processCache is the one cache of the process: it has goroutines of its own,
+// and must not be closed while a request of an old configuration is under way.
+var processCache = sync.OnceValues(func() (*tokenCache, error) { return newTokenCache(1 << 14) })
+
+// Provision resolves the accounts. It does not touch the network.
+func (app *App) Provision(ctx caddy.Context) error {
+	app.logger = ctx.Logger()
+	cache, err := processCache()
+	if err != nil {
+		return fmt.Errorf("opening the token cache: %v", err)
+	}
+	st, err := app.loadStore(ctx)
+	if err != nil {
+		return err
+	}
+	app.endpoint = newUpstreamTransport(fetchTimeout)
+	app.tokens = newTokenManager(cache, st, app.endpoint, app.logger)
+	app.accounts = make(map[string]*Account, len(app.Accounts))
+	app.byAppID = make(map[string]*Account, len(app.Accounts))
+	for _, name := range sortedKeys(app.Accounts) {
+		if err := app.addAccount(name, app.Accounts[name]); err != nil {
+			return fmt.Errorf("account %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (app *App) loadStore(ctx caddy.Context) (store.Store, error) {
+	if app.StoreRaw == nil {
+		app.StoreRaw = json.RawMessage(`{"module":"storage"}`)
+		defer func() { app.StoreRaw = nil }()
+	}
+	mod, err := ctx.LoadModule(app, "StoreRaw")
+	if err != nil {
+		return nil, fmt.Errorf("loading the token store: %v", err)
+	}
+	return mod.(store.Store), nil
+}
+
+// addAccount resolves one account.
+func (app *App) addAccount(name string, cfg *AccountConfig) error {
+	if name == "" || strings.ContainsAny(name, " \t\r\n/{}") {
+		return fmt.Errorf("%q is no account name: write one without spaces, slashes and braces", name)
+	}
+	if cfg == nil {
+		cfg = new(AccountConfig)
+	}
+	resolve := func(option, value string) (string, error) { return resolveOption("account "+name, option, value) }
+	appID, err := resolve("appid", cfg.AppID)
+	if err != nil {
+		return err
+	}
+	secret, err := resolve("secret", cfg.AppSecret)
+	if err != nil {
+		return err
+	}
+	if other, ok := app.byAppID[appID]; ok {
+		return fmt.Errorf("appid %s is that of account %s already: give every account an appid of its own", appID, other.Name)
+	}
+	source, err := wechat.NewSource(cfg.Token)
+	if err != nil {
+		return err
+	}
+	upstream := cfg.Upstream
+	if upstream == "" {
+		upstream = app.Upstream
+	}
+	if upstream == "" {
+		upstream = defaultUpstream
+	}
+	if upstream, err = resolve("upstream", upstream); err != nil {
+		return err
+	}
+	u, err := parseUpstream(upstream)
+	if err != nil {
+		return fmt.Errorf("upstream %s %w", upstream, err)
+	}
+	if isCleartext(u) {
+		app.logger.Warn("the AppSecret and the tokens go to the upstream unencrypted: use https",
+			zap.String("account", name), zap.String("upstream", upstream))
+	}
+	a := Account{
+		Name:        name,
+		Credentials: wechat.Credentials{AppID: appID, AppSecret: secret},
+		Source:      source,
+		Place:       wechat.Official,
+		Upstream:    u,
+	}
+	key := accountID(a.Credentials, a.Source, a.Upstream)
+	state, _, err := statePool.LoadOrNew(key, func() (caddy.Destructor, error) {
+		return newTokenState(source.Policy()), nil
+	})
+	if err != nil {
+		return err
+	}
+	app.states = append(app.states, key)
+	account := newAccount(a, state.(*tokenState))
+	app.accounts[name], app.byAppID[appID] = account, account
+	return nil
+}
+
+// resolveOption returns an option's value with its placeholders replaced. A
+// placeholder that stands for nothing is an error: the proxy would otherwise
+// start with a secret that is missing.
+func resolveOption(owner, option, value string) (string, error) {
+	if value == "" {
+		return "", fmt.Errorf("%s is missing: write %s {env.WEIXIN_%s}, for example", option, option, strings.ToUpper(option))
+	}
+	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
+	if err == nil && strings.TrimSpace(resolved) != "" {
+		return resolved, nil
+	}
+	cure := "set it"
+	if name, ok := strings.CutPrefix(strings.Trim(value, "{}"), "env."); ok {
+		cure = "set the environment variable " + name + ", for example in a file for --envfile"
+	} else if name, ok := strings.CutPrefix(strings.Trim(value, "{}"), "file."); ok {
+		cure = "write it into the file " + name
+	}
+	return "", fmt.Errorf("%s %s is empty: %s%s", option, value, cure, positionOf(owner, option))
+}
+
+// Start begins to keep the tokens valid. It does not wait for WeChat.
+func (app *App) Start() error {
+	for _, a := range app.accounts {
+		app.tokens.KeepWarm(a)
+	}
+	return nil
+}
+
+// stopTimeout bounds the wait for tokens that WeChat is about to issue.
+const stopTimeout = 5 * time.Second
+
+// Stop ends keeping the tokens valid. Requests that are still under way get
+// theirs.
+func (app *App) Stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	for _, a := range app.accounts {
+		app.tokens.Release(ctx, a)
+	}
+	return nil
+}
+
+// Cleanup gives back what Provision took.
+func (app *App) Cleanup() error {
+	for _, key := range app.states {
+		if _, err := statePool.Delete(key); err != nil {
+			return err
+		}
+	}
+	app.states = nil
+	if app.endpoint != nil {
+		app.endpoint.CloseIdleConnections()
+	}
+	return nil
+}
+
+// account returns the account of that name, or the only one there is.
+func (app *App) account(name string) (*Account, error) {
+	if len(app.accounts) == 0 {
+		return nil, fmt.Errorf("no account is configured: add one to the weixin global option")
+	}
+	if name != "" {
+		if a, ok := app.accounts[name]; ok {
+			return a, nil
+		}
+		return nil, fmt.Errorf("there is no account %s: write one of %s", name, strings.Join(sortedKeys(app.accounts), ", "))
+	}
+	if len(app.accounts) > 1 {
+		return nil, fmt.Errorf("there are several accounts: write one of %s", strings.Join(sortedKeys(app.accounts), ", "))
+	}
+	for _, a := range app.accounts {
+		return a, nil
+	}
+	return nil, nil
+}
+
+// loadApp returns the app for a handler or transport.
+func loadApp(ctx caddy.Context) (*App, error) {
+	app, err := ctx.App("weixin")
+	if err != nil {
+		return nil, fmt.Errorf("loading the weixin app: %w", err)
+	}
+	return app.(*App), nil
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

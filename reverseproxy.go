@@ -1,0 +1,125 @@
+package weixin
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
+)
+
+func init() {
+	caddy.RegisterModule(Transport{})
+}
+
+// Transport is what the `weixin` handler forwards requests with, for use in
+// Caddy's `reverse_proxy`. Requests go to the upstream of `reverse_proxy`; the
+// account's token is fetched from the account's own upstream.
+type Transport struct {
+	// The name of the account. Default: the only one there is.
+	Account string `json:"account,omitempty"`
+
+	// Whether the upstream is reached with TLS. The Caddyfile sets it where
+	// the upstream's address begins with https.
+	TLS *reverseproxy.TLSConfig `json:"tls,omitempty"`
+
+	Access
+	ForwardingConfig
+
+	account *Account
+	logger  *zap.Logger
+	base    *http.Transport
+	sender  *transport
+}
+
+// CaddyModule returns the Caddy module information.
+func (Transport) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.reverse_proxy.transport.weixin",
+		New: func() caddy.Module { return new(Transport) },
+	}
+}
+
+// Provision sets up the transport.
+func (t *Transport) Provision(ctx caddy.Context) error {
+	t.logger = ctx.Logger()
+	app, err := loadApp(ctx)
+	if err != nil {
+		return err
+	}
+	if t.account, err = app.account(t.Account); err != nil {
+		return fmt.Errorf("%w%s", err, positionOf("transport", t.Account))
+	}
+	if err := t.provision(); err != nil {
+		return err
+	}
+	if t.sender, t.base, err = t.newSender(app, t.logger); err != nil {
+		return err
+	}
+	if t.TLS != nil {
+		config, err := t.TLS.MakeTLSClientConfig(ctx)
+		if err != nil {
+			return err
+		}
+		config.ClientSessionCache = t.base.TLSClientConfig.ClientSessionCache
+		t.base.TLSClientConfig = config
+	}
+	return nil
+}
+
+// Cleanup closes the connections to WeChat that are idle.
+func (t *Transport) Cleanup() error {
+	if t.base != nil {
+		t.base.CloseIdleConnections()
+	}
+	return nil
+}
+
+// RoundTrip sends a request that reverse_proxy has prepared.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := t.check(req); err != nil {
+		return t.refuse(req, err), nil
+	}
+	target := &url.URL{Scheme: "http", Host: req.URL.Host}
+	if t.TLSEnabled() {
+		target.Scheme = "https"
+		target.Host = strings.TrimSuffix(target.Host, ":443")
+	} else {
+		target.Host = strings.TrimSuffix(target.Host, ":80")
+	}
+	res, err := t.sender.roundTrip(t.account, target, req)
+	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
+		return t.refuse(req, proxyErr), nil
+	}
+	return res, err
+}
+
+// refuse answers with an error of the proxy's own.
+func (t *Transport) refuse(req *http.Request, err *proxyError) *http.Response {
+	if req.Body != nil {
+		req.Body.Close()
+	}
+	logRefusal(t.logger, req, err)
+	return err.response(req)
+}
+
+// TLSEnabled says whether the upstream is reached with TLS.
+func (t *Transport) TLSEnabled() bool { return t.TLS != nil }
+
+// EnableTLS has the upstream be reached with TLS.
+func (t *Transport) EnableTLS(base *reverseproxy.TLSConfig) error {
+	t.TLS = base
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner         = (*Transport)(nil)
+	_ caddy.CleanerUpper        = (*Transport)(nil)
+	_ http.RoundTripper         = (*Transport)(nil)
+	_ reverseproxy.TLSTransport = (*Transport)(nil)
+)
