@@ -51,7 +51,7 @@ func newReplayBody(req *http.Request, memory, limit int64) (*replayBody, int64, 
 	length := req.ContentLength
 	if length < 0 {
 		var err error
-		if length, err = b.measure(limit); err != nil {
+		if length, err = b.measure(limit); err != nil || length == 0 {
 			b.release()
 			return nil, 0, err
 		}

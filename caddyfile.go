@@ -51,7 +51,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
 	if d.NextArg() {
-		return d.Errf("weixin takes no argument here: write accounts in its block, not %q", d.Val())
+		return d.Errf("weixin takes no argument here: write accounts in its block, not %s", d.Val())
 	}
 	appIDs := make(map[string]string) // to the account's name
 	for d.NextBlock(0) {
@@ -69,7 +69,7 @@ func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		default:
-			return d.Errf("unknown option %q of weixin: write one of upstream, store, account", option)
+			return d.Errf("unknown option %s of weixin: write one of upstream, store, account", option)
 		}
 	}
 	if len(app.Accounts) == 0 {
@@ -107,7 +107,7 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 		return d.Errf("account %s is given twice", name)
 	}
 	if d.NextArg() {
-		return d.Errf("account takes one name, but there is also %q", d.Val())
+		return d.Errf("account takes one name, but there is also %s", d.Val())
 	}
 	cfg := new(AccountConfig)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -131,7 +131,7 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 		case "upstream":
 			err = parseUpstreamOption(d, &cfg.Upstream)
 		default:
-			return d.Errf("unknown option %q of account %s: write one of appid, secret, token, upstream", option, name)
+			return d.Errf("unknown option %s of account %s: write one of appid, secret, token, upstream", option, name)
 		}
 		if err != nil {
 			return err
@@ -210,7 +210,7 @@ func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cf
 		*account = d.Val()
 	}
 	if d.NextArg() {
-		return d.Errf("%s takes one account, but there is also %q", directive, d.Val())
+		return d.Errf("%s takes one account, but there is also %s", directive, d.Val())
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		var err error
@@ -224,7 +224,7 @@ func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cf
 		case "timeout":
 			err = parseTimeout(d, &cfg.Timeout)
 		default:
-			err = d.Errf("unknown option %q of %s: write one of allow_ips, body_buffer, body_limit, timeout", option, directive)
+			err = d.Errf("unknown option %s of %s: write one of allow_ips, body_buffer, body_limit, timeout", option, directive)
 		}
 		if err != nil {
 			return err

@@ -1,0 +1,141 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var sandboxEnv = []string{"WEIXIN_APPID=" + appID, "WEIXIN_SECRET=" + appSecret}
+
+// What is wrong with a configuration is said with file, line and what to write
+// instead.
+func TestValidateRefuses(t *testing.T) {
+	site := "\n:8080 {\n\tweixin\n}\n"
+	account := func(lines string) string {
+		return "{\n\tweixin {\n\t\taccount shop {\n" + lines + "\t\t}\n\t}\n}\n" + site
+	}
+	for _, c := range []struct {
+		name, caddyfile string
+		line            string
+		mentions        []string
+	}{
+		{"no appid", account("\t\t\tsecret x\n"), "5", []string{"shop", "appid {env.WEIXIN_APPID}"}},
+		{"no secret", account("\t\t\tappid wx1\n"), "5", []string{"shop", "secret {env.WEIXIN_SECRET}"}},
+		{"empty appid", account("\t\t\tappid\n\t\t\tsecret x\n"), "4", []string{"appid"}},
+		{"two values", account("\t\t\tappid wx1 wx2\n\t\t\tsecret x\n"), "4", []string{"one value"}},
+		{"appid twice in an account", account("\t\t\tappid wx1\n\t\t\tappid wx2\n"), "5", []string{"twice"}},
+		{"unknown option of an account", account("\t\t\tappid wx1\n\t\t\tpassword x\n"), "5", []string{"option password", "appid, secret, token, upstream"}},
+		{"unknown token method", account("\t\t\tappid wx1\n\t\t\ttoken new\n"), "5", []string{"new", "stable or classic"}},
+		{"upstream that is no URL", account("\t\t\tappid wx1\n\t\t\tupstream api.weixin.qq.com\n"), "5", []string{"https://api.weixin.qq.com"}},
+		{"upstream with a query", account("\t\t\tappid wx1\n\t\t\tupstream https://x/?a=b\n"), "5", []string{"https://api.weixin.qq.com"}},
+		{"empty placeholder", account("\t\t\tappid {env.WEIXIN_NOT_SET}\n\t\t\tsecret x\n"), "4", []string{"shop", "WEIXIN_NOT_SET", "--envfile"}},
+		{"missing file", account("\t\t\tappid wx1\n\t\t\tsecret {file./does/not/exist}\n"), "5", []string{"shop", "/does/not/exist"}},
+		{"appid twice", "{\n\tweixin {\n\t\taccount a {\n\t\t\tappid wx1\n\t\t\tsecret x\n\t\t}\n\t\taccount b {\n\t\t\tappid wx1\n\t\t\tsecret x\n\t\t}\n\t}\n}\n" + site, "8", []string{"wx1", "account a"}},
+		{"account twice", "{\n\tweixin {\n\t\taccount a {\n\t\t\tappid wx1\n\t\t\tsecret x\n\t\t}\n\t\taccount a {\n\t\t\tappid wx2\n\t\t\tsecret x\n\t\t}\n\t}\n}\n" + site, "7", []string{"twice"}},
+		{"unknown option", "{\n\tweixin {\n\t\tacount shop\n\t}\n}\n" + site, "3", []string{"option acount", "account"}},
+		{"unknown store", "{\n\tweixin {\n\t\tstore nothing\n\t}\n}\n" + site, "3", []string{"weixin.stores.nothing"}},
+		{"no account", "{\n\tweixin\n}\n" + site, "2", []string{"account <name>"}},
+		{"unknown account in the directive", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin shopp\n}\n", "14", []string{"shopp", "shop"}},
+		{"unknown option of the directive", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tallow 10.0.0.0/8\n\t}\n}\n", "15", []string{"option allow ", "allow_ips"}},
+		{"address that is none", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tallow_ips 10.0.0\n\t}\n}\n", "15", []string{"10.0.0", "private_ranges"}},
+		{"size that is none", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tbody_limit much\n\t}\n}\n", "15", []string{"much", "128MiB"}},
+		{"timeout that is none", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\ttimeout 0\n\t}\n}\n", "15", []string{"30s"}},
+		{"no global option", ":8081 {\n\tweixin\n}\n", "2", []string{"global option"}},
+		{"unknown account of the transport", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\treverse_proxy localhost:1 {\n\t\ttransport weixin shopp\n\t}\n}\n", "15", []string{"shopp", "shop"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "Caddyfile")
+			if err := os.WriteFile(file, []byte(c.caddyfile), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, ok := run(t, nil, "validate", "--config", file)
+			if ok {
+				t.Fatal("it was accepted")
+			}
+			_, failure, _ := strings.Cut(out, "Error: ")
+			if failure == "" {
+				failure = out
+			}
+			if !regexp.MustCompile(regexp.QuoteMeta(file) + ":" + c.line + `\b`).MatchString(failure) {
+				t.Errorf("line %s is not named: %s", c.line, failure)
+			}
+			for _, m := range c.mentions {
+				if !strings.Contains(failure, m) {
+					t.Errorf("%q is not mentioned: %s", m, failure)
+				}
+			}
+		})
+	}
+}
+
+// caddy adapt, validate and fmt work on the example, and nothing of that
+// touches the network: there is none at this address.
+func TestExampleIsValid(t *testing.T) {
+	example := "../Caddyfile.example"
+	for _, args := range [][]string{
+		{"adapt", "--config", example, "--adapter", "caddyfile", "--validate"},
+		{"validate", "--config", example, "--adapter", "caddyfile", "--envfile", "../sandbox.env"},
+		{"fmt", example},
+	} {
+		env := sandboxEnv
+		if args[0] == "validate" {
+			env = nil
+		}
+		out, ok := run(t, append(env, "WEIXIN_UPSTREAM=http://192.0.2.1"), args...)
+		if !ok {
+			t.Errorf("caddy %s: %s", args[0], out)
+		}
+		if args[0] == "fmt" {
+			text, err := os.ReadFile(example)
+			if err != nil || out != string(text) {
+				t.Error("Caddyfile.example is not formatted")
+			}
+		}
+		if strings.Contains(out, appSecret) {
+			t.Errorf("caddy %s shows the secret", args[0])
+		}
+	}
+	out, ok := run(t, nil, "validate", "--config", example, "--adapter", "caddyfile")
+	if ok || !strings.Contains(out, "WEIXIN_APPID") {
+		t.Errorf("without an env file it says: %s", out)
+	}
+}
+
+func TestListModules(t *testing.T) {
+	out, _ := run(t, nil, "list-modules")
+	for _, module := range []string{
+		"weixin", "http.handlers.weixin", "http.handlers.weixin_sandbox", "http.reverse_proxy.transport.weixin", "weixin.stores.storage",
+	} {
+		if !strings.Contains(out, "\n"+module+"\n") {
+			t.Errorf("%s is not listed", module)
+		}
+	}
+}
+
+// The README's first lines: the example, with the sandbox behind it.
+func TestExample(t *testing.T) {
+	text, err := os.ReadFile("../Caddyfile.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := startWeChat(t) // serves only to know the secrets
+	proxy, wechat := fmt.Sprintf("127.0.0.1:%d", freePort(t)), fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	ports := strings.NewReplacer(":8080 {", "http://"+proxy+" {", "127.0.0.1:9080", wechat)
+	p := startCaddy(t, w, config{
+		override: strings.Replace(ports.Replace(string(text)), "{\n\tweixin {", "{\n\tadmin off\n\tdebug\n\tweixin {", 1),
+		env:      []string{"WEIXIN_UPSTREAM=http://" + wechat},
+	})
+	wantOK(t, get(t, "http://"+proxy+"/cgi-bin/user/get"))
+	wantOK(t, do(t, newRequest(t, http.MethodPost, "http://"+wechat+"/sandbox/accounts/"+appID+"/revoke", nil)))
+	a := get(t, "http://"+proxy+"/cgi-bin/user/get?access_token=whatever&secret="+appSecret)
+	wantOK(t, a)
+	wantReplayed(t, a, "40001")
+	if !p.logs.contains("access_token=REDACTED") {
+		t.Error("the access log does not mask the client's access_token")
+	}
+}

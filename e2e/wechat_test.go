@@ -1,0 +1,283 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-weixin/caddy-weixin/sandbox"
+	"github.com/caddy-weixin/caddy-weixin/wechat"
+)
+
+const (
+	appID     = sandbox.DemoAppID
+	appSecret = sandbox.DemoAppSecret
+)
+
+// weChat is the sandbox, with an eye on what comes in and a hand in what goes
+// out.
+type weChat struct {
+	*httptest.Server
+	t       *testing.T
+	sandbox *sandbox.Server
+
+	mu       sync.Mutex
+	tokens   []string
+	requests []*http.Request
+	hook     http.HandlerFunc // answers in the sandbox's place
+	hookable func(*http.Request) bool
+	latency  time.Duration // of the token endpoints
+}
+
+func startWeChat(t *testing.T) *weChat {
+	return startWeChatWith(t, sandbox.Config{})
+}
+
+func startWeChatWith(t *testing.T, config sandbox.Config) *weChat {
+	t.Helper()
+	server, err := sandbox.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &weChat{t: t, sandbox: server}
+	w.Server = httptest.NewServer(w)
+	t.Cleanup(w.Server.Close)
+	return w
+}
+
+func (w *weChat) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
+	w.mu.Lock()
+	if !strings.HasPrefix(req.URL.Path, "/sandbox/") {
+		w.requests = append(w.requests, req)
+	}
+	hook, latency := w.hook, w.latency
+	if w.hookable != nil && !w.hookable(req) {
+		hook = nil
+	}
+	w.mu.Unlock()
+	switch {
+	case wechat.KindOf(req.URL.Path) == wechat.TokenEndpoint:
+		time.Sleep(latency)
+		rec := httptest.NewRecorder()
+		w.sandbox.ServeHTTP(rec, req)
+		var grant struct {
+			AccessToken string `json:"access_token"`
+		}
+		if json.Unmarshal(rec.Body.Bytes(), &grant) == nil && grant.AccessToken != "" {
+			w.mu.Lock()
+			w.tokens = append(w.tokens, grant.AccessToken)
+			w.mu.Unlock()
+		}
+		for name, values := range rec.Header() {
+			rw.Header()[name] = values
+		}
+		rw.WriteHeader(rec.Code)
+		_, _ = rw.Write(rec.Body.Bytes())
+	case hook != nil:
+		hook(rw, req)
+	default:
+		w.sandbox.ServeHTTP(rw, req)
+	}
+}
+
+// answer has f answer in the sandbox's place, for requests whose token the
+// sandbox would accept and for all others.
+func (w *weChat) answer(f http.HandlerFunc) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hook = f
+}
+
+// answerOnly has f answer the requests to one path.
+func (w *weChat) answerOnly(path string, f http.HandlerFunc) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hook, w.hookable = f, func(req *http.Request) bool { return req.URL.Path == path }
+}
+
+func (w *weChat) setLatency(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.latency = d
+}
+
+func (w *weChat) issuedTokens() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var distinct []string
+	for _, token := range w.tokens {
+		if len(distinct) == 0 || distinct[len(distinct)-1] != token {
+			distinct = append(distinct, token)
+		}
+	}
+	return distinct
+}
+
+// currentToken is the one that was issued last.
+func (w *weChat) currentToken() string {
+	tokens := w.issuedTokens()
+	if len(tokens) == 0 {
+		w.t.Fatal("no token was issued")
+	}
+	return tokens[len(tokens)-1]
+}
+
+// last returns the newest request to a path.
+func (w *weChat) last(path string) *http.Request {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := len(w.requests) - 1; i >= 0; i-- {
+		if w.requests[i].URL.Path == path {
+			return w.requests[i]
+		}
+	}
+	w.t.Fatalf("no request to %s came", path)
+	return nil
+}
+
+// count returns how many requests to a path came.
+func (w *weChat) count(path string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, req := range w.requests {
+		if req.URL.Path == path {
+			n++
+		}
+	}
+	return n
+}
+
+// status is what the sandbox counts.
+type status struct {
+	Fetches        int `json:"fetches"`
+	FetchesRefused int `json:"fetches_refused"`
+	Forced         int `json:"forced"`
+	Calls          int `json:"calls"`
+	Rejected       int `json:"rejected"`
+}
+
+func (w *weChat) control(method, action, body string) status {
+	w.t.Helper()
+	req := httptest.NewRequest(method, "/sandbox/accounts/"+appID+action, strings.NewReader(body))
+	rec := httptest.NewRecorder()
+	w.sandbox.ServeHTTP(rec, req)
+	if rec.Code != http.StatusOK {
+		w.t.Fatalf("%s %s: %d %s", method, action, rec.Code, rec.Body)
+	}
+	var s status
+	if err := json.Unmarshal(rec.Body.Bytes(), &s); err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+func (w *weChat) status() status { w.t.Helper(); return w.control(http.MethodGet, "", "") }
+func (w *weChat) revoke()        { w.t.Helper(); w.control(http.MethodPost, "/revoke", "") }
+func (w *weChat) expire()        { w.t.Helper(); w.control(http.MethodPost, "/expire", "") }
+
+func (w *weChat) fail(endpoint string, errcode, times int) {
+	w.t.Helper()
+	w.control(http.MethodPost, "/fail", fmt.Sprintf(`{"endpoint":%q,"errcode":%d,"times":%d}`, endpoint, errcode, times))
+}
+
+// client is one without limits of its own.
+var client = &http.Client{
+	Transport: &http.Transport{MaxIdleConnsPerHost: 512, DisableCompression: true},
+	Timeout:   60 * time.Second,
+}
+
+// answer is a response that was read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (a answer) errcode() int {
+	var e struct {
+		Errcode *int `json:"errcode"`
+	}
+	if json.Unmarshal([]byte(a.body), &e) != nil || e.Errcode == nil {
+		return 0
+	}
+	return *e.Errcode
+}
+
+func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, a.body) }
+
+func do(t *testing.T, req *http.Request) answer {
+	t.Helper()
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{res.StatusCode, res.Header, string(body)}
+}
+
+func newRequest(t *testing.T, method, url string, body io.Reader) *http.Request {
+	t.Helper()
+	req, err := http.NewRequest(method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
+}
+
+func get(t *testing.T, url string) answer {
+	t.Helper()
+	return do(t, newRequest(t, http.MethodGet, url, nil))
+}
+
+func post(t *testing.T, url, body string) answer {
+	t.Helper()
+	req := newRequest(t, http.MethodPost, url, bytes.NewReader([]byte(body)))
+	req.Header.Set("Content-Type", "application/json")
+	return do(t, req)
+}
+
+func wantOK(t *testing.T, a answer) {
+	t.Helper()
+	if a.status != http.StatusOK || a.errcode() != 0 {
+		t.Fatalf("got %s", a)
+	}
+}
+
+func wantReplayed(t *testing.T, a answer, errcode string) {
+	t.Helper()
+	if got := a.header.Get("X-Weixin-Replayed"); got != errcode {
+		t.Errorf("X-Weixin-Replayed is %q, want %q", got, errcode)
+	}
+}
+
+// wantProxyError checks an error of the proxy's own.
+func wantProxyError(t *testing.T, a answer, status, errcode int, mentions string) {
+	t.Helper()
+	if a.status != status || a.errcode() != errcode || !strings.Contains(a.body, `"errmsg":"weixin proxy: `) ||
+		!strings.Contains(a.body, mentions) || a.header.Get("Content-Type") != "application/json; charset=utf-8" {
+		t.Errorf("got %s (%s), want %d with errcode %d and %q", a, a.header.Get("Content-Type"), status, errcode, mentions)
+	}
+}
+
+// callsOf returns the calls that a sandbox account has counted.
+func callsOf(t *testing.T, a answer) int {
+	t.Helper()
+	var s status
+	if err := json.Unmarshal([]byte(a.body), &s); err != nil {
+		t.Fatalf("got %s", a)
+	}
+	return s.Calls
+}
