@@ -14,6 +14,7 @@ package weixin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -248,7 +249,7 @@ func (app *App) Cleanup() error {
 // account returns the account of that name, or the only one there is.
 func (app *App) account(name string) (*Account, error) {
 	if len(app.accounts) == 0 {
-		return nil, fmt.Errorf("no account is configured: add one to the weixin global option")
+		return nil, errors.New("no account is configured: add one to the weixin global option")
 	}
 	if name != "" {
 		if a, ok := app.accounts[name]; ok {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -399,7 +400,7 @@ func (t *task) fetch(ctx context.Context, force bool) (*Token, error) {
 	next := t.state.record
 	t.state.mu.Unlock()
 	if force {
-		next.Forced = append(next.Forced[:len(next.Forced):len(next.Forced)], asked)
+		next.Forced = append(slices.Clip(next.Forced), asked)
 	}
 	if err != nil {
 		return nil, t.failed(next, err, force)

@@ -229,10 +229,10 @@ func (p *caddy) signal(sig syscall.Signal) {
 func (p *caddy) checkLogs(w *weChat) {
 	log := p.logs.String()
 	for _, secret := range append(w.issuedTokens(), appSecret) {
-		if i := strings.Index(log, secret); i >= 0 {
-			line := log[strings.LastIndexByte(log[:i], '\n')+1:]
-			line, _, _ = strings.Cut(line, "\n")
-			p.t.Errorf("a secret is in the log: %s", strings.ReplaceAll(line, secret, "SECRET"))
+		for line := range strings.Lines(log) {
+			if strings.Contains(line, secret) {
+				p.t.Errorf("a secret is in the log: %s", strings.ReplaceAll(line, secret, "SECRET"))
+			}
 		}
 	}
 	if strings.Contains(log, "DATA RACE") {

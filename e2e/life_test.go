@@ -229,6 +229,7 @@ func TestLogs(t *testing.T) {
 	}
 	w.revoke()
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get?access_token="+w.currentToken()+"&secret="+appSecret))
+	eventually(func() bool { return len(p.logged("request replayed")) > 0 })
 	replayed := p.logged("request replayed")
 	if len(replayed) != 1 || replayed[0]["errcode"] != 40001.0 || replayed[0]["path"] != "/cgi-bin/user/get" || replayed[0]["rejected"] != first[0]["token"] {
 		t.Errorf("logged %v", replayed)

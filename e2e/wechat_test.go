@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,8 +34,7 @@ type weChat struct {
 	tokens   []string
 	requests []*http.Request
 	hook     http.HandlerFunc // answers in the sandbox's place
-	hookable func(*http.Request) bool
-	latency  time.Duration // of the token endpoints
+	latency  time.Duration    // of the token endpoints
 }
 
 func startWeChat(t *testing.T) *weChat {
@@ -58,9 +59,6 @@ func (w *weChat) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		w.requests = append(w.requests, req)
 	}
 	hook, latency := w.hook, w.latency
-	if w.hookable != nil && !w.hookable(req) {
-		hook = nil
-	}
 	w.mu.Unlock()
 	switch {
 	case wechat.KindOf(req.URL.Path) == wechat.TokenEndpoint:
@@ -75,9 +73,7 @@ func (w *weChat) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 			w.tokens = append(w.tokens, grant.AccessToken)
 			w.mu.Unlock()
 		}
-		for name, values := range rec.Header() {
-			rw.Header()[name] = values
-		}
+		maps.Copy(rw.Header(), rec.Header())
 		rw.WriteHeader(rec.Code)
 		_, _ = rw.Write(rec.Body.Bytes())
 	case hook != nil:
@@ -93,13 +89,6 @@ func (w *weChat) answer(f http.HandlerFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.hook = f
-}
-
-// answerOnly has f answer the requests to one path.
-func (w *weChat) answerOnly(path string, f http.HandlerFunc) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.hook, w.hookable = f, func(req *http.Request) bool { return req.URL.Path == path }
 }
 
 func (w *weChat) setLatency(d time.Duration) {
@@ -134,9 +123,9 @@ func (w *weChat) last(path string) *http.Request {
 	w.t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i := len(w.requests) - 1; i >= 0; i-- {
-		if w.requests[i].URL.Path == path {
-			return w.requests[i]
+	for _, req := range slices.Backward(w.requests) {
+		if req.URL.Path == path {
+			return req
 		}
 	}
 	w.t.Fatalf("no request to %s came", path)

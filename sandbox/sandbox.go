@@ -201,6 +201,7 @@ func (s *Server) answer(c *call) (any, error) {
 		if !known {
 			return success, nil
 		}
+	default: // credentials of the route's own
 	}
 	if err := c.read(route.reads); err != nil {
 		return nil, err

@@ -1,0 +1,32 @@
+package weixin
+
+import (
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The core can be read and tested without Caddy.
+func TestCoreIsFreeOfCaddy(t *testing.T) {
+	core := []string{
+		"tokenmanager.go", "token.go", "tokencache.go", "keeper.go", "sharedstore.go", "record.go", "seal.go", "backoff.go",
+		"transport.go", "body.go", "answer.go", "upstream.go", "proxyerror.go", "store/store.go",
+	}
+	facts, err := filepath.Glob("wechat/*.go")
+	if err != nil || len(facts) == 0 {
+		t.Fatal("the package wechat is not where it was")
+	}
+	for _, file := range append(core, facts...) {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, imported := range parsed.Imports {
+			if strings.Contains(imported.Path.Value, "github.com/caddyserver/") {
+				t.Errorf("%s imports %s", file, imported.Path.Value)
+			}
+		}
+	}
+}
