@@ -15,6 +15,7 @@ const (
 	transientBackoffMax     = 30 * time.Second
 	configurationBackoffMin = time.Second
 	configurationBackoffMax = 5 * time.Minute
+	quotaJitter             = 10 * time.Second // after midnight
 )
 
 // beijing is the time zone of WeChat's days. It has no daylight saving time.
@@ -34,7 +35,7 @@ func retryTime(now time.Time, err error, failures int, forced bool) time.Time {
 	switch class {
 	case wechat.DailyQuota:
 		y, m, d := now.In(beijing).Date()
-		return time.Date(y, m, d+1, 0, 0, 0, 0, beijing).Add(jitter(10 * time.Second))
+		return time.Date(y, m, d+1, 0, 0, 0, 0, beijing).Add(jitter(quotaJitter))
 	case wechat.Configuration:
 		return now.Add(backoff(configurationBackoffMin, configurationBackoffMax, failures))
 	default:
@@ -50,7 +51,19 @@ func backoff(least, most time.Duration, failures int) time.Duration {
 			break
 		}
 	}
-	return d + jitter(d/10)
+	return min(d+jitter(d/10), most)
+}
+
+// longestBackoff is how long a back-off can be after an errcode.
+func longestBackoff(errcode int) time.Duration {
+	switch wechat.ClassifyFailure(errcode) {
+	case wechat.DailyQuota:
+		return 24*time.Hour + quotaJitter
+	case wechat.Configuration:
+		return configurationBackoffMax
+	default:
+		return transientBackoffMax
+	}
 }
 
 // rejectionPause is how long a token that was rejected stays in place before

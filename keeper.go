@@ -3,6 +3,7 @@ package weixin
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -15,37 +16,43 @@ type keeper struct {
 }
 
 // KeepWarm starts to keep an account's token warm, beginning with what the
-// store has. It does not wait for anything. The account's configuration takes
-// over from an earlier one of the same account.
+// store has. It does not wait for anything.
+//
+// During a reload the old and the new configuration both keep the token warm.
+// The newest does the work. When it is released, because the reload failed, the
+// one before goes on.
 func (m *TokenManager) KeepWarm(a *Account) {
 	s := a.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.keeper != nil {
-		s.keeper.timer.Stop()
-	}
 	k := &keeper{manager: m, account: a}
 	k.timer = time.AfterFunc(math.MaxInt64, k.renew)
-	a.keeper, s.keeper = k, k
-	switch {
-	case s.flight != nil: // its end sets the timer
-	case s.token == nil:
-		k.timer.Reset(0)
-	default:
-		a.schedule(m.now())
+	if old := s.keeper(); old != nil {
+		old.timer.Stop()
 	}
+	s.keepers = append(s.keepers, k)
+	s.saving.handOver(k)
+	k.begin()
 }
 
-// Release ends KeepWarm, unless a newer configuration has taken over, and waits
-// for what is under way, so that no token that WeChat has issued is lost.
+// Release ends KeepWarm, and waits for what is under way, so that no token that
+// WeChat has issued is lost.
 func (m *TokenManager) Release(ctx context.Context, a *Account) {
 	s := a.state
 	s.mu.Lock()
-	if a.keeper != nil && s.keeper == a.keeper {
-		s.keeper.timer.Stop()
-		s.keeper = nil
+	s.keepers = slices.DeleteFunc(s.keepers, func(k *keeper) bool {
+		if k.account != a {
+			return false
+		}
+		k.timer.Stop()
+		return true
+	})
+	f, heir := s.flight, s.keeper()
+	if heir != nil {
+		s.saving.handOver(heir)
+		heir.begin()
 	}
-	f, saving := s.flight, s.saving.stop(m)
+	unsaved := heir == nil && s.saving.stop()
 	s.mu.Unlock()
 	if f != nil {
 		select {
@@ -53,8 +60,28 @@ func (m *TokenManager) Release(ctx context.Context, a *Account) {
 		case <-ctx.Done():
 		}
 	}
-	if saving {
-		m.save(a)
+	if unsaved {
+		m.save(ctx, a)
+	}
+}
+
+// keeper returns the newest one, or nil. The state is locked.
+func (s *tokenState) keeper() *keeper {
+	if len(s.keepers) == 0 {
+		return nil
+	}
+	return s.keepers[len(s.keepers)-1]
+}
+
+// begin sets the timer for the first time. The state is locked.
+func (k *keeper) begin() {
+	s := k.account.state
+	switch {
+	case s.flight != nil: // its end sets the timer
+	case s.token == nil:
+		k.timer.Reset(0)
+	default:
+		k.account.schedule(k.manager.now())
 	}
 }
 
@@ -63,7 +90,7 @@ func (k *keeper) renew() {
 	s := k.account.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.keeper != k || s.flight != nil {
+	if s.keeper() != k || s.flight != nil {
 		return // the flight's end sets the timer again
 	}
 	k.manager.launch(k.account, nil)
@@ -73,18 +100,18 @@ func (k *keeper) renew() {
 // uses it or by the keeper. The state is locked.
 func (a *Account) schedule(now time.Time) {
 	s := a.state
-	warmAt, dueAt := now, now
+	warmAt, dueAt := latest(now, s.pausedUntil), now
 	if s.token != nil && s.token.usable(now) {
 		warmAt, dueAt = s.token.warmAt, s.token.dueAt
 	}
-	if f := s.record.failure(); f != nil {
+	if f := s.failure(now); f != nil {
 		warmAt, dueAt = latest(warmAt, f.RetryAt), latest(dueAt, f.RetryAt)
 	}
 	if s.token != nil {
 		s.token.renewAt.Store(dueAt.UnixNano())
 	}
-	if s.keeper != nil {
-		s.keeper.timer.Reset(max(warmAt.Sub(now), keeperPause))
+	if k := s.keeper(); k != nil {
+		k.timer.Reset(max(warmAt.Sub(now), keeperPause))
 	}
 }
 

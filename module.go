@@ -105,6 +105,8 @@ func (app *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	app.endpoint = newUpstreamTransport(fetchTimeout)
+	// On a connection that was kept, a fetch might be sent twice.
+	app.endpoint.DisableKeepAlives = true
 	app.tokens = newTokenManager(cache, st, app.endpoint, app.logger)
 	app.accounts = make(map[string]*Account, len(app.Accounts))
 	app.byAppID = make(map[string]*Account, len(app.Accounts))
@@ -164,7 +166,12 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 	}
 	u, err := parseUpstream(upstream)
 	if err != nil {
-		return fmt.Errorf("upstream %s %w", upstream, err)
+		// It may hold a password, so it is not repeated.
+		return fmt.Errorf("upstream %w%s", err, positionOf("account "+name, "upstream"))
+	}
+	if !hasPlaceholder(cfg.AppSecret) {
+		app.logger.Warn("the AppSecret stands in the configuration itself, where it can be read: write a placeholder such as {env.WEIXIN_SECRET}",
+			zap.String("account", name))
 	}
 	if isCleartext(u) {
 		app.logger.Warn("the AppSecret and the tokens go to the upstream unencrypted: use https",
@@ -226,9 +233,11 @@ const stopTimeout = 5 * time.Second
 func (app *App) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	var wg sync.WaitGroup
 	for _, a := range app.accounts {
-		app.tokens.Release(ctx, a)
+		wg.Go(func() { app.tokens.Release(ctx, a) })
 	}
+	wg.Wait()
 	return nil
 }
 

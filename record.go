@@ -28,9 +28,9 @@ type record struct {
 	// CheckedAt is when the token endpoint last handed this token out.
 	CheckedAt time.Time `json:"checked_at,omitzero"`
 
-	// Confirmed says that the endpoint handed out the same token again after
-	// an API had rejected it.
-	Confirmed bool `json:"confirmed,omitempty"`
+	// Confirmations counts how often in a row the endpoint has handed out the
+	// same token again after an API had rejected it.
+	Confirmations int `json:"confirmations,omitempty"`
 
 	// Strikes counts the rejected tokens before this one of which none was
 	// ever seen to be accepted.
@@ -115,7 +115,7 @@ func compareTokens(a, b *record) int {
 		a.ExpiresAt.Compare(b.ExpiresAt),
 		a.FetchedAt.Compare(b.FetchedAt),
 		cmp.Compare(a.Strikes, b.Strikes),
-		compareBools(a.Confirmed, b.Confirmed),
+		cmp.Compare(a.Confirmations, b.Confirmations),
 	)
 }
 
@@ -129,16 +129,6 @@ func compareAttempts(a, b *attempt) int {
 		cmp.Compare(a.Errcode, b.Errcode),
 		cmp.Compare(a.Message, b.Message),
 	)
-}
-
-func compareBools(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
-	}
-	return 1
 }
 
 // equal says whether two records are the same.

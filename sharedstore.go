@@ -40,10 +40,15 @@ type sharedStore struct {
 	failed atomic.Bool // as last logged
 }
 
-// storeKey is where an account's record is. It stays the same when the secret
-// changes: the old record does not open then.
+// storeKey is where an account's record is. Tokens of different methods are
+// different tokens, with quotas of their own. The key stays the same when the
+// secret changes: the old record does not open then.
 func (a *Account) storeKey() string {
-	return "weixin/tokens/" + url.PathEscape(a.Credentials.AppID)
+	return "weixin/tokens/" + a.storeName()
+}
+
+func (a *Account) storeName() string {
+	return url.PathEscape(a.Credentials.AppID) + "-" + a.Source.Method()
 }
 
 // lockName names the lock for the next fetch. A name per attempt: some stores
@@ -51,7 +56,7 @@ func (a *Account) storeKey() string {
 // the lock of a process that takes it next and dies. The state is locked.
 func (a *Account) lockName() string {
 	r := &a.state.record
-	return "weixin-" + url.PathEscape(a.Credentials.AppID) +
+	return "weixin-" + a.storeName() +
 		"-" + strconv.FormatInt(r.Generation, 36) + "-" + strconv.FormatInt(r.Attempt.Number, 36)
 }
 
@@ -78,7 +83,8 @@ func (m *TokenManager) pull(ctx context.Context, a *Account) {
 
 // push saves a record. One that the store does not take is offered again.
 func (m *TokenManager) push(a *Account, r record) {
-	err := m.store.save(a, r)
+	// A token that WeChat has issued is saved, whatever becomes of the flight.
+	err := m.store.save(context.Background(), a, r)
 	m.store.report(err)
 	if err != nil {
 		a.state.mu.Lock()
@@ -89,55 +95,63 @@ func (m *TokenManager) push(a *Account, r record) {
 
 // saving is the state of a record that the store does not have yet.
 type saving struct {
-	manager *TokenManager
+	manager *TokenManager // in whose name; nil while there is nothing to save
 	timer   *time.Timer
 	delay   time.Duration
 }
 
 // later has the account's record saved in a while. The state is locked.
 func (s *saving) later(m *TokenManager, a *Account) {
-	if s.timer != nil {
+	if s.manager != nil {
 		return
 	}
 	s.delay = min(max(2*s.delay, saveRetryMin), saveRetryMax)
 	s.manager = m
-	s.timer = time.AfterFunc(s.delay, func() { m.save(a) })
+	s.timer = time.AfterFunc(s.delay, func() { m.save(context.Background(), a) })
 }
 
-// stop ends waiting in the name of m, and says whether something was unsaved.
-// The state is locked.
-func (s *saving) stop(m *TokenManager) bool {
-	if s.timer == nil || s.manager != m {
+// handOver has another configuration do what is left to do. The state is locked.
+func (s *saving) handOver(to *keeper) {
+	if s.manager != to.manager && s.stop() {
+		s.later(to.manager, to.account)
+	}
+}
+
+// stop says whether something was left to do, and forgets it. The state is
+// locked.
+func (s *saving) stop() bool {
+	if s.manager == nil {
 		return false
 	}
 	s.timer.Stop()
-	s.timer = nil
+	s.manager = nil
 	return true
 }
 
 // save offers the account's record to the store again.
-func (m *TokenManager) save(a *Account) {
+func (m *TokenManager) save(ctx context.Context, a *Account) {
 	s := a.state
-	s.mu.Lock()
-	s.saving.timer = nil
-	s.mu.Unlock()
-	loaded, err := m.store.load(context.Background(), a)
+	loaded, err := m.store.load(ctx, a)
 	if err == nil {
 		s.mu.Lock()
 		m.install(a, merge(s.record, loaded))
 		r := s.record
 		s.mu.Unlock()
 		if !r.equal(&loaded) {
-			err = m.store.save(a, r)
+			err = m.store.save(ctx, a, r)
 		}
 	}
 	m.store.report(err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.saving.manager != m {
+		return // it was handed over meanwhile
+	}
+	s.saving.manager = nil
 	if err == nil {
 		s.saving.delay = 0
-	} else if s.keeper != nil && s.keeper.manager == m {
-		s.saving.later(m, a)
+	} else if k := s.keeper(); k != nil {
+		s.saving.later(k.manager, k.account)
 	}
 }
 
@@ -217,7 +231,7 @@ func (s *sharedStore) load(ctx context.Context, a *Account) (record, error) {
 	return record{}, nil
 }
 
-func (s *sharedStore) save(a *Account, r record) error {
+func (s *sharedStore) save(ctx context.Context, a *Account, r record) error {
 	plain, err := r.marshal()
 	if err != nil {
 		return err
@@ -226,7 +240,7 @@ func (s *sharedStore) save(a *Account, r record) error {
 	if err != nil {
 		return err
 	}
-	_, err = bounded(context.Background(), func(ctx context.Context) (struct{}, error) {
+	_, err = bounded(ctx, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, s.store.Save(ctx, a.storeKey(), sealed)
 	})
 	return err

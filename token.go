@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,7 +18,7 @@ type Token struct {
 	escaped     string // for a query
 	fingerprint string
 	generation  int64
-	confirmed   bool
+	confirmed   int
 	strikes     int
 	fetchedAt   time.Time
 	checkedAt   time.Time
@@ -50,7 +51,7 @@ func newToken(r *record, policy wechat.Policy) *Token {
 		escaped:     url.QueryEscape(r.AccessToken),
 		fingerprint: fingerprint(r.AccessToken),
 		generation:  r.Generation,
-		confirmed:   r.Confirmed,
+		confirmed:   r.Confirmations,
 		strikes:     r.Strikes,
 		fetchedAt:   r.FetchedAt,
 		checkedAt:   r.CheckedAt,
@@ -80,8 +81,11 @@ func (t *Token) String() string { return t.fingerprint }
 // GoString returns the token's fingerprint.
 func (t *Token) GoString() string { return t.fingerprint }
 
-// ExpiresAt is when WeChat will stop to accept the token, as far as it has said.
-func (t *Token) ExpiresAt() time.Time { return t.expiresAt }
+// redact returns a text without the token.
+func (t *Token) redact(text string) string {
+	text = strings.ReplaceAll(text, t.accessToken, "REDACTED")
+	return strings.ReplaceAll(text, t.escaped, "REDACTED")
+}
 
 // usable says whether the token may be put into a request.
 func (t *Token) usable(now time.Time) bool {

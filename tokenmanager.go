@@ -37,6 +37,11 @@ const (
 	// insistPause is how often the endpoint is asked while it insists on a
 	// rejected token.
 	insistPause = 3 * time.Second
+
+	// A token that was handed out again so often in a row, with no longer than
+	// that in between, is replaced even if some requests get through with it.
+	confirmationsMax   = 5
+	confirmationsApart = time.Minute
 )
 
 // TokenManager keeps accounts supplied with a valid access_token.
@@ -78,7 +83,6 @@ type Account struct {
 	id     string
 	policy wechat.Policy
 	state  *tokenState
-	keeper *keeper
 }
 
 // newAccount completes an account with what is known of its token.
@@ -103,12 +107,19 @@ func accountID(cred wechat.Credentials, source wechat.Source, upstream *url.URL)
 // tokenState is what a process knows about an account's token. The old and the
 // new configuration share it during a reload.
 type tokenState struct {
-	mu     sync.Mutex
-	record record
-	token  *Token // the record's; nil if it has none
-	flight *flight
-	keeper *keeper // of the newest configuration that keeps the token warm
-	saving saving
+	mu      sync.Mutex
+	record  record
+	token   *Token // the record's; nil if it has none
+	flight  *flight
+	keepers []*keeper // of the configurations that keep the token warm, the newest last
+	saving  saving
+
+	// unreachable is the last attempt if it did not reach the token endpoint,
+	// which is this process's trouble and none of the others'.
+	unreachable attempt
+
+	// pausedUntil is when a rejected token may be replaced at the earliest.
+	pausedUntil time.Time
 
 	// rejections bounds the fetches that rejected tokens cause, so that two
 	// systems which fetch against each other do not use up the day's quota.
@@ -175,10 +186,14 @@ func (m *TokenManager) await(ctx context.Context, a *Account, rejected *Token) (
 		}
 		f := s.flight
 		if f == nil {
-			if err := a.grounded(now); err != nil {
-				if rejected != nil {
-					rejected.dead.Store(true)
-				}
+			err := a.grounded(now)
+			if err != nil && rejected != nil {
+				rejected.dead.Store(true)
+			}
+			if err == nil && now.Before(s.pausedUntil) {
+				err = errStillRejected
+			}
+			if err != nil {
 				s.mu.Unlock()
 				return nil, err
 			}
@@ -193,7 +208,7 @@ func (m *TokenManager) await(ctx context.Context, a *Account, rejected *Token) (
 		if f.err != nil {
 			return nil, f.err
 		}
-		if isNew(f.token) {
+		if isNew(f.token) && f.token.usable(m.now()) {
 			return f.token, nil
 		}
 	}
@@ -216,11 +231,26 @@ func (m *TokenManager) renewInBackground(a *Account, t *Token, due int64) {
 // grounded returns an error while the token endpoint must not be asked because
 // of an earlier failure. The state is locked.
 func (a *Account) grounded(now time.Time) error {
-	f := a.state.record.failure()
-	if f == nil || !now.Before(f.RetryAt) {
+	f := a.state.failure(now)
+	if f == nil {
 		return nil
 	}
 	return &TokenError{Account: a.Name, Errcode: f.Errcode, Message: f.Message, RetryAt: f.RetryAt, BackingOff: true}
+}
+
+// failure returns the last attempt if the token endpoint must not be asked yet
+// because of it. A time that no back-off can have led to is that of a clock that
+// was wrong. The state is locked.
+func (s *tokenState) failure(now time.Time) *attempt {
+	for _, f := range []*attempt{s.record.failure(), &s.unreachable} {
+		if f == nil || f.Generation != s.record.Generation || !now.Before(f.RetryAt) {
+			continue
+		}
+		if f.RetryAt.Sub(now) <= longestBackoff(f.Errcode) {
+			return f
+		}
+	}
+	return nil
 }
 
 // launch starts a flight. The state is locked, and there is no other flight.
@@ -271,7 +301,7 @@ func (t *task) run(ctx context.Context) (*Token, error) {
 	if token, err := t.settled(); token != nil || err != nil {
 		return token, err
 	}
-	switch cure, err := t.cure(); cure {
+	switch remedy, err := t.choose(); remedy {
 	case fetchToken:
 		return t.fetch(ctx, false)
 	case forceToken:
@@ -308,25 +338,25 @@ func (t *task) bury() {
 	}
 }
 
-// cure is what to do about a token that is missing, due or rejected.
-type cure uint8
+// remedy is what to do about a token that is missing, due or rejected.
+type remedy uint8
 
 const (
-	noCure     cure = iota
-	fetchToken      // ask WeChat for its current token
-	forceToken      // ask WeChat for a new one
-	reuseToken      // try the same once more
+	noRemedy   remedy = iota
+	fetchToken        // ask WeChat for its current token
+	forceToken        // ask WeChat for a new one
+	reuseToken        // try the same once more
 )
 
-// cure decides, and says why where there is nothing to be done.
+// choose decides, and says why where there is nothing to be done.
 //
 // A source that hands out the rejected token again may be right: WeChat's parts
 // do not always agree, and it passes. So the token is tried again first, and a
-// new one is forced only if that was in vain. Whatever WeChat does, there is no
+// new one is forced only if that was in vain, or if it goes on. Whatever WeChat does, there is no
 // loop: forcing has its budget, a source that insists is asked every few
 // seconds, and tokens that nobody saw accepted are not replaced again and
 // again.
-func (t *task) cure() (cure, error) {
+func (t *task) choose() (remedy, error) {
 	s := t.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -335,29 +365,43 @@ func (t *task) cure() (cure, error) {
 	if !t.rejected || token == nil || !now.Before(token.expiresAt) {
 		return fetchToken, nil
 	}
-	t.m.logger.Warn("token rejected", zap.String("account", t.Name), zap.Stringer("token", token),
-		zap.Duration("age", now.Sub(token.fetchedAt)))
-	if token.confirmed {
+	if token.confirmed > 0 {
 		accepted := token.accepted.Load()
-		if !accepted && t.mayForce(now) {
+		if (!accepted || token.confirmed >= confirmationsMax) && t.mayForce(now) {
+			t.logRejected(token)
 			return forceToken, nil
 		}
-		if now.Before(token.checkedAt.Add(insistPause)) {
+		if next := token.checkedAt.Add(insistPause); now.Before(next) {
 			if accepted {
 				return reuseToken, nil
 			}
-			return noCure, errStillRejected
+			return t.pause(next)
 		}
 	}
-	if now.Before(token.checkedAt.Add(rejectionPause(strikesAfter(token)))) {
-		return noCure, errStillRejected
+	if next := token.checkedAt.Add(rejectionPause(strikesAfter(token))); now.Before(next) {
+		return t.pause(next)
 	}
 	if !s.rejections.AllowN(now, 1) {
-		t.m.logger.Warn("too many tokens were rejected; the next is fetched when the day's quota allows",
-			zap.String("account", t.Name), zap.String("advice", "find out which other system fetches tokens for this account"))
-		return noCure, errStillRejected
+		return t.pause(now.Add(time.Minute))
 	}
+	t.logRejected(token)
 	return fetchToken, nil
+}
+
+// pause leaves a rejected token in place until a time. The state is locked.
+func (t *task) pause(until time.Time) (remedy, error) {
+	if !t.state.pausedUntil.Equal(until) {
+		t.m.logger.Warn("a rejected token is not replaced for now", zap.String("account", t.Name),
+			zap.Stringer("token", t.state.token), zap.Time("until", until),
+			zap.String("advice", "find out whether another system fetches tokens for this account"))
+	}
+	t.state.pausedUntil = until
+	return noRemedy, errStillRejected
+}
+
+func (t *task) logRejected(token *Token) {
+	t.m.logger.Warn("token rejected", zap.String("account", t.Name), zap.Stringer("token", token),
+		zap.Duration("age", t.m.now().Sub(token.fetchedAt)))
 }
 
 // reuse has the rejected token tried again without asking WeChat, which handed
@@ -414,8 +458,15 @@ func (t *task) granted(ctx context.Context, next record, grant wechat.Grant, ask
 	// Without a rejection, the same token again is the same token.
 	if !same || t.rejected {
 		next.Generation = next.nextGeneration(asked)
-		next.Confirmed = same
 		next.Strikes = 0
+		switch {
+		case !same:
+			next.Confirmations = 0
+		case asked.Sub(next.CheckedAt) > confirmationsApart:
+			next.Confirmations = 1
+		default:
+			next.Confirmations++
+		}
 		if t.rejected && previous != nil {
 			next.Strikes = strikesAfter(previous)
 		}
@@ -450,20 +501,25 @@ func (t *task) granted(ctx context.Context, next record, grant wechat.Grant, ask
 // failed notes that WeChat gave no token, and when to ask again.
 func (t *task) failed(next record, err error, force bool) error {
 	now := t.m.now()
-	failures := 1
-	if f := next.failure(); f != nil {
-		failures += f.Failures
-	}
+	failures := t.failuresInARow() + 1
 	tokenErr := &TokenError{Account: t.Name, Message: err.Error(), RetryAt: retryTime(now, err, failures, force), Timeout: isTimeout(err)}
 	if wxErr, ok := errors.AsType[*wechat.Error](err); ok {
 		tokenErr.Errcode, tokenErr.Message = wxErr.Code, wxErr.Msg
 	}
-	next.Attempt = attempt{
+	failed := attempt{
 		Number: next.Attempt.Number + 1, Generation: next.Generation, Failures: failures, At: now,
 		RetryAt: tokenErr.RetryAt, Errcode: tokenErr.Errcode, Message: tokenErr.Message,
 	}
-	t.m.publish(t.Account, next)
+	if failed.Errcode != 0 {
+		next.Attempt = failed
+	}
+	if failed.Errcode != 0 || force {
+		t.m.publish(t.Account, next)
+	}
 	t.state.mu.Lock()
+	if failed.Errcode == 0 {
+		t.state.unreachable = failed
+	}
 	t.bury()
 	t.state.mu.Unlock()
 
@@ -483,6 +539,20 @@ func (t *task) failed(next record, err error, force bool) error {
 	return tokenErr
 }
 
+// failuresInARow returns how many attempts have failed since the last token.
+func (t *task) failuresInARow() int {
+	t.state.mu.Lock()
+	defer t.state.mu.Unlock()
+	n := 0
+	if f := t.state.record.failure(); f != nil {
+		n = f.Failures
+	}
+	if f := &t.state.unreachable; f.Generation == t.state.record.Generation {
+		n = max(n, f.Failures)
+	}
+	return n
+}
+
 func (a *Account) current() *Token {
 	a.state.mu.Lock()
 	defer a.state.mu.Unlock()
@@ -495,6 +565,9 @@ func (m *TokenManager) publish(a *Account, next record) *Token {
 	a.state.mu.Lock()
 	defer a.state.mu.Unlock()
 	m.install(a, merge(a.state.record, next))
+	if next.Attempt.Failures == 0 {
+		a.state.unreachable = attempt{}
+	}
 	return a.state.token
 }
 
@@ -508,6 +581,7 @@ func (m *TokenManager) install(a *Account, r record) {
 	}
 	previous := s.token
 	s.token = newToken(&r, a.policy)
+	s.pausedUntil = time.Time{}
 	if previous != nil && previous.generation == s.token.generation && previous.accepted.Load() {
 		s.token.accept()
 	}

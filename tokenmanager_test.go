@@ -122,6 +122,7 @@ type memoryStore struct {
 	hang    bool // calls return only when their context is done
 	noLock  error
 	saves   int
+	loads   int
 }
 
 func newMemoryStore() *memoryStore {
@@ -137,6 +138,7 @@ func (s *memoryStore) Load(ctx context.Context, key string) ([]byte, error) {
 		s.mu.Lock()
 		return nil, ctx.Err()
 	}
+	s.loads++
 	if s.loadErr != nil {
 		return nil, s.loadErr
 	}
@@ -189,6 +191,12 @@ func (s *memoryStore) Lock(ctx context.Context, name string) (func(), error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+func (s *memoryStore) counts() (saves, loads int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.saves, s.loads
 }
 
 func (s *memoryStore) set(change func(*memoryStore)) {
@@ -631,17 +639,42 @@ func TestStableInsistsRightly(t *testing.T) {
 		endpoint := &fakeEndpoint{stable: true, insist: true}
 		p := startProcess(t, wechat.Stable{}, newMemoryStore(), endpoint)
 		for range 100 {
-			token := p.refresh(t, p.token(t))
-			token.accept()
-			wantToken(t, token, "token-1")
-			time.Sleep(time.Second)
+			for range 3 {
+				token := p.refresh(t, p.token(t))
+				token.accept()
+				wantToken(t, token, "token-1")
+			}
+			time.Sleep(61 * time.Second)
 		}
-		// The endpoint is asked every few seconds at most.
-		if n := endpoint.callCount(); n > 40 {
-			t.Errorf("asked %d times in 110 seconds", n)
+		// Asked for each of the hundred incidents, and while in use.
+		if n := endpoint.callCount(); n > 100+30 {
+			t.Errorf("asked %d times", n)
 		}
 		if len(endpoint.forced) != 0 {
 			t.Errorf("forced %d times", len(endpoint.forced))
+		}
+	})
+}
+
+// One API refuses the token for good, while others accept it.
+func TestStableInsistsForSome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint := &fakeEndpoint{stable: true, insist: true}
+		p := startProcess(t, wechat.Stable{}, newMemoryStore(), endpoint)
+		for range 60 {
+			token := p.token(t)
+			if token.accessToken != "token-1" {
+				break
+			}
+			token.accept()
+			if replacement, err := p.Refresh(t.Context(), p.account, token); err == nil {
+				replacement.accept()
+			}
+			time.Sleep(time.Second)
+		}
+		wantToken(t, p.token(t), "token-2")
+		if n := len(endpoint.forced); n != 1 {
+			t.Errorf("forced %d times", n)
 		}
 	})
 }
@@ -805,7 +838,7 @@ func TestReleaseWaitsForTheToken(t *testing.T) {
 		p.Release(t.Context(), p.account)
 		time.Sleep(24 * time.Hour) // nothing is renewed any more
 		wantCalls(t, endpoint, 1)
-		if st.saves == 0 {
+		if saves, _ := st.counts(); saves == 0 {
 			t.Error("the token was lost")
 		}
 	})
@@ -829,6 +862,104 @@ func TestReload(t *testing.T) {
 		wantToken(t, second.token(t), "token-3")
 		wantCalls(t, endpoint, 3)
 		second.Release(t.Context(), second.account)
+	})
+}
+
+// A reload fails: the old configuration goes on as if nothing had happened.
+func TestFailedReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint := &fakeEndpoint{}
+		p := startProcess(t, wechat.Classic{}, newMemoryStore(), endpoint)
+		p.keepWarm()
+		p.token(t)
+		second := &process{newTokenManager(p.cache, p.store.store, endpoint, zap.NewNop()), newAccount(*p.account, p.account.state)}
+		second.keepWarm()
+		second.Release(t.Context(), second.account)
+		time.Sleep(24 * time.Hour)
+		if n := endpoint.callCount(); n < 12 {
+			t.Errorf("%d fetches in a day", n)
+		}
+	})
+}
+
+// The store is down during a reload, and gets the token when it is back.
+func TestReloadWhileStoreIsDown(t *testing.T) {
+	bothSources(t, func(t *testing.T, source wechat.Source, stable bool) {
+		endpoint, st := &fakeEndpoint{stable: stable}, newMemoryStore()
+		st.saveErr = errors.New("full")
+		p := startProcess(t, source, st, endpoint)
+		p.keepWarm()
+		p.token(t)
+		second := &process{newTokenManager(p.cache, st, endpoint, zap.NewNop()), newAccount(*p.account, p.account.state)}
+		second.keepWarm()
+		p.Release(t.Context(), p.account)
+		st.set(func(s *memoryStore) { s.saveErr = nil })
+		time.Sleep(time.Minute)
+		if saves, _ := st.counts(); saves == 0 {
+			t.Error("the store did not get the token")
+		}
+		second.Release(t.Context(), second.account)
+	})
+}
+
+// Nothing can be had in place of a dead token: the keeper waits.
+func TestKeeperDoesNotSpin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, st := &fakeEndpoint{}, newMemoryStore()
+		p := startProcess(t, wechat.Classic{}, st, endpoint)
+		p.keepWarm()
+		token := p.token(t)
+		p.account.state.rejections.AllowN(time.Now(), 500) // the day's budget
+		token.dead.Store(true)
+		p.account.state.mu.Lock()
+		p.account.schedule(p.now())
+		p.account.state.mu.Unlock()
+		st.set(func(s *memoryStore) { s.loads = 0 })
+		time.Sleep(50 * time.Second)
+		if _, loads := st.counts(); loads > 10 {
+			t.Errorf("the store was read %d times in a minute", loads)
+		}
+	})
+}
+
+// A wrong clock was set right: what it had put off is not put off for long.
+func TestClockWasAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint := &fakeEndpoint{errcode: 40164}
+		p := startProcess(t, wechat.Classic{}, newMemoryStore(), endpoint)
+		p.now = func() time.Time { return time.Now().Add(24 * time.Hour) }
+		if _, err := p.Token(t.Context(), p.account); err == nil {
+			t.Fatal("got a token")
+		}
+		p.now = time.Now
+		endpoint.set(func(e *fakeEndpoint) { e.errcode = 0 })
+		wantToken(t, p.token(t), "token-1")
+	})
+}
+
+// What one process cannot reach is not held against the others.
+func TestUnreachableForOneProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newMemoryStore()
+		p := startProcess(t, wechat.Stable{}, st, &fakeEndpoint{down: true})
+		if _, err := p.Token(t.Context(), p.account); err == nil {
+			t.Fatal("got a token")
+		}
+		wantToken(t, startProcess(t, wechat.Stable{}, st, &fakeEndpoint{stable: true}).token(t), "token-1")
+		time.Sleep(time.Second)
+		wantToken(t, p.token(t), "token-1")
+	})
+}
+
+// Methods have quotas of their own.
+func TestBackoffIsThatOfTheMethod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newMemoryStore()
+		p := startProcess(t, wechat.Classic{}, st, &fakeEndpoint{errcode: 45009})
+		if _, err := p.Token(t.Context(), p.account); err == nil {
+			t.Fatal("got a token")
+		}
+		wantToken(t, startProcess(t, wechat.Stable{}, st, &fakeEndpoint{stable: true}).token(t), "token-1")
 	})
 }
 

@@ -189,7 +189,7 @@ func fetch(rt http.RoundTripper, req *http.Request, cred Credentials) (Grant, er
 		return Grant{}, errors.New("the token endpoint's answer holds no usable access_token")
 	}
 	seconds, err := answer.ExpiresIn.Float64()
-	if err != nil || seconds <= 0 || seconds > 365*24*3600 {
+	if err != nil || seconds < 1 || seconds > 365*24*3600 {
 		return Grant{}, errors.New("the token endpoint's answer holds no usable expires_in")
 	}
 	return Grant{
