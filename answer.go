@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/caddy-weixin/caddy-weixin/wechat"
 )
@@ -12,6 +13,9 @@ import (
 // maxTokenErrorLength bounds what can be a token error. WeChat's have some 200
 // bytes.
 const maxTokenErrorLength = 4 << 10
+
+// inspectBuffer is enough for most answers of unknown length that can be one.
+const inspectBuffer = 1 << 10
 
 // verdict is what the beginning of an answer says about the token.
 type verdict struct {
@@ -27,22 +31,26 @@ func inspect(res *http.Response, place *wechat.Place) verdict {
 	if res.StatusCode != http.StatusOK {
 		return verdict{}
 	}
-	if res.Body == nil || res.Body == http.NoBody || res.ContentLength > maxTokenErrorLength ||
-		res.Request != nil && res.Request.Method == http.MethodHead {
+	if res.Body == nil || res.Body == http.NoBody {
+		return verdict{}
+	}
+	if res.ContentLength > maxTokenErrorLength {
 		return verdict{accepted: true}
 	}
-	var prefix []byte
-	buf := make([]byte, 512)
+	size := int64(inspectBuffer)
+	if res.ContentLength > 0 {
+		size = res.ContentLength
+	}
+	prefix := make([]byte, 0, size)
 	for {
-		n, err := res.Body.Read(buf)
-		prefix = append(prefix, buf[:n]...)
+		prefix = slices.Grow(prefix, 1)
+		n, err := res.Body.Read(prefix[len(prefix):cap(prefix)])
+		prefix = prefix[:len(prefix)+n]
 		errcode, result := wechat.ScanErrcode(prefix)
 		rejected := result == wechat.ScanFound && place.IsTokenError(errcode)
 		short := len(prefix) <= maxTokenErrorLength
-		if short && err == nil {
-			if rejected || result == wechat.ScanMore || result == wechat.ScanUnlikely && n == len(buf) {
-				continue
-			}
+		if short && err == nil && (rejected || result == wechat.ScanMore) {
+			continue
 		}
 		ended := errors.Is(err, io.EOF)
 		if rejected && short && ended {
@@ -54,9 +62,18 @@ func inspect(res *http.Response, place *wechat.Place) verdict {
 			rest = errorReader{err}
 		}
 		res.Body = &prefixedBody{Reader: io.MultiReader(bytes.NewReader(prefix), rest), Closer: res.Body}
-		accepted := !rejected && errcode != wechat.SystemBusy && (err == nil || ended)
-		return verdict{errcode: errcode, accepted: accepted}
+		return verdict{errcode: errcode, accepted: !rejected && (err == nil || ended) && showsAcceptance(errcode)}
 	}
+}
+
+// showsAcceptance says whether an answer with this errcode means that the token
+// was looked at and found good.
+func showsAcceptance(errcode int) bool {
+	switch errcode {
+	case wechat.SystemBusy, wechat.TooFrequent, wechat.AccessTokenMissing:
+		return false
+	}
+	return true
 }
 
 // prefixedBody is a body of which the beginning was read already.

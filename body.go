@@ -18,8 +18,8 @@ type replayBody struct {
 	memory int64 // bytes that may be kept in memory
 
 	mu      sync.Mutex
-	source  io.Reader // the client
-	err     error     // of the source: what follows the bytes that are kept
+	source  io.ReadCloser // the client
+	err     error         // of the source: what follows the bytes that are kept
 	kept    int64
 	head    []byte   // the first bytes that are kept
 	file    *os.File // the others
@@ -38,12 +38,18 @@ var errBodyClosed = errors.New("the request body is closed")
 
 // newReplayBody returns the body of a request, or nil if it has none, and its
 // length. A body whose length the client has not told is read to its end here.
-// The owner calls release when the request needs no further attempt.
+// The owner calls release when the request needs no further attempt. The
+// request's own body is closed after its last use, which may be later: WeChat
+// can answer while the body is still being sent.
 func newReplayBody(req *http.Request, memory, limit int64) (*replayBody, int64, error) {
-	if req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0 {
+	if req.Body == nil {
 		return nil, 0, nil
 	}
+	if req.Body == http.NoBody || req.ContentLength == 0 {
+		return nil, 0, req.Body.Close()
+	}
 	if req.ContentLength > limit {
+		req.Body.Close()
 		return nil, 0, errBodyTooLarge
 	}
 	b := &replayBody{source: req.Body, memory: memory}
@@ -113,6 +119,7 @@ func (b *replayBody) release() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.head = nil
+	b.source.Close()
 	if b.file != nil {
 		// What cannot be closed has no name any more, so nothing stays behind.
 		_ = b.file.Close()

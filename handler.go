@@ -181,7 +181,7 @@ func (h *Handler) forward(w http.ResponseWriter, req *http.Request, account *Acc
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			h.refuse(w, req, h.failure(req, account, err))
+			h.refuse(w, req, h.failure(req, err))
 		},
 		ErrorLog:      h.errorLog,
 		BufferPool:    copyBuffers,
@@ -195,19 +195,19 @@ func (h *Handler) forward(w http.ResponseWriter, req *http.Request, account *Acc
 const statusClientClosedRequest = 499
 
 // failure returns the answer to a request that could not be forwarded.
-func (h *Handler) failure(req *http.Request, account *Account, err error) *proxyError {
+func (h *Handler) failure(req *http.Request, err error) *proxyError {
 	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
 		return proxyErr
 	}
 	if errors.Is(err, context.Canceled) && req.Context().Err() != nil {
 		return &proxyError{status: statusClientClosedRequest, errcode: wechat.SystemBusy, message: "the client went away"}
 	}
-	h.logger.Error("request to WeChat failed", zap.String("account", account.Name),
-		zap.String("method", req.Method), zap.String("path", req.URL.Path), zap.Error(err))
+	failure := unavailable(http.StatusBadGateway, "the request to WeChat failed")
 	if isTimeout(err) {
-		return unavailable(http.StatusGatewayTimeout, "WeChat did not answer in time")
+		failure = unavailable(http.StatusGatewayTimeout, "WeChat did not answer in time")
 	}
-	return unavailable(http.StatusBadGateway, "the request to WeChat failed")
+	failure.cause = err
+	return failure
 }
 
 // refuse answers with an error of the proxy's own.

@@ -20,6 +20,7 @@ type proxyError struct {
 	errcode    int
 	message    string
 	retryAfter time.Duration
+	cause      error // for the log alone
 }
 
 // Error returns the message.
@@ -108,6 +109,6 @@ func logRefusal(logger *zap.Logger, req *http.Request, err *proxyError) {
 	}
 	if c := logger.Check(level, "request refused"); c != nil {
 		c.Write(zap.Int("status", err.status), zap.Int("errcode", err.errcode), zap.String("reason", err.message),
-			zap.String("method", req.Method), zap.String("path", req.URL.Path))
+			zap.String("method", req.Method), zap.String("path", req.URL.Path), zap.NamedError("cause", err.cause))
 	}
 }

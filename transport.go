@@ -40,11 +40,10 @@ type transport struct {
 // roundTrip sends req to the target on behalf of an account. Its errors are of
 // type *proxyError, except for those of the connection to WeChat.
 func (t *transport) roundTrip(a *Account, target *url.URL, req *http.Request) (*http.Response, error) {
-	if req.Body != nil {
-		// Attempts have readers of their own.
-		defer req.Body.Close()
-	}
 	if err := wechat.CheckPath(req.URL); err != nil {
+		if req.Body != nil {
+			req.Body.Close()
+		}
 		return nil, badRequest(err.Error())
 	}
 	body, length, err := newReplayBody(req, t.bodyBuffer, t.bodyLimit)
@@ -55,6 +54,7 @@ func (t *transport) roundTrip(a *Account, target *url.URL, req *http.Request) (*
 	x := &exchange{transport: t, account: a, in: req, target: target, body: body, length: length}
 	res, err := x.do()
 	if err == nil {
+		hideToken(res.Header, x.token)
 		return res, nil
 	}
 	if _, ok := errors.AsType[*proxyError](err); !ok && body.sourceErr() != nil {
@@ -65,10 +65,13 @@ func (t *transport) roundTrip(a *Account, target *url.URL, req *http.Request) (*
 
 // bodyError returns the answer to a request whose body could not be had.
 func (t *transport) bodyError(a *Account, req *http.Request, err error) error {
-	if errors.Is(err, errBodyTooLarge) {
+	tooLong, ok := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case ok:
+		return tooLarge("the request body is larger than " + strconv.FormatInt(tooLong.Limit, 10) + " bytes")
+	case errors.Is(err, errBodyTooLarge):
 		return tooLarge("the request body is larger than body_limit, " + strconv.FormatInt(t.bodyLimit, 10) + " bytes")
-	}
-	if req.Context().Err() != nil {
+	case req.Context().Err() != nil:
 		return context.Cause(req.Context())
 	}
 	if _, ok := errors.AsType[*fs.PathError](err); ok {
@@ -160,9 +163,25 @@ func (x *exchange) tokenError(err error) error {
 	return err // the client's
 }
 
-// attempt sends the request once.
+// attempt sends the request, so that WeChat gets it once.
+//
+// http.Transport sends a request again where a connection that it kept turns
+// out to be closed, and does so even if WeChat may have read it, provided its
+// method is GET and its body can be had again. So the body never can. What
+// http.Transport would then send again because none of it was written, it
+// reports as a body that cannot be rewound.
 func (x *exchange) attempt() (*http.Response, error) {
-	return x.base.RoundTrip(x.outgoing())
+	for {
+		res, err := x.base.RoundTrip(x.outgoing())
+		if err == nil || x.in.Context().Err() != nil || !isUnsent(err) {
+			return res, err
+		}
+	}
+}
+
+// isUnsent says whether WeChat has seen nothing of a request that failed.
+func isUnsent(err error) bool {
+	return strings.HasSuffix(err.Error(), "cannot rewind body after connection loss")
 }
 
 // outgoing returns the request as WeChat gets it.
@@ -183,6 +202,10 @@ func (x *exchange) outgoing() *http.Request {
 		out.URL.Path = x.target.Path + in.URL.Path
 		out.URL.RawPath = x.target.EscapedPath() + in.URL.EscapedPath()
 	}
+	if out.URL.RawPath != "" && out.URL.RawPath != out.URL.EscapedPath() {
+		// Characters that need no escape to be understood are left unescaped.
+		out.URL.Opaque = out.URL.RawPath
+	}
 	if x.token != nil {
 		out.URL.RawQuery = wechat.SetQueryParam(in.URL.RawQuery, x.account.Place.Parameter, x.token.escaped)
 	}
@@ -192,14 +215,28 @@ func (x *exchange) outgoing() *http.Request {
 	out.Close = false
 	out.ContentLength = x.length
 	out.Body, out.GetBody = nil, nil
-	if x.body != nil {
+	switch {
+	case x.body != nil:
 		out.Body = x.body.open()
-		// For a kept connection that turns out to be closed before anything
-		// was written.
-		out.GetBody = func() (io.ReadCloser, error) { return x.body.open(), nil }
+	case isSentAgain(in.Method):
+		out.Body = emptyBody{}
 	}
 	return out
 }
+
+// isSentAgain says whether http.Transport sends a request without a body of this
+// method again though it may have been processed. For these it also finds out
+// that an emptyBody is none.
+func isSentAgain(method string) bool {
+	return method == "" || method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// emptyBody is a body without bytes of which http.Transport does not know that
+// it can be had again.
+type emptyBody struct{}
+
+func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
+func (emptyBody) Close() error             { return nil }
 
 // outgoingHeader returns a request's header without what concerns the way from
 // the client to the proxy alone.
@@ -249,8 +286,23 @@ func isHopHeader(name string) bool {
 // withoutToken returns an error whose text does not show the token, even if it
 // repeats what the upstream has sent.
 func withoutToken(err error, token *Token) error {
-	if token == nil || !strings.Contains(err.Error(), token.accessToken) {
+	if token == nil {
 		return err
 	}
-	return errors.New(strings.ReplaceAll(err.Error(), token.accessToken, "[redacted]"))
+	if text := token.redact(err.Error()); text != err.Error() {
+		return errors.New(text)
+	}
+	return err
+}
+
+// hideToken removes the token from where an answer repeats the request's URL.
+func hideToken(h http.Header, token *Token) {
+	if token == nil {
+		return
+	}
+	for _, name := range [...]string{"Location", "Content-Location", "Refresh"} {
+		for i, value := range h[name] {
+			h[name][i] = token.redact(value)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -140,14 +141,8 @@ func TestPathTricks(t *testing.T) {
 		"/cgi-bin/%2e%2e/sns/userinfo", "/cgi-bin/user/get/..", "/cgi-bin/user/get/.", "/cgi-bin%5Cuser/get", `/cgi-bin\user/get`,
 		"/cgi-bin/user%252fget", "/cgi-bin/user/get%00", "/cgi-bin/token;x=1", "/cgi-bin/user%0d%0aget",
 	} {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", path)
-		res, _ := io.ReadAll(conn)
-		conn.Close()
-		if !strings.HasPrefix(string(res), "HTTP/1.1 400 ") || !strings.Contains(string(res), `"errmsg":"weixin proxy: the path has `) {
+		res := raw(t, p, "GET "+path+" HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+		if !strings.HasPrefix(res, "HTTP/1.1 400 ") || !strings.Contains(res, `"errmsg":"weixin proxy: the path has `) {
 			t.Errorf("%s: got %s", path, res)
 		}
 	}
@@ -272,6 +267,147 @@ func TestNothingElseIsReplayed(t *testing.T) {
 	}
 	if n := w.status().Fetches; n != 1 {
 		t.Errorf("%d fetches", n)
+	}
+}
+
+// A connection that was kept is closed after WeChat has read a request: it is
+// sent once, whatever its method. One that was closed before is noticed, and
+// the request goes out on another.
+func TestKeptConnectionIsLost(t *testing.T) {
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{})
+	for _, path := range []string{"/x", "/sns/jscode2session"} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost, http.MethodDelete} {
+			for _, body := range []string{"", "{}"} {
+				var lose atomic.Bool
+				var received atomic.Int32
+				w.answer(func(rw http.ResponseWriter, req *http.Request) {
+					_, _ = io.Copy(io.Discard, req.Body)
+					if lose.Load() {
+						received.Add(1)
+						panic(http.ErrAbortHandler)
+					}
+					if len(req.TransferEncoding) > 0 {
+						t.Errorf("%s %s is chunked", method, path)
+					}
+					fmt.Fprint(rw, `{"errcode":0}`)
+				})
+				send := func() answer {
+					req := newRequest(t, method, p.url+path, strings.NewReader(body))
+					if body == "" {
+						req = newRequest(t, method, p.url+path, nil)
+					}
+					req.Header.Set("Idempotency-Key", "1")
+					return do(t, req)
+				}
+				for range 3 {
+					if a := send(); a.status != http.StatusOK {
+						t.Errorf("%s %s: got %s", method, path, a)
+					}
+				}
+				lose.Store(true)
+				if a := send(); a.status != http.StatusBadGateway {
+					t.Errorf("%s %s: got %s", method, path, a)
+				}
+				if n := received.Load(); n != 1 {
+					t.Errorf("%s %s: WeChat got it %d times", method, path, n)
+				}
+				lose.Store(false)
+				send()
+				w.CloseClientConnections()
+				time.Sleep(50 * time.Millisecond) // until the proxy has noticed
+				if a := send(); a.status != http.StatusOK {
+					t.Errorf("%s %s after an idle connection was closed: got %s", method, path, a)
+				}
+			}
+		}
+	}
+}
+
+// The path is WeChat's as the client wrote it, needless or missing escapes
+// included.
+func TestPathBytes(t *testing.T) {
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{})
+	var got string
+	w.answer(func(rw http.ResponseWriter, req *http.Request) {
+		got = req.RequestURI
+		fmt.Fprint(rw, `{"errcode":0}`)
+	})
+	get(t, p.url+"/x")
+	for _, path := range []string{"/a|b", `/a"b`, "/%75ser", "/a%7Cb", "/你", "/%e4%bd%a0", "/a:b@c,d=e+f$g!h*i'(j)", "/a/"} {
+		res := raw(t, p, "GET "+path+"?b=|%7c HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+		if !strings.HasPrefix(res, "HTTP/1.1 200 ") || got != path+"?b=|%7c&access_token="+w.currentToken() {
+			t.Errorf("%s became %s: %.40s", path, strings.ReplaceAll(got, w.currentToken(), "TOKEN"), res)
+		}
+	}
+}
+
+// raw sends bytes and returns all that is answered.
+func raw(t *testing.T, p *caddy, request string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	res, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(res)
+}
+
+// A redirect that repeats the request does not hand out the token.
+func TestRedirectShowsNoToken(t *testing.T) {
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{})
+	w.answer(func(rw http.ResponseWriter, req *http.Request) {
+		http.Redirect(rw, req, "https://elsewhere.example/?"+req.URL.RawQuery, http.StatusFound)
+	})
+	res := raw(t, p, "GET /x?a=1 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+	if !strings.Contains(res, "https://elsewhere.example/?a=1&access_token=REDACTED") || strings.Contains(strings.Split(res, "\r\n\r\n")[0], w.currentToken()) {
+		t.Error("the redirect shows the token, or is none")
+	}
+}
+
+// A client of HTTP/2 gets all of an answer that begins before its upload ends.
+func TestAnswerWhileUploading(t *testing.T) {
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{options: "servers {\n protocols h1 h2c\n }"})
+	w.answer(func(rw http.ResponseWriter, req *http.Request) {
+		_ = http.NewResponseController(rw).EnableFullDuplex()
+		io.WriteString(rw, "\xffstart ")
+		_ = http.NewResponseController(rw).Flush()
+		n, _ := io.Copy(io.Discard, req.Body)
+		fmt.Fprint(rw, n)
+	})
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	h2c := &http.Client{Transport: &http.Transport{Protocols: protocols}, Timeout: 30 * time.Second}
+	r, writer := io.Pipe()
+	req := newRequest(t, http.MethodPost, p.url+"/x", r)
+	req.ContentLength = 2 << 20
+	begun := make(chan struct{})
+	go func() {
+		_, _ = writer.Write(make([]byte, 1<<20))
+		<-begun
+		_, _ = writer.Write(make([]byte, 1<<20))
+		writer.Close()
+	}()
+	res, err := h2c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	close(begun)
+	body, err := io.ReadAll(res.Body)
+	if err != nil || string(body) != "\xffstart 2097152" {
+		t.Errorf("got %q, %v", body, err)
 	}
 }
 

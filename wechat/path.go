@@ -33,7 +33,9 @@ const (
 // KindOf returns the kind of a path that CheckPath has accepted. The path is
 // the decoded one.
 func KindOf(path string) PathKind {
-	switch path {
+	// A server that takes a path in another spelling takes the same credential.
+	path = strings.ToLower(path)
+	switch strings.TrimSuffix(path, "/") {
 	case "/cgi-bin/token", "/cgi-bin/stable_token":
 		return TokenEndpoint
 	case "/sns/jscode2session", "/sns/oauth2/access_token", "/cgi-bin/clear_quota/v2":
