@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-weixin/caddy-weixin/wechat"
 )
 
 // Access says who may use an account through the proxy.
@@ -66,6 +68,12 @@ func (a *Access) check(req *http.Request) *proxyError {
 	if !a.allowsClient(req) {
 		return forbidden("the client's address may not call: add it to allow_ips")
 	}
+	// Caddy may have tidied the path up on its way here.
+	if original, ok := req.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		if err := wechat.CheckPath(original.URL); err != nil {
+			return badRequest(err.Error())
+		}
+	}
 	return nil
 }
 
@@ -83,6 +91,9 @@ func madeByWebPage(h http.Header) bool {
 
 func (a *Access) allowsClient(req *http.Request) bool {
 	ip, _ := caddyhttp.GetVar(req.Context(), caddyhttp.ClientIPVarKey).(string)
+	if ip == "" && (req.RemoteAddr == "@" || req.RemoteAddr == "") {
+		ip = "127.0.0.1" // a unix socket
+	}
 	ip, _, _ = strings.Cut(ip, "%") // an IPv6 zone
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {

@@ -36,6 +36,7 @@ func init() {
 //		}
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	positions.Clear() // of another configuration
 	if existing != nil {
 		return nil, d.Err("the weixin global option is given twice: put everything into one block")
 	}

@@ -3,11 +3,14 @@ package weixin
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 )
@@ -65,8 +68,13 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		if err != nil {
 			return err
 		}
-		config.ClientSessionCache = t.base.TLSClientConfig.ClientSessionCache
-		t.base.TLSClientConfig = config
+		if config != nil { // or else it says no more than that there is TLS
+			config.ClientSessionCache = t.base.TLSClientConfig.ClientSessionCache
+			t.base.TLSClientConfig = config
+		}
+		if t.TLS.HandshakeTimeout > 0 {
+			t.base.TLSHandshakeTimeout = time.Duration(t.TLS.HandshakeTimeout)
+		}
 	}
 	return nil
 }
@@ -81,8 +89,11 @@ func (t *Transport) Cleanup() error {
 
 // RoundTrip sends a request that reverse_proxy has prepared.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := t.check(req); err != nil {
-		return t.refuse(req, err), nil
+	// A health check of reverse_proxy's own has none of a client's variables.
+	if req.Context().Value(caddyhttp.VarsCtxKey) != nil {
+		if err := t.check(req); err != nil {
+			return t.refuse(req, err), nil
+		}
 	}
 	target := &url.URL{Scheme: "http", Host: req.URL.Host}
 	if t.TLSEnabled() {
@@ -94,6 +105,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := t.sender.roundTrip(t.account, target, req)
 	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
 		return t.refuse(req, proxyErr), nil
+	}
+	if opErr, ok := errors.AsType[*net.OpError](err); ok && opErr.Op == "dial" {
+		// reverse_proxy may send the request to another upstream.
+		return nil, reverseproxy.NewDialError(err)
 	}
 	return res, err
 }

@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/http"
+	"path/filepath"
 	"testing"
 )
 
@@ -68,5 +71,25 @@ func TestAllowIPs(t *testing.T) {
 				wantProxyError(t, a, http.StatusForbidden, 48001, "allow_ips")
 			}
 		})
+	}
+}
+
+// A unix socket is as near as loopback.
+func TestUnixSocket(t *testing.T) {
+	w := startWeChat(t)
+	socket := filepath.Join(t.TempDir(), "proxy.sock")
+	startCaddy(t, w, config{site: "bind unix/" + socket + "\n weixin"})
+	overSocket := &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}}
+	res, err := overSocket.Get("http://127.0.0.1/cgi-bin/user/get")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Errorf("got %s", res.Status)
 	}
 }

@@ -1,7 +1,12 @@
 package e2e
 
 import (
+	"encoding/pem"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -41,4 +46,44 @@ func TestReverseProxyTransport(t *testing.T) {
 	if a := get(t, p.url+"/cgi-bin/user/get"); a.status < 500 || a.errcode() != 40164 {
 		t.Errorf("got %s", a)
 	}
+}
+
+// The example of the README: an upstream that is reached with TLS.
+func TestReverseProxyTransportWithTLS(t *testing.T) {
+	w := startWeChat(t)
+	secure := httptest.NewTLSServer(w)
+	t.Cleanup(secure.Close)
+	pemFile := filepath.Join(t.TempDir(), "ca.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})
+	if err := os.WriteFile(pemFile, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startCaddy(t, w, config{
+		site: "reverse_proxy " + secure.URL + " {\n transport weixin shop\n }",
+		env:  []string{"SSL_CERT_FILE=" + pemFile},
+	})
+	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
+	w.revoke()
+	wantReplayed(t, get(t, p.url+"/cgi-bin/user/get"), "40001")
+}
+
+// What reverse_proxy offers works with the transport too: another upstream where
+// one is down, and health checks.
+func TestReverseProxyTransportFailover(t *testing.T) {
+	w := startWeChat(t)
+	dead := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	p := startCaddy(t, w, config{site: `reverse_proxy ` + dead + ` UPSTREAM {
+		transport weixin shop
+		lb_policy round_robin
+		lb_try_duration 5s
+		health_uri /cgi-bin/get_api_domain_ip
+		health_interval 100ms
+	}`})
+	for range 6 {
+		wantOK(t, post(t, p.url+"/cgi-bin/tags/create", `{"tag":{}}`))
+	}
+	if !eventually(func() bool { return w.count("/cgi-bin/get_api_domain_ip") > 3 }) {
+		t.Error("there are no health checks")
+	}
+	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
 }

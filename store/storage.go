@@ -61,6 +61,9 @@ func (s *Storage) Provision(ctx caddy.Context) error {
 func (s *Storage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the store's name
 	if !d.NextArg() {
+		if d.NextBlock(d.Nesting()) {
+			return d.Errf("store storage has no options of its own: write store storage <module> { %s … }", d.Val())
+		}
 		return nil
 	}
 	name := d.Val()
