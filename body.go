@@ -3,6 +3,7 @@ package weixin
 import (
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"sync"
@@ -17,9 +18,13 @@ import (
 type replayBody struct {
 	memory int64 // bytes that may be kept in memory
 
+	// sourceMu is held while the client is read, which may take any time; mu
+	// guards what follows it, and is never held for long.
+	sourceMu sync.Mutex
+	source   io.ReadCloser // the client
+
 	mu      sync.Mutex
-	source  io.ReadCloser // the client
-	err     error         // of the source: what follows the bytes that are kept
+	err     error // of the source: what follows the bytes that are kept
 	kept    int64
 	head    []byte   // the first bytes that are kept
 	file    *os.File // the others
@@ -67,6 +72,7 @@ func newReplayBody(req *http.Request, memory, limit int64) (*replayBody, int64, 
 
 // measure reads the source to its end.
 func (b *replayBody) measure(limit int64) (int64, error) {
+	limit = min(limit, math.MaxInt64-1)
 	r := b.open()
 	defer r.Close()
 	n, err := io.Copy(io.Discard, io.LimitReader(struct{ io.Reader }{r}, limit+1))
@@ -116,10 +122,11 @@ func (b *replayBody) release() {
 	if b == nil || b.uses.Add(-1) > 0 {
 		return
 	}
+	// Nobody else is left, but for whoever asks about errors.
+	b.source.Close()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.head = nil
-	b.source.Close()
 	if b.file != nil {
 		// What cannot be closed has no name any more, so nothing stays behind.
 		_ = b.file.Close()
@@ -130,23 +137,40 @@ func (b *replayBody) release() {
 
 // readAt returns bytes from offset off, of what is kept or from the client.
 func (b *replayBody) readAt(p []byte, off int64) (int, error) {
+	if n, err, ok := b.keptAt(p, off); ok {
+		return n, err
+	}
+	b.sourceMu.Lock()
+	defer b.sourceMu.Unlock()
+	// Another reader may have been faster.
+	if n, err, ok := b.keptAt(p, off); ok {
+		return n, err
+	}
+	n, err := b.source.Read(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.keep(p[:n])
+	b.err = err
+	return n, err
+}
+
+// keptAt returns what is known without the client, if anything is.
+func (b *replayBody) keptAt(p []byte, off int64) (n int, err error, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case off < int64(len(b.head)):
-		return copy(p, b.head[off:]), nil
+		return copy(p, b.head[off:]), nil, true
 	case off < b.kept && b.keepErr == nil:
 		p = p[:min(int64(len(p)), b.kept-off)]
-		return b.file.ReadAt(p, off-int64(len(b.head)))
+		n, err = b.file.ReadAt(p, off-int64(len(b.head)))
+		return n, err, true
 	case off < b.kept:
-		return 0, b.keepErr
+		return 0, b.keepErr, true
 	case b.err != nil:
-		return 0, b.err
+		return 0, b.err, true
 	}
-	n, err := b.source.Read(p)
-	b.keep(p[:n])
-	b.err = err
-	return n, err
+	return 0, nil, false
 }
 
 // keep appends to what is kept. Where that fails, the attempt under way goes on

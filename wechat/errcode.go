@@ -7,6 +7,7 @@ package wechat
 
 import (
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strings"
 )
@@ -177,11 +178,13 @@ var secretAdvice = [2]string{
 }
 
 // 40164 reads "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist".
-var invalidIP = regexp.MustCompile(`invalid ip ([0-9A-Fa-f.:]+)`)
+var invalidIP = regexp.MustCompile(`invalid ip (?:address )?([0-9A-Fa-f.:]+)`)
 
 func whitelistAddress(errmsg string, lang Language) string {
 	if m := invalidIP.FindStringSubmatch(errmsg); m != nil {
-		return m[1]
+		if addr, err := netip.ParseAddr(strings.TrimRight(m[1], ".:")); err == nil {
+			return addr.Unmap().String()
+		}
 	}
 	if lang == Chinese {
 		return "代理的出口 IP"

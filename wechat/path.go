@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 )
 
 // PathKind says which credential the API at a path takes, by the platform's
@@ -51,6 +52,20 @@ func KindOf(path string) PathKind {
 	return AccountToken
 }
 
+// IsStableToken says which of the two token endpoints a TokenEndpoint path is.
+func IsStableToken(path string) bool {
+	return strings.HasPrefix(strings.ToLower(path), "/cgi-bin/stable_token")
+}
+
+// SecretParameter returns the name of the parameter that takes the AppSecret at
+// an AppSecret path.
+func SecretParameter(path string) string {
+	if strings.HasPrefix(strings.ToLower(path), "/cgi-bin/clear_quota/v2") {
+		return "appsecret"
+	}
+	return "secret"
+}
+
 var componentPrefixes = [...]string{
 	"/cgi-bin/component/", "/wxa/component/", "/sns/component/", "/sns/oauth2/component/",
 }
@@ -60,8 +75,8 @@ var (
 	ErrPathRelative  = errors.New("the path does not begin with a slash")
 	ErrPathDots      = errors.New("the path has a dot segment")
 	ErrPathSlashes   = errors.New("the path has a doubled slash")
-	ErrPathEncoded   = errors.New("the path has an encoded slash, backslash, percent sign or control character")
-	ErrPathCharacter = errors.New("the path has a backslash, a semicolon or a control character")
+	ErrPathEncoded   = errors.New("the path has an encoded slash, backslash or percent sign")
+	ErrPathCharacter = errors.New("the path has a character that servers disagree about, such as a backslash or a semicolon")
 )
 
 // CheckPath refuses paths that servers disagree about, so that no spelling of a
@@ -70,6 +85,9 @@ func CheckPath(u *url.URL) error {
 	path := u.Path
 	if path == "" || path[0] != '/' {
 		return ErrPathRelative
+	}
+	if !utf8.ValidString(path) {
+		return ErrPathCharacter
 	}
 	if u.RawPath != "" {
 		if err := checkEscapes(u.RawPath); err != nil {
@@ -80,7 +98,7 @@ func CheckPath(u *url.URL) error {
 	for i := 1; i <= len(path); i++ {
 		if i < len(path) && path[i] != '/' {
 			// A semicolon begins a path parameter, which some servers cut off.
-			if c := path[i]; c < 0x20 || c == 0x7f || c == '\\' || c == ';' {
+			if c := path[i]; c < 0x20 || c == 0x7f || c == '\\' || c == ';' || c == '?' || c == '#' {
 				return ErrPathCharacter
 			}
 			continue

@@ -1,6 +1,7 @@
 package wechat
 
 import (
+	"iter"
 	"net/url"
 	"strings"
 )
@@ -41,20 +42,29 @@ func SetQueryParam(rawQuery, name, escapedValue string) string {
 
 // QueryParam returns the first value of a parameter, and whether there is one.
 func QueryParam(rawQuery, name string) (string, bool) {
-	for rest, more := rawQuery, true; more; {
-		var pair string
-		pair, rest, more = strings.Cut(rest, "&")
-		if !isParam(pair, name) {
-			continue
-		}
-		_, value, _ := strings.Cut(pair, "=")
-		unescaped, err := url.QueryUnescape(value)
-		if err != nil {
-			return value, true
-		}
-		return unescaped, true
+	for value := range QueryParams(rawQuery, name) {
+		return value, true
 	}
 	return "", false
+}
+
+// QueryParams returns all values of a parameter, in whatever spelling its name
+// is. A value that cannot be unescaped is returned as it is.
+func QueryParams(rawQuery, name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for pair := range strings.SplitSeq(rawQuery, "&") {
+			if !isParam(pair, name) {
+				continue
+			}
+			_, value, _ := strings.Cut(pair, "=")
+			if unescaped, err := url.QueryUnescape(value); err == nil {
+				value = unescaped
+			}
+			if !yield(value) {
+				return
+			}
+		}
+	}
 }
 
 // isParam says whether a pair of a query has the given name in any spelling.

@@ -16,7 +16,7 @@ import (
 // Credentials are what an account proves itself with at a token endpoint.
 type Credentials struct {
 	AppID     string
-	AppSecret string
+	AppSecret string `json:"-"`
 }
 
 // String returns the AppID alone, so that no log line shows the AppSecret.
@@ -169,16 +169,19 @@ func fetch(rt http.RoundTripper, req *http.Request, cred Credentials) (Grant, er
 	if err != nil {
 		return Grant{}, redacted(err, cred.AppSecret)
 	}
+	var refusal struct {
+		Errcode int    `json:"errcode"`
+		Errmsg  string `json:"errmsg"`
+	}
+	// Whatever else is odd about the answer, an errcode says what is wrong.
+	if _ = json.Unmarshal(body, &refusal); refusal.Errcode != OK {
+		return Grant{}, &Error{Code: refusal.Errcode, Msg: Redact(refusal.Errmsg, cred.AppSecret)}
+	}
 	var answer struct {
-		Errcode     int         `json:"errcode"`
-		Errmsg      string      `json:"errmsg"`
 		AccessToken string      `json:"access_token"`
 		ExpiresIn   json.Number `json:"expires_in"`
 	}
 	decodeErr := json.Unmarshal(body, &answer)
-	if decodeErr == nil && answer.Errcode != OK {
-		return Grant{}, &Error{Code: answer.Errcode, Msg: redact(answer.Errmsg, cred.AppSecret)}
-	}
 	if res.StatusCode != http.StatusOK {
 		return Grant{}, fmt.Errorf("the token endpoint answered with HTTP status %d", res.StatusCode)
 	}
@@ -207,18 +210,19 @@ func isToken(s string) bool {
 	return s != "" && len(s) <= maxTokenLength
 }
 
-func redact(text, secret string) string {
+// Redact returns a text without a secret, be it written as it is or as in a URL.
+func Redact(text, secret string) string {
 	if secret == "" {
 		return text
 	}
-	text = strings.ReplaceAll(text, secret, "[redacted]")
-	return strings.ReplaceAll(text, url.QueryEscape(secret), "[redacted]")
+	text = strings.ReplaceAll(text, secret, "REDACTED")
+	return strings.ReplaceAll(text, url.QueryEscape(secret), "REDACTED")
 }
 
 // redacted keeps an error's chain where its text shows no secret.
 func redacted(err error, secret string) error {
-	if text := err.Error(); redact(text, secret) != text {
-		return errors.New(redact(text, secret))
+	if text := err.Error(); Redact(text, secret) != text {
+		return errors.New(Redact(text, secret))
 	}
 	return err
 }
