@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
-	"github.com/caddy-weixin/caddy-weixin/wechat"
 )
 
 // Access says who may use an account through the proxy.
@@ -16,7 +14,7 @@ type Access struct {
 	// The addresses that may call, as IPs or CIDR ranges; `private_ranges`
 	// stands for all loopback and private ranges. Where the server has
 	// `trusted_proxies`, the client's address is what they report.
-	// Default: private_ranges.
+	// Default: private_ranges; with callers, anywhere.
 	AllowIPs []string `json:"allow_ips,omitempty"`
 
 	ranges []netip.Prefix
@@ -60,23 +58,6 @@ func parseRanges(expressions []string) ([]netip.Prefix, error) {
 	return ranges, nil
 }
 
-// check refuses requests that may not use the proxy.
-func (a *Access) check(req *http.Request) *proxyError {
-	if madeByWebPage(req.Header) {
-		return forbidden("web pages may not call the WeChat API: call it from a server")
-	}
-	if !a.allowsClient(req) {
-		return forbidden("the client's address may not call: add it to allow_ips")
-	}
-	// Caddy may have tidied the path up on its way here.
-	if original, ok := req.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		if err := wechat.CheckPath(original.URL); err != nil {
-			return badRequest(err.Error())
-		}
-	}
-	return nil
-}
-
 // madeByWebPage says whether a page in a browser made the request, which may be
 // any page that the user of that browser has open. An address typed into the
 // browser is none.
@@ -89,7 +70,8 @@ func madeByWebPage(h http.Header) bool {
 	return len(h["Origin"]) > 0
 }
 
-func (a *Access) allowsClient(req *http.Request) bool {
+// containsClient says whether the client's address is in one of the ranges.
+func containsClient(ranges []netip.Prefix, req *http.Request) bool {
 	ip, _ := caddyhttp.GetVar(req.Context(), caddyhttp.ClientIPVarKey).(string)
 	if ip == "" && (req.RemoteAddr == "@" || req.RemoteAddr == "") {
 		ip = "127.0.0.1" // a unix socket
@@ -100,7 +82,7 @@ func (a *Access) allowsClient(req *http.Request) bool {
 		return false
 	}
 	addr = addr.Unmap()
-	for _, r := range a.ranges {
+	for _, r := range ranges {
 		if r.Contains(addr) {
 			return true
 		}

@@ -33,6 +33,13 @@ func init() {
 //			secret   <secret>
 //			token    stable|classic
 //			upstream <url>
+//			issue    virtual|real|off
+//		}
+//		caller <name> {
+//			key      <key>
+//			accounts <accounts...>
+//			allow    <paths...>
+//			ips      <ranges...>
 //		}
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
@@ -69,8 +76,12 @@ func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if err := app.parseAccount(d, appIDs); err != nil {
 				return err
 			}
+		case "caller":
+			if err := app.parseCaller(d); err != nil {
+				return err
+			}
 		default:
-			return d.Errf("unknown option %s of weixin: write one of upstream, store, account", option)
+			return d.Errf("unknown option %s of weixin: write one of upstream, store, account, caller", option)
 		}
 	}
 	if len(app.Accounts) == 0 {
@@ -100,15 +111,12 @@ func (app *App) parseStore(d *caddyfile.Dispenser) error {
 }
 
 func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) error {
-	if !d.NextArg() {
-		return d.Err("account needs a name: write account <name> { … }")
+	name, err := parseName(d)
+	if err != nil {
+		return err
 	}
-	name := d.Val()
 	if _, ok := app.Accounts[name]; ok {
 		return d.Errf("account %s is given twice", name)
-	}
-	if d.NextArg() {
-		return d.Errf("account takes one name, but there is also %s", d.Val())
 	}
 	cfg := new(AccountConfig)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -131,8 +139,14 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 			}
 		case "upstream":
 			err = parseUpstreamOption(d, &cfg.Upstream)
+		case "issue":
+			if err = parseString(d, &cfg.Issue, issueVirtual); err == nil {
+				if issueErr := checkIssue(cfg.Issue); issueErr != nil {
+					err = d.Err(issueErr.Error())
+				}
+			}
 		default:
-			return d.Errf("unknown option %s of account %s: write one of appid, secret, token, upstream", option, name)
+			return d.Errf("unknown option %s of account %s: write one of appid, secret, token, upstream, issue", option, name)
 		}
 		if err != nil {
 			return err
@@ -150,6 +164,71 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 	}
 	app.Accounts[name] = cfg
 	return nil
+}
+
+// parseCaller parses a caller. That its accounts exist is seen to when all of
+// them are known.
+func (app *App) parseCaller(d *caddyfile.Dispenser) error {
+	name, err := parseName(d)
+	if err != nil {
+		return err
+	}
+	if _, ok := app.Callers[name]; ok {
+		return d.Errf("caller %s is given twice", name)
+	}
+	cfg := new(CallerConfig)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		var err error
+		switch option {
+		case "key":
+			err = parseString(d, &cfg.Key, "{env."+strings.ToUpper(name)+"_KEY}")
+		case "accounts":
+			err = parseList(d, &cfg.Accounts, "shop")
+		case "allow":
+			if err = parseList(d, &cfg.Allow, "/cgi-bin/message/*"); err == nil {
+				if patternErr := checkPathPatterns(cfg.Allow); patternErr != nil {
+					err = d.Err(patternErr.Error())
+				}
+			}
+		case "ips":
+			if err = parseList(d, &cfg.IPs, "10.0.0.0/8"); err == nil {
+				if _, rangeErr := parseRanges(cfg.IPs); rangeErr != nil {
+					err = d.Errf("ips: %v", rangeErr)
+				}
+			}
+		default:
+			return d.Errf("unknown option %s of caller %s: write one of key, accounts, allow, ips", option, name)
+		}
+		if err != nil {
+			return err
+		}
+		rememberPosition(d, "caller "+name, option)
+	}
+	if cfg.Key == "" {
+		return d.Errf("caller %s has no key: write key {env.%s_KEY}, for example", name, strings.ToUpper(name))
+	}
+	if app.Callers == nil {
+		app.Callers = make(map[string]*CallerConfig)
+	}
+	app.Callers[name] = cfg
+	return nil
+}
+
+// parseName parses the name of an account or a caller.
+func parseName(d *caddyfile.Dispenser) (string, error) {
+	kind := d.Val()
+	if !d.NextArg() {
+		return "", d.Errf("%s needs a name: write %s <name> { … }", kind, kind)
+	}
+	name := d.Val()
+	if err := checkName(name); err != nil {
+		return "", d.Err(err.Error())
+	}
+	if d.NextArg() {
+		return "", d.Errf("%s takes one name, but there is also %s", kind, d.Val())
+	}
+	return name, nil
 }
 
 // parseDirective sets up the handler from the weixin directive. Syntax:
@@ -235,15 +314,23 @@ func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cf
 }
 
 func parseAllowIPs(d *caddyfile.Dispenser, access *Access) error {
-	if access.AllowIPs != nil {
-		return d.Err("allow_ips is given twice: put all addresses on one line")
-	}
-	access.AllowIPs = d.RemainingArgs()
-	if len(access.AllowIPs) == 0 {
-		return d.Err("allow_ips needs an address: write allow_ips 10.0.0.0/8, for example")
+	if err := parseList(d, &access.AllowIPs, "10.0.0.0/8"); err != nil {
+		return err
 	}
 	if _, err := parseRanges(access.AllowIPs); err != nil {
 		return d.Errf("allow_ips: %v", err)
+	}
+	return nil
+}
+
+// parseList sets an option that takes any number of arguments.
+func parseList(d *caddyfile.Dispenser, values *[]string, example string) error {
+	option := d.Val()
+	if *values != nil {
+		return d.Errf("%s is given twice: put everything on one line", option)
+	}
+	if *values = d.RemainingArgs(); len(*values) == 0 {
+		return d.Errf("%s has no value: write %s %s, for example", option, option, example)
 	}
 	return nil
 }

@@ -23,8 +23,9 @@ func init() {
 
 // Handler forwards requests to the WeChat API with an account's access_token.
 //
-// The account is the one that is named here, or else the one whose AppID the
-// request has as `appid` in its query, or else the only one there is.
+// The account is the one that is named here, or else the one for which the
+// request's access_token was issued by this proxy, or else the one whose AppID
+// the request has as `appid` in its query, or else the only one there is.
 type Handler struct {
 	// The name of the account. Placeholders such as `{http.request.host}` are
 	// resolved for every request. Default: the one the request names, or the
@@ -34,7 +35,7 @@ type Handler struct {
 	Access
 	ForwardingConfig
 
-	app      *App
+	gateway  gateway
 	logger   *zap.Logger
 	errorLog *log.Logger
 	base     *http.Transport
@@ -99,19 +100,20 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	h.errorLog = zap.NewStdLog(h.logger)
-	var err error
-	if h.app, err = loadApp(ctx); err != nil {
+	app, err := loadApp(ctx)
+	if err != nil {
 		return err
 	}
-	if len(h.app.accounts) == 0 || h.Account != "" && !hasPlaceholder(h.Account) {
-		if _, err := h.app.account(h.Account); err != nil {
+	if len(app.accounts) == 0 || h.Account != "" && !hasPlaceholder(h.Account) {
+		if _, err := app.account(h.Account); err != nil {
 			return err
 		}
 	}
 	if err := h.provision(); err != nil {
 		return err
 	}
-	h.sender, h.base, err = h.newSender(h.app, h.logger)
+	h.gateway = gateway{app: app, access: &h.Access, account: h.Account}
+	h.sender, h.base, err = h.newSender(app, h.logger)
 	return err
 }
 
@@ -123,56 +125,34 @@ func (h *Handler) Cleanup() error {
 	return nil
 }
 
-// ServeHTTP forwards the request. It answers every request itself.
+// ServeHTTP forwards the request, or answers it in WeChat's place. It answers
+// every request itself.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
-	if err := h.check(req); err != nil {
-		h.refuse(w, req, err)
-		return nil
+	p, refusal := h.gateway.admit(req)
+	switch {
+	case refusal != nil:
+		h.refuse(w, req, refusal)
+	case p.grant != nil:
+		p.grant.setHeader(w.Header())
+		// The client may be gone, which is no concern of the proxy's.
+		_, _ = w.Write(p.grant.body())
+	default:
+		h.forward(w, p)
 	}
-	account, err := h.selectAccount(req)
-	if err != nil {
-		h.refuse(w, req, badRequest(err.Error()))
-		return nil
-	}
-	h.forward(w, req, account)
 	return nil
-}
-
-// selectAccount returns the account that the request means.
-func (h *Handler) selectAccount(req *http.Request) (*Account, error) {
-	name := h.Account
-	if hasPlaceholder(name) {
-		repl := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-		if name = repl.ReplaceAll(name, ""); name == "" {
-			return nil, errors.New("the account's name is empty for this request")
-		}
-	}
-	if name == "" && len(h.app.accounts) > 1 {
-		if appID, ok := wechat.QueryParam(req.URL.RawQuery, "appid"); ok {
-			if account, ok := h.app.byAppID[appID]; ok {
-				return account, nil
-			}
-		}
-		return nil, errors.New("several accounts are served here: name one with its appid in the query")
-	}
-	account, err := h.app.account(name)
-	if err != nil {
-		return nil, errors.New("there is no account of this name")
-	}
-	return account, nil
 }
 
 // forward sends the request to WeChat and the answer to the client. The
 // standard library's ReverseProxy does what any proxy has to do; the transport
 // does what this one is for.
-func (h *Handler) forward(w http.ResponseWriter, req *http.Request, account *Account) {
+func (h *Handler) forward(w http.ResponseWriter, p *passage) {
 	proxy := httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			// ReverseProxy has dropped what it could not parse.
 			r.Out.URL.RawQuery = r.In.URL.RawQuery
 		},
 		Transport: roundTripperFunc(func(out *http.Request) (*http.Response, error) {
-			return h.sender.roundTrip(account, account.Upstream, out)
+			return h.sender.roundTrip(p.account, p.account.Upstream, out, p.virtual)
 		}),
 		ModifyResponse: func(res *http.Response) error {
 			if res.Header.Get("Server") != "" {
@@ -181,13 +161,13 @@ func (h *Handler) forward(w http.ResponseWriter, req *http.Request, account *Acc
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			h.refuse(w, req, h.failure(req, err))
+			h.refuse(w, p.request, h.failure(p.request, err))
 		},
 		ErrorLog:      h.errorLog,
 		BufferPool:    copyBuffers,
 		FlushInterval: -1, // answers stream at their own pace
 	}
-	proxy.ServeHTTP(w, req)
+	proxy.ServeHTTP(w, p.request)
 }
 
 // statusClientClosedRequest is what access logs show where the client was gone

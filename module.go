@@ -49,12 +49,20 @@ type App struct {
 	// call the account.
 	Accounts map[string]*AccountConfig `json:"accounts,omitempty"`
 
-	logger   *zap.Logger
-	tokens   *TokenManager
-	accounts map[string]*Account // by name
-	byAppID  map[string]*Account
-	endpoint *http.Transport
-	states   []string // keys of what this configuration holds of statePool
+	// The applications that may use the proxy, by name. Once there is one,
+	// nothing passes without the key of one. Default: none; who may use the
+	// proxy is then decided by address.
+	Callers map[string]*CallerConfig `json:"callers,omitempty"`
+
+	logger      *zap.Logger
+	tokens      *TokenManager
+	accounts    map[string]*Account // by name
+	byAppID     map[string]*Account
+	byVirtualID map[virtualID]*Account
+	issue       map[string]string // by the account's name
+	callers     []*caller
+	endpoint    *http.Transport
+	states      []string // keys of what this configuration holds of statePool
 }
 
 // AccountConfig is an official account or a mini program.
@@ -75,6 +83,12 @@ type AccountConfig struct {
 
 	// The WeChat API's base URL for this account. Default: the app's.
 	Upstream string `json:"upstream,omitempty"`
+
+	// What applications get that ask for a token themselves: `virtual` is a
+	// token that is good for this proxy alone; `real` is the account's own, for
+	// applications that call WeChat directly; `off` is status 403.
+	// Default: virtual
+	Issue string `json:"issue,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -110,9 +124,16 @@ func (app *App) Provision(ctx caddy.Context) error {
 	app.tokens = newTokenManager(cache, st, app.endpoint, app.logger)
 	app.accounts = make(map[string]*Account, len(app.Accounts))
 	app.byAppID = make(map[string]*Account, len(app.Accounts))
+	app.byVirtualID = make(map[virtualID]*Account, len(app.Accounts))
+	app.issue = make(map[string]string, len(app.Accounts))
 	for _, name := range sortedKeys(app.Accounts) {
 		if err := app.addAccount(name, app.Accounts[name]); err != nil {
 			return fmt.Errorf("account %s: %w", name, err)
+		}
+	}
+	for _, name := range sortedKeys(app.Callers) {
+		if err := app.addCaller(ctx, name, app.Callers[name]); err != nil {
+			return fmt.Errorf("caller %s: %w", name, err)
 		}
 	}
 	return nil
@@ -132,8 +153,8 @@ func (app *App) loadStore(ctx caddy.Context) (store.Store, error) {
 
 // addAccount resolves one account.
 func (app *App) addAccount(name string, cfg *AccountConfig) error {
-	if name == "" || strings.ContainsAny(name, " \t\r\n/{}") {
-		return fmt.Errorf("%q is no account name: write one without spaces, slashes and braces", name)
+	if err := checkName(name); err != nil {
+		return err
 	}
 	if cfg == nil {
 		cfg = new(AccountConfig)
@@ -152,6 +173,9 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 	}
 	source, err := wechat.NewSource(cfg.Token)
 	if err != nil {
+		return err
+	}
+	if err := checkIssue(cfg.Issue); err != nil {
 		return err
 	}
 	upstream := cfg.Upstream
@@ -193,8 +217,29 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 	}
 	app.states = append(app.states, key)
 	account := newAccount(a, state.(*tokenState))
-	app.accounts[name], app.byAppID[appID] = account, account
+	account.virtualID = newVirtualID("account", appID)
+	if account.virtualKey, err = virtualKey(a.Credentials); err != nil {
+		return err
+	}
+	app.accounts[name], app.byAppID[appID], app.byVirtualID[account.virtualID] = account, account, account
+	app.issue[name] = cfg.Issue
 	return nil
+}
+
+// checkName refuses names that could not be written in a Caddyfile or a URL.
+func checkName(name string) error {
+	if name == "" || strings.ContainsAny(name, " \t\r\n/{}") {
+		return fmt.Errorf("%q is no name: write one without spaces, slashes and braces", name)
+	}
+	return nil
+}
+
+func checkIssue(issue string) error {
+	switch issue {
+	case "", issueVirtual, issueReal, issueOff:
+		return nil
+	}
+	return fmt.Errorf("unknown way to issue tokens %s: write virtual, real or off", issue)
 }
 
 // resolveOption returns an option's value with its placeholders replaced. A
@@ -202,7 +247,7 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 // start with a secret that is missing.
 func resolveOption(owner, option, value string) (string, error) {
 	if value == "" {
-		return "", fmt.Errorf("%s is missing: write %s {env.WEIXIN_%s}, for example", option, option, strings.ToUpper(option))
+		return "", fmt.Errorf("%s is missing: write %s {env.…}, for example", option, option)
 	}
 	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
 	if err == nil && strings.TrimSpace(resolved) != "" {
@@ -269,10 +314,18 @@ func (app *App) account(name string) (*Account, error) {
 	if len(app.accounts) > 1 {
 		return nil, fmt.Errorf("there are several accounts: write one of %s", strings.Join(sortedKeys(app.accounts), ", "))
 	}
-	for _, a := range app.accounts {
-		return a, nil
+	return app.onlyAccount(), nil
+}
+
+// onlyAccount returns the account if there is but one.
+func (app *App) onlyAccount() *Account {
+	if len(app.accounts) != 1 {
+		return nil
 	}
-	return nil, nil
+	for _, a := range app.accounts {
+		return a
+	}
+	return nil
 }
 
 // loadApp returns the app for a handler or transport.

@@ -82,9 +82,16 @@ func (e *proxyError) write(w http.ResponseWriter) {
 // response returns the answer for those who want an http.Response.
 func (e *proxyError) response(req *http.Request) *http.Response {
 	body := e.body()
-	res := &http.Response{
-		StatusCode:    e.status,
-		Status:        strconv.Itoa(e.status) + " " + http.StatusText(e.status),
+	res := newResponse(req, e.status, body)
+	e.setHeader(res.Header, body)
+	return res
+}
+
+// newResponse returns an answer of the proxy's own.
+func newResponse(req *http.Request, status int, body []byte) *http.Response {
+	return &http.Response{
+		StatusCode:    status,
+		Status:        strconv.Itoa(status) + " " + http.StatusText(status),
 		Proto:         "HTTP/1.1",
 		ProtoMajor:    1,
 		ProtoMinor:    1,
@@ -93,8 +100,6 @@ func (e *proxyError) response(req *http.Request) *http.Response {
 		ContentLength: int64(len(body)),
 		Request:       req,
 	}
-	e.setHeader(res.Header, body)
-	return res
 }
 
 // logRefusal tells the operator of an error that a client got. What is the

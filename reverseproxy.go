@@ -33,7 +33,7 @@ type Transport struct {
 	Access
 	ForwardingConfig
 
-	account *Account
+	gateway gateway
 	logger  *zap.Logger
 	base    *http.Transport
 	sender  *transport
@@ -54,9 +54,11 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if t.account, err = app.account(t.Account); err != nil {
+	account, err := app.account(t.Account)
+	if err != nil {
 		return fmt.Errorf("%w%s", err, positionOf("transport", t.Account))
 	}
+	t.gateway = gateway{app: app, access: &t.Access, account: account.Name}
 	if err := t.provision(); err != nil {
 		return err
 	}
@@ -89,11 +91,16 @@ func (t *Transport) Cleanup() error {
 
 // RoundTrip sends a request that reverse_proxy has prepared.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	p := &passage{account: t.gateway.app.accounts[t.gateway.account], request: req}
 	// A health check of reverse_proxy's own has none of a client's variables.
 	if req.Context().Value(caddyhttp.VarsCtxKey) != nil {
-		if err := t.check(req); err != nil {
-			return t.refuse(req, err), nil
+		var refusal *proxyError
+		if p, refusal = t.gateway.admit(req); refusal != nil {
+			return t.refuse(req, refusal), nil
 		}
+	}
+	if p.grant != nil {
+		return p.grant.response(req), nil
 	}
 	target := &url.URL{Scheme: "http", Host: req.URL.Host}
 	if t.TLSEnabled() {
@@ -102,7 +109,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	} else {
 		target.Host = strings.TrimSuffix(target.Host, ":80")
 	}
-	res, err := t.sender.roundTrip(t.account, target, req)
+	res, err := t.sender.roundTrip(p.account, target, p.request, p.virtual)
 	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
 		return t.refuse(req, proxyErr), nil
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"net/url"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -83,8 +82,7 @@ func (t *Token) GoString() string { return t.fingerprint }
 
 // redact returns a text without the token.
 func (t *Token) redact(text string) string {
-	text = strings.ReplaceAll(text, t.accessToken, "REDACTED")
-	return strings.ReplaceAll(text, t.escaped, "REDACTED")
+	return wechat.Redact(text, t.accessToken)
 }
 
 // usable says whether the token may be put into a request.

@@ -82,7 +82,11 @@ type Account struct {
 
 	id     string
 	policy wechat.Policy
-	state  *tokenState
+
+	virtualID  virtualID
+	virtualKey []byte
+
+	state *tokenState
 }
 
 // newAccount completes an account with what is known of its token.
@@ -166,6 +170,35 @@ func (m *TokenManager) Token(ctx context.Context, a *Account) (*Token, error) {
 // *TokenError where none could be had, or that of ctx.
 func (m *TokenManager) Refresh(ctx context.Context, a *Account, rejected *Token) (*Token, error) {
 	return m.await(ctx, a, rejected)
+}
+
+// TokenLasting returns a token that lives for that long at least, if WeChat
+// gives one, and lives for half of its life where that is shorter. It is for
+// tokens that leave the proxy.
+func (m *TokenManager) TokenLasting(ctx context.Context, a *Account, left time.Duration) (*Token, error) {
+	t, err := m.Token(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	now := m.now()
+	if left = min(left, t.expiresAt.Sub(t.fetchedAt)/2); t.expiresAt.Sub(now) >= left || now.Before(t.checkedAt.Add(insistPause)) {
+		return t, nil
+	}
+	s := a.state
+	s.mu.Lock()
+	f := s.flight
+	if f == nil && a.grounded(now) == nil {
+		f = m.launchEarly(a)
+	}
+	s.mu.Unlock()
+	if f != nil {
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return m.Token(ctx, a)
 }
 
 // await returns a usable token other than the rejected one, if one is given.
@@ -255,14 +288,28 @@ func (s *tokenState) failure(now time.Time) *attempt {
 
 // launch starts a flight. The state is locked, and there is no other flight.
 func (m *TokenManager) launch(a *Account, rejected *Token) *flight {
-	s := a.state
-	f := &flight{done: make(chan struct{})}
-	s.flight = f
-	task := task{m: m, Account: a}
-	if t := s.token; t != nil {
+	task := &task{m: m, Account: a}
+	if t := a.state.token; t != nil {
 		task.replaces = t.generation
 		task.rejected = t.dead.Load() || rejected != nil && rejected.generation == t.generation
 	}
+	return m.start(task)
+}
+
+// launchEarly starts a flight for a token that is not due yet. The state is
+// locked, and there is no other flight.
+func (m *TokenManager) launchEarly(a *Account) *flight {
+	task := &task{m: m, Account: a, early: true}
+	if t := a.state.token; t != nil {
+		task.replaces = t.generation
+	}
+	return m.start(task)
+}
+
+func (m *TokenManager) start(task *task) *flight {
+	a, s := task.Account, task.state
+	f := &flight{done: make(chan struct{})}
+	s.flight = f
 	go func() {
 		// A flight ends by itself: a client that goes away must not cost the
 		// others their token, nor a reload a token that WeChat has just issued.
@@ -284,6 +331,7 @@ type task struct {
 	*Account
 	replaces int64 // the generation of the token to replace; 0 is none
 	rejected bool  // whether that token was rejected
+	early    bool  // whether to replace it before it is due
 }
 
 // run gets a token from the store or from WeChat.
@@ -320,7 +368,7 @@ func (t *task) settled() (*Token, error) {
 	defer t.state.mu.Unlock()
 	now := t.m.now()
 	if token := t.state.token; token != nil && token.usable(now) {
-		if token.generation > t.replaces || !t.rejected && now.Before(token.dueAt) {
+		if token.generation > t.replaces || !t.rejected && !t.early && now.Before(token.dueAt) {
 			return token, nil
 		}
 	}

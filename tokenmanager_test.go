@@ -963,6 +963,45 @@ func TestBackoffIsThatOfTheMethod(t *testing.T) {
 	})
 }
 
+// A token that is given away is not about to die.
+func TestTokenLasting(t *testing.T) {
+	bothSources(t, func(t *testing.T, source wechat.Source, stable bool) {
+		endpoint := &fakeEndpoint{stable: stable}
+		p := startProcess(t, source, newMemoryStore(), endpoint)
+		p.keepWarm()
+		for range 24 * 60 {
+			token, err := p.TokenLasting(t.Context(), p.account, minLeft)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if left := time.Until(token.expiresAt); left < minLeft {
+				t.Errorf("a token that is given away lives for %v", left)
+			}
+			time.Sleep(time.Minute)
+		}
+		if n := endpoint.callCount(); !stable && n > 14 {
+			t.Errorf("asked %d times in a day", n)
+		}
+	})
+}
+
+func TestTokenLastingOfShortLife(t *testing.T) {
+	bothSources(t, func(t *testing.T, source wechat.Source, stable bool) {
+		endpoint := &fakeEndpoint{stable: stable, lifetime: 10 * time.Second}
+		p := startProcess(t, source, newMemoryStore(), endpoint)
+		for range 600 {
+			token, err := p.TokenLasting(t.Context(), p.account, minLeft)
+			if err != nil || !token.usable(time.Now()) {
+				t.Fatalf("got %v, %v", token, err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := endpoint.callCount(); n > 25 {
+			t.Errorf("asked %d times in a minute", n)
+		}
+	})
+}
+
 func TestTokenPrintsAsItsFingerprint(t *testing.T) {
 	token := newToken(&record{Generation: 1, AccessToken: "very-secret"}, wechat.Policy{})
 	for _, format := range []string{"%s", "%v", "%+v", "%#v"} {

@@ -3,6 +3,7 @@ package weixin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -37,9 +38,10 @@ type transport struct {
 	bodyLimit  int64 // bytes of a request body at most
 }
 
-// roundTrip sends req to the target on behalf of an account. Its errors are of
-// type *proxyError, except for those of the connection to WeChat.
-func (t *transport) roundTrip(a *Account, target *url.URL, req *http.Request) (*http.Response, error) {
+// roundTrip sends req to the target on behalf of an account. virtual says that
+// the client knows virtual tokens only. Errors are of type *proxyError, except
+// for those of the connection to WeChat.
+func (t *transport) roundTrip(a *Account, target *url.URL, req *http.Request, virtual bool) (*http.Response, error) {
 	if err := wechat.CheckPath(req.URL); err != nil {
 		if req.Body != nil {
 			req.Body.Close()
@@ -51,16 +53,19 @@ func (t *transport) roundTrip(a *Account, target *url.URL, req *http.Request) (*
 		return nil, t.bodyError(a, req, err)
 	}
 	defer body.release()
-	x := &exchange{transport: t, account: a, in: req, target: target, body: body, length: length}
+	x := &exchange{transport: t, account: a, in: req, target: target, body: body, length: length, virtual: virtual}
 	res, err := x.do()
 	if err == nil {
-		hideToken(res.Header, x.token)
+		x.concealHeader(res.Header)
 		return res, nil
 	}
 	if _, ok := errors.AsType[*proxyError](err); !ok && body.sourceErr() != nil {
 		err = t.bodyError(a, req, body.sourceErr())
 	}
-	return nil, withoutToken(err, x.token)
+	if text := x.conceal(err.Error()); text != err.Error() {
+		err = errors.New(text)
+	}
+	return nil, err
 }
 
 // bodyError returns the answer to a request whose body could not be had.
@@ -90,6 +95,7 @@ type exchange struct {
 	body    *replayBody
 	length  int64
 	token   *Token // in use; nil where the path takes none
+	virtual bool
 }
 
 func (x *exchange) do() (*http.Response, error) {
@@ -99,7 +105,7 @@ func (x *exchange) do() (*http.Response, error) {
 	}
 	var err error
 	if x.token, err = x.tokens.Token(x.in.Context(), x.account); err != nil {
-		return nil, x.tokenError(err)
+		return nil, tokenFailure(err, x.account, x.tokens.now())
 	}
 	res, err := x.attempt()
 	if err != nil {
@@ -123,15 +129,15 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 	fresh, err := x.tokens.Refresh(x.in.Context(), x.account, x.token)
 	if errors.Is(err, errStillRejected) {
 		logger.Warn("request not replayed: WeChat refuses it with every token")
-		return first, nil
+		return x.refused(first, errcode)
 	}
 	if err != nil {
 		first.Body.Close()
-		return nil, x.tokenError(err)
+		return nil, tokenFailure(err, x.account, x.tokens.now())
 	}
 	if err := x.body.replayable(); err != nil {
 		logger.Error("request not replayed: its body could not be kept", zap.Error(err))
-		return first, nil
+		return x.refused(first, errcode)
 	}
 	first.Body.Close()
 	x.token = fresh
@@ -143,24 +149,25 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 	if v.accepted {
 		fresh.accept()
 	}
+	res.Header.Set(replayedHeader, strconv.Itoa(errcode))
 	if v.rejected {
 		logger.Warn("request replayed in vain", zap.Stringer("token", fresh), zap.Int("replay_errcode", v.errcode))
-	} else {
-		logger.Info("request replayed", zap.Stringer("token", fresh))
+		return x.refused(res, v.errcode)
 	}
-	res.Header.Set(replayedHeader, strconv.Itoa(errcode))
+	logger.Info("request replayed", zap.Stringer("token", fresh))
 	return res, nil
 }
 
-// tokenError returns the answer to a request for which there is no token.
-func (x *exchange) tokenError(err error) error {
-	if tokenErr, ok := errors.AsType[*TokenError](err); ok {
-		return tokenErr.proxyError(x.tokens.now())
+// refused returns the answer to a request whose token WeChat refuses for good.
+// A client that knows virtual tokens only would take WeChat's answer for one
+// about its own token, which is valid, and fetch another, again and again.
+func (x *exchange) refused(res *http.Response, errcode int) (*http.Response, error) {
+	if !x.virtual {
+		return res, nil
 	}
-	if errors.Is(err, errStillRejected) {
-		return unavailable(http.StatusServiceUnavailable, "WeChat refuses every token of account "+x.account.Name)
-	}
-	return err // the client's
+	res.Body.Close()
+	return nil, unavailable(http.StatusServiceUnavailable, fmt.Sprintf(
+		"WeChat refuses this request with every token of account %s (errcode %d)", x.account.Name, errcode))
 }
 
 // attempt sends the request, so that WeChat gets it once.
@@ -277,32 +284,28 @@ func isHopHeader(name string) bool {
 	switch name {
 	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
 		"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings", "Expect", "Content-Length",
-		"Accept-Encoding", "Forwarded", "Via":
+		"Accept-Encoding", "Forwarded", "Via",
+		"Authorization": // it is for the proxy: a caller's key, say
 		return true
 	}
 	return strings.HasPrefix(name, "X-Forwarded-")
 }
 
-// withoutToken returns an error whose text does not show the token, even if it
-// repeats what the upstream has sent.
-func withoutToken(err error, token *Token) error {
-	if token == nil {
-		return err
+// conceal removes the account's secrets from a text, even if it repeats what
+// WeChat has sent.
+func (x *exchange) conceal(text string) string {
+	if x.token != nil {
+		text = x.token.redact(text)
 	}
-	if text := token.redact(err.Error()); text != err.Error() {
-		return errors.New(text)
-	}
-	return err
+	return wechat.Redact(text, x.account.Credentials.AppSecret)
 }
 
-// hideToken removes the token from where an answer repeats the request's URL.
-func hideToken(h http.Header, token *Token) {
-	if token == nil {
-		return
-	}
+// concealHeader removes the account's secrets from where an answer may repeat
+// the request's URL.
+func (x *exchange) concealHeader(h http.Header) {
 	for _, name := range [...]string{"Location", "Content-Location", "Refresh"} {
 		for i, value := range h[name] {
-			h[name][i] = token.redact(value)
+			h[name][i] = x.conceal(value)
 		}
 	}
 }

@@ -19,6 +19,9 @@ func TestValidateRefuses(t *testing.T) {
 	account := func(lines string) string {
 		return "{\n\tweixin {\n\t\taccount shop {\n" + lines + "\t\t}\n\t}\n}\n" + site
 	}
+	caller := func(lines string) string {
+		return "{\n\tweixin {\n\t\taccount shop {\n\t\t\tappid wx1\n\t\t\tsecret x\n\t\t}\n\t\tcaller orders {\n" + lines + "\t\t}\n\t}\n}\n" + site
+	}
 	for _, c := range []struct {
 		name, caddyfile string
 		line            string
@@ -29,7 +32,7 @@ func TestValidateRefuses(t *testing.T) {
 		{"empty appid", account("\t\t\tappid\n\t\t\tsecret x\n"), "4", []string{"appid"}},
 		{"two values", account("\t\t\tappid wx1 wx2\n\t\t\tsecret x\n"), "4", []string{"one value"}},
 		{"appid twice in an account", account("\t\t\tappid wx1\n\t\t\tappid wx2\n"), "5", []string{"twice"}},
-		{"unknown option of an account", account("\t\t\tappid wx1\n\t\t\tpassword x\n"), "5", []string{"option password", "appid, secret, token, upstream"}},
+		{"unknown option of an account", account("\t\t\tappid wx1\n\t\t\tpassword x\n"), "5", []string{"option password", "appid, secret, token, upstream, issue"}},
 		{"unknown token method", account("\t\t\tappid wx1\n\t\t\ttoken new\n"), "5", []string{"new", "stable or classic"}},
 		{"upstream that is no URL", account("\t\t\tappid wx1\n\t\t\tupstream api.weixin.qq.com\n"), "5", []string{"https://api.weixin.qq.com"}},
 		{"upstream with a query", account("\t\t\tappid wx1\n\t\t\tupstream https://x/?a=b\n"), "5", []string{"https://api.weixin.qq.com"}},
@@ -45,6 +48,16 @@ func TestValidateRefuses(t *testing.T) {
 		{"address that is none", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tallow_ips 10.0.0\n\t}\n}\n", "15", []string{"10.0.0", "private_ranges"}},
 		{"size that is none", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tbody_limit much\n\t}\n}\n", "15", []string{"much", "128MiB"}},
 		{"timeout that is none", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\ttimeout 0\n\t}\n}\n", "15", []string{"30s"}},
+		{"unknown way to issue", account("\t\t\tappid wx1\n\t\t\tissue some\n"), "5", []string{"some", "virtual, real or off"}},
+		{"caller without key", caller("\t\t\taccounts shop\n"), "9", []string{"orders", "key {env.ORDERS_KEY}"}},
+		{"caller with an empty key", caller("\t\t\tkey {env.NOT_SET}\n"), "8", []string{"orders", "NOT_SET"}},
+		{"caller of an unknown account", caller("\t\t\tkey k\n\t\t\taccounts shop shopp\n"), "9", []string{"orders", "shopp"}},
+		{"caller with no accounts", caller("\t\t\tkey k\n\t\t\taccounts\n"), "9", []string{"accounts shop"}},
+		{"caller with a path that is none", caller("\t\t\tkey k\n\t\t\tallow cgi-bin/*\n"), "9", []string{"cgi-bin/*", "leading slash"}},
+		{"caller with an address that is none", caller("\t\t\tkey k\n\t\t\tips here\n"), "9", []string{"here", "10.0.0.0/8"}},
+		{"unknown option of a caller", caller("\t\t\tkey k\n\t\t\tpaths /x\n"), "9", []string{"option paths", "key, accounts, allow, ips"}},
+		{"two callers with one key", caller("\t\t\tkey k\n\t\t}\n\t\tcaller zoo {\n\t\t\tkey k\n"), "11", []string{"caller orders", "key of its own"}},
+		{"caller twice", caller("\t\t\tkey k\n\t\t}\n\t\tcaller orders {\n\t\t\tkey l\n"), "10", []string{"twice"}},
 		{"no global option", ":8081 {\n\tweixin\n}\n", "2", []string{"global option"}},
 		{"unknown account of the transport", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\treverse_proxy localhost:1 {\n\t\ttransport weixin shopp\n\t}\n}\n", "15", []string{"shopp", "shop"}},
 	} {

@@ -1,0 +1,446 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/caddy-weixin/caddy-weixin/sandbox"
+)
+
+// tokenURL asks for a token as SDKs do.
+func tokenURL(p *caddy, appID, secret string) string {
+	return p.url + "/cgi-bin/token?" + url.Values{
+		"grant_type": {"client_credential"}, "appid": {appID}, "secret": {secret},
+	}.Encode()
+}
+
+func stableBody(appID, secret string, force bool) string {
+	return fmt.Sprintf(`{"grant_type":"client_credential","appid":%q,"secret":%q,"force_refresh":%v}`, appID, secret, force)
+}
+
+type grant struct {
+	AccessToken string `json:"access_token"`
+	ExpiresIn   int    `json:"expires_in"`
+}
+
+func granted(t *testing.T, a answer) grant {
+	t.Helper()
+	var g grant
+	if err := json.Unmarshal([]byte(a.body), &g); err != nil || a.status != http.StatusOK || g.AccessToken == "" {
+		t.Fatalf("got %s", a)
+	}
+	return g
+}
+
+func TestVirtualTokens(t *testing.T) {
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{})
+	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
+	classic := granted(t, get(t, tokenURL(p, appID, "anything")))
+	stable := granted(t, post(t, p.url+"/cgi-bin/stable_token", stableBody(appID, "anything", false)))
+	forced := granted(t, post(t, p.url+"/cgi-bin/stable_token", stableBody(appID, "anything", true)))
+	for name, g := range map[string]grant{"classic": classic, "stable": stable, "forced": forced} {
+		if g.ExpiresIn != 7200 || len(g.AccessToken) > 512 || g.AccessToken == w.currentToken() {
+			t.Errorf("%s: %d characters, expires in %d", name, len(g.AccessToken), g.ExpiresIn)
+		}
+		a := get(t, p.url+"/cgi-bin/user/get?access_token="+g.AccessToken)
+		wantOK(t, a)
+		if w.last("/cgi-bin/user/get").URL.Query().Get("access_token") != w.currentToken() {
+			t.Error("WeChat did not get the account's token")
+		}
+	}
+	if forced.AccessToken == stable.AccessToken {
+		t.Error("force_refresh gives the same token")
+	}
+	if s := w.status(); s.Fetches != 1 || s.Forced != 0 {
+		t.Errorf("%d fetches, %d forced", s.Fetches, s.Forced)
+	}
+
+	// It is good after a restart, and on another node.
+	p.stop()
+	again := startCaddy(t, w, config{})
+	wantOK(t, get(t, again.url+"/cgi-bin/user/get?access_token="+classic.AccessToken))
+	for name, token := range map[string]string{
+		"truncated":  classic.AccessToken[:40],
+		"tampered":   classic.AccessToken[:30] + "AAAA" + classic.AccessToken[34:],
+		"lengthened": classic.AccessToken + "AAAA",
+	} {
+		a := get(t, again.url+"/cgi-bin/user/get?access_token="+token)
+		if a.status != http.StatusOK || a.errcode() != 40014 {
+			t.Errorf("%s: got %s", name, a)
+		}
+	}
+	// Of any form but the proxy's own, it is none.
+	for _, token := range []string{"", "a-real-one-from-before", strings.Repeat("x", 10_000), "%00", "cwx1"} {
+		wantOK(t, get(t, again.url+"/cgi-bin/user/get?access_token="+token))
+	}
+	if again.logs.contains(classic.AccessToken) {
+		t.Error("a virtual token is in the log")
+	}
+}
+
+func TestTokenRequestsThatAreWrong(t *testing.T) {
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{})
+	for _, c := range []struct {
+		name, method, path, body string
+		errcode                  int
+	}{
+		{"no grant_type", "GET", "/cgi-bin/token?appid=" + appID + "&secret=x", "", 40002},
+		{"wrong grant_type", "GET", "/cgi-bin/token?grant_type=password&appid=" + appID + "&secret=x", "", 40002},
+		{"no appid", "GET", "/cgi-bin/token?grant_type=client_credential&secret=x", "", 41002},
+		{"unknown appid", "GET", "/cgi-bin/token?grant_type=client_credential&appid=wx9&secret=x", "", 40013},
+		{"no secret", "GET", "/cgi-bin/token?grant_type=client_credential&appid=" + appID, "", 41004},
+		{"wrong method", "POST", "/cgi-bin/token?grant_type=client_credential&appid=" + appID + "&secret=x", "", 43001},
+		{"stable, wrong method", "GET", "/cgi-bin/stable_token?appid=" + appID, "", 43002},
+		{"stable, a form", "POST", "/cgi-bin/stable_token", "grant_type=client_credential&appid=" + appID + "&secret=x", 41002},
+		{"stable, no body", "POST", "/cgi-bin/stable_token", "", 41002},
+		{"stable, broken", "POST", "/cgi-bin/stable_token", `{"grant_type":`, 47001},
+		{"stable, of other types", "POST", "/cgi-bin/stable_token", `{"grant_type":"client_credential","appid":1}`, 47001},
+		{"stable, no secret", "POST", "/cgi-bin/stable_token", `{"grant_type":"client_credential","appid":"` + appID + `"}`, 41004},
+		{"stable, unknown appid", "POST", "/cgi-bin/stable_token", `{"grant_type":"client_credential","appid":"wx9\u0000","secret":"x"}`, 40013},
+	} {
+		a := do(t, newRequest(t, c.method, p.url+c.path, strings.NewReader(c.body)))
+		if a.status != http.StatusOK || a.errcode() != c.errcode {
+			t.Errorf("%s: got %s, want errcode %d", c.name, a, c.errcode)
+		}
+	}
+	large := strings.Repeat(" ", 10<<20) + "{}"
+	wantProxyError(t, post(t, p.url+"/cgi-bin/stable_token", large), http.StatusRequestEntityTooLarge, 45001, "")
+	// The first of several counts.
+	granted(t, get(t, tokenURL(p, appID, "x")+"&appid=wx9"))
+	if n := w.count("/cgi-bin/token"); n != 0 {
+		t.Errorf("WeChat got %d of these", n)
+	}
+}
+
+func TestIssueReal(t *testing.T) {
+	for _, method := range []string{"stable", "classic"} {
+		w := startWeChat(t)
+		p := startCaddy(t, w, config{global: "account shop {\n appid {env.WEIXIN_APPID}\n secret {env.WEIXIN_SECRET}\n token " + method + "\n issue real\n }"})
+		for range 3 {
+			g := granted(t, get(t, tokenURL(p, appID, "x")))
+			if g.AccessToken != w.currentToken() || g.ExpiresIn < 7190 || g.ExpiresIn > 7200 {
+				t.Errorf("not the account's token, or it expires in %d", g.ExpiresIn)
+			}
+		}
+		w.revoke()
+		wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
+		if g := granted(t, post(t, p.url+"/cgi-bin/stable_token", stableBody(appID, "x", true))); g.AccessToken != w.currentToken() {
+			t.Error("not the account's token")
+		}
+		if s := w.status(); s.Fetches != 2 || s.Forced != 0 {
+			t.Errorf("%d fetches, %d forced", s.Fetches, s.Forced)
+		}
+	}
+}
+
+func TestIssueOff(t *testing.T) {
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{global: "account shop {\n appid {env.WEIXIN_APPID}\n secret {env.WEIXIN_SECRET}\n issue off\n }"})
+	wantProxyError(t, get(t, tokenURL(p, appID, "x")), http.StatusForbidden, 48001, "not issued")
+	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
+}
+
+const callers = `
+	caller orders {
+		key {env.ORDERS_KEY}
+		accounts shop
+		allow /cgi-bin/message/* /cgi-bin/user/get
+	}
+	caller admin {
+		key {env.ADMIN_KEY}
+	}
+	caller remote {
+		key {env.REMOTE_KEY}
+		ips 203.0.113.0/24
+	}`
+
+const (
+	ordersKey = "the-key-of-orders"
+	adminKey  = "the-key-of-admin"
+	remoteKey = "the-key-of-remote"
+)
+
+func startCallers(t *testing.T) (*weChat, *caddy) {
+	w := startWeChatWith(t, sandbox.Config{Accounts: []sandbox.Account{
+		{AppID: "wx-shop", AppSecret: "secret-of-the-shop"},
+		{AppID: "wx-club", AppSecret: "secret-of-the-club"},
+	}})
+	p := startCaddy(t, w, config{
+		global: twoAccounts + callers,
+		env: []string{
+			"SHOP_SECRET=secret-of-the-shop", "CLUB_SECRET=secret-of-the-club",
+			"ORDERS_KEY=" + ordersKey, "ADMIN_KEY=" + adminKey, "REMOTE_KEY=" + remoteKey,
+		},
+	})
+	t.Cleanup(func() {
+		for _, secret := range []string{ordersKey, adminKey, remoteKey, "secret-of-the-"} {
+			if p.logs.contains(secret) {
+				t.Errorf("%s… is in the log", secret[:10])
+			}
+		}
+	})
+	return w, p
+}
+
+func withBearer(t *testing.T, method, url, key string) answer {
+	t.Helper()
+	req := newRequest(t, method, url, nil)
+	req.Header.Set("Authorization", "Bearer "+key)
+	return do(t, req)
+}
+
+func TestCallers(t *testing.T) {
+	w, p := startCallers(t)
+	orders := granted(t, get(t, tokenURL(p, "wx-shop", ordersKey))).AccessToken
+	adminShop := granted(t, get(t, tokenURL(p, "wx-shop", adminKey))).AccessToken
+	adminClub := granted(t, post(t, p.url+"/cgi-bin/stable_token", stableBody("wx-club", adminKey, false))).AccessToken
+	wantOK(t, get(t, p.url+"/cgi-bin/user/get?access_token="+orders))
+	wantOK(t, get(t, p.url+"/cgi-bin/menu/get2?access_token="+adminShop))
+	wantOK(t, get(t, p.url+"/cgi-bin/menu/get2?access_token="+adminClub))
+	wantOK(t, withBearer(t, http.MethodGet, p.url+"/cgi-bin/user/get?appid=wx-shop", ordersKey))
+	if v := w.last("/cgi-bin/user/get").Header.Get("Authorization"); v != "" {
+		t.Error("WeChat saw the caller's key")
+	}
+
+	for name, c := range map[string]struct {
+		a        answer
+		mentions []string
+	}{
+		"another account":             {get(t, tokenURL(p, "wx-club", ordersKey)), []string{"caller orders", "account club"}},
+		"another account, by key":     {withBearer(t, http.MethodGet, p.url+"/cgi-bin/user/get?appid=wx-club", ordersKey), []string{"caller orders", "account club"}},
+		"another path":                {get(t, p.url+"/cgi-bin/menu/get?access_token="+orders), []string{"caller orders", "allow"}},
+		"another path, in capitals":   {get(t, p.url+"/CGI-BIN/menu/get?access_token="+orders), []string{"caller orders", "allow"}},
+		"another address":             {get(t, tokenURL(p, "wx-shop", remoteKey)), []string{"caller remote", "ips"}},
+		"no key":                      {get(t, p.url+"/cgi-bin/user/get?appid=wx-shop"), []string{"no caller's key"}},
+		"an empty token":              {get(t, p.url+"/cgi-bin/user/get?appid=wx-shop&access_token="), []string{"no caller's key"}},
+		"a wrong key":                 {withBearer(t, http.MethodGet, p.url+"/cgi-bin/user/get?appid=wx-shop", ordersKey+"x"), []string{"no caller's"}},
+		"an empty key":                {withBearer(t, http.MethodGet, p.url+"/cgi-bin/user/get?appid=wx-shop", ""), []string{"no caller's"}},
+		"another's token":             {withBearer(t, http.MethodGet, p.url+"/cgi-bin/user/get?access_token="+adminShop, ordersKey), []string{"another caller"}},
+		"a path of no account, alone": {get(t, p.url+"/sns/userinfo?access_token="), []string{"no caller's key"}},
+	} {
+		if c.a.status != http.StatusForbidden || c.a.errcode() != 48001 {
+			t.Errorf("%s: got %s", name, c.a)
+		}
+		for _, m := range c.mentions {
+			if !strings.Contains(c.a.body, m) {
+				t.Errorf("%s: %q is not mentioned in %s", name, m, c.a)
+			}
+		}
+		for _, secret := range []string{ordersKey, adminKey, remoteKey} {
+			if strings.Contains(c.a.body, secret) {
+				t.Errorf("%s: the answer shows a key", name)
+			}
+		}
+	}
+	// So that an SDK's handling of errors works.
+	if a := get(t, tokenURL(p, "wx-shop", "no-key")); a.status != http.StatusOK || a.errcode() != 40125 {
+		t.Errorf("a wrong secret: got %s", a)
+	}
+	if a := get(t, p.url+"/cgi-bin/user/get?access_token=a-real-one-from-before"); a.status != http.StatusOK || a.errcode() != 42001 {
+		t.Errorf("a real token: got %s", a)
+	}
+}
+
+// A token ends with the key or the secret it was issued under.
+func TestTokensEndWithTheirKeys(t *testing.T) {
+	env := func(secret, key string) []string { return []string{"WEIXIN_SECRET=" + secret, "ORDERS_KEY=" + key} }
+	global := defaultAccount + "\n caller orders {\n key {env.ORDERS_KEY}\n }"
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{global: global, env: env(appSecret, "key-1")})
+	token := granted(t, get(t, tokenURL(p, appID, "key-1"))).AccessToken
+	for name, c := range map[string]struct {
+		global, secret, key string
+		errcode             int
+	}{
+		"the same":            {global, appSecret, "key-1", 0},
+		"another key":         {global, appSecret, "key-2", 40014},
+		"another secret":      {global, "another-secret-of-the-account", "key-1", 40014},
+		"another name":        {defaultAccount + "\n caller renamed {\n key {env.ORDERS_KEY}\n }", appSecret, "key-1", 40014},
+		"no callers any more": {defaultAccount, appSecret, "key-1", 40014},
+	} {
+		other := startCaddy(t, w, config{global: c.global, env: env(c.secret, c.key)})
+		if a := get(t, other.url+"/cgi-bin/user/get?access_token="+token); a.status != http.StatusOK || a.errcode() != c.errcode {
+			t.Errorf("%s: got %s", name, a)
+		}
+	}
+	// From before there were callers.
+	before := startCaddy(t, w, config{})
+	token = granted(t, get(t, tokenURL(before, appID, "x"))).AccessToken
+	if a := get(t, p.url+"/cgi-bin/user/get?access_token="+token); a.errcode() != 42001 {
+		t.Errorf("a token of no caller: got %s", a)
+	}
+}
+
+// The token selects the account, where several are behind one address.
+func TestTokenSelectsTheAccount(t *testing.T) {
+	w, p := startTwoAccounts(t, `
+	handle_path /shop/* {
+		weixin shop
+	}
+	handle {
+		weixin
+	}`)
+	shop := granted(t, get(t, tokenURL(p, "wx-shop", "x"))).AccessToken
+	club := granted(t, get(t, tokenURL(p, "wx-club", "x"))).AccessToken
+	for _, c := range []struct{ token, want string }{{shop, "wx-shop"}, {club, "wx-club"}} {
+		before := callsOf(t, get(t, w.URL+"/sandbox/accounts/"+c.want))
+		wantOK(t, get(t, p.url+"/cgi-bin/user/get?appid=wx-other&access_token="+c.token))
+		if callsOf(t, get(t, w.URL+"/sandbox/accounts/"+c.want)) != before+1 {
+			t.Errorf("it was not a call of %s", c.want)
+		}
+	}
+	if a := get(t, p.url+"/shop/cgi-bin/user/get?access_token="+club); a.errcode() != 40014 {
+		t.Errorf("the club's token at the shop's address: got %s", a)
+	}
+	if a := get(t, p.url+"/cgi-bin/user/get?access_token="+club+"&access_token="+shop); a.errcode() != 40014 {
+		t.Errorf("two accounts' tokens: got %s", a)
+	}
+	if a := get(t, strings.Replace(tokenURL(p, "wx-club", "x"), p.url, p.url+"/shop", 1)); a.errcode() != 40013 {
+		t.Errorf("the club's token asked for at the shop's address: got %s", a)
+	}
+	wantProxyError(t, get(t, p.url+"/cgi-bin/user/get"), http.StatusBadRequest, 40035, "appid in the query")
+}
+
+// The APIs that take the AppSecret get it from the proxy.
+func TestSecretIsInjected(t *testing.T) {
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{})
+	var path, query, contentType, body string
+	var received atomic.Int32
+	w.answer(func(rw http.ResponseWriter, req *http.Request) {
+		received.Add(1)
+		data, _ := io.ReadAll(req.Body)
+		path, query, contentType, body = req.URL.Path, req.URL.RawQuery, req.Header.Get("Content-Type"), string(data)
+		if req.ContentLength != int64(len(data)) || len(req.TransferEncoding) > 0 {
+			t.Errorf("%s: Content-Length is %d of %d", path, req.ContentLength, len(data))
+		}
+		fmt.Fprint(rw, `{"errcode":40001,"errmsg":"x"}`)
+	})
+	mine := "appid=" + appID + "&secret=" + appSecret
+	for _, c := range []struct {
+		name, method, path, query, contentType, body string
+		wantQuery, wantBody                          string
+	}{
+		{"login", "GET", "/sns/jscode2session", "appid=x&secret=y&js_code=1%2F2&grant_type=authorization_code", "", "", mine + "&js_code=1%2F2&grant_type=authorization_code", ""},
+		{"login, appid alone", "GET", "/sns/jscode2session", "js_code=1&appid=" + appID, "", "", "js_code=1&" + mine, ""},
+		{"login, in another spelling", "GET", "/sns/jscode2session", "%73ecret=y&js_code=1&secret=z&appid=q", "", "", "secret=" + appSecret + "&js_code=1&secret=" + appSecret + "&appid=" + appID, ""},
+		{"user's token", "GET", "/sns/oauth2/access_token", "appid=x&secret=y&code=1", "", "", mine + "&code=1", ""},
+		{"quota", "POST", "/cgi-bin/clear_quota/v2", "appid=x&appsecret=y", "", "", "appid=" + appID + "&appsecret=" + appSecret, ""},
+		{"quota, JSON", "POST", "/cgi-bin/clear_quota/v2", "", "application/json", `{"n":12345678901234567890,"appid":"x","appsecret":"y","z":[1,{"a":"<>"}]}`, "", `{"appid":"` + appID + `","appsecret":"` + appSecret + `","n":12345678901234567890,"z":[1,{"a":"<>"}]}`},
+		{"quota, JSON without secret", "POST", "/cgi-bin/clear_quota/v2", "", "text/plain", `{"appid":"x"}`, "", `{"appid":"` + appID + `","appsecret":"` + appSecret + `"}`},
+		{"quota, form", "POST", "/cgi-bin/clear_quota/v2", "", "application/x-www-form-urlencoded", "a=%20&appid=x&appsecret=y&b=+", "", "a=%20&appid=" + appID + "&appsecret=" + appSecret + "&b=+"},
+		{"quota, in both", "POST", "/cgi-bin/clear_quota/v2", "appid=x", "application/x-www-form-urlencoded", "appsecret=y", "appid=" + appID, "appsecret=" + appSecret + "&appid=" + appID},
+		{"quota, empty JSON", "POST", "/cgi-bin/clear_quota/v2", "", "application/json", `{}`, "appid=" + appID + "&appsecret=" + appSecret, `{}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			received.Store(0)
+			req := newRequest(t, c.method, p.url+c.path+"?"+c.query, strings.NewReader(c.body))
+			if c.contentType != "" {
+				req.Header.Set("Content-Type", c.contentType)
+			}
+			a := do(t, req)
+			if a.errcode() != 40001 || a.header.Get("X-Weixin-Replayed") != "" || received.Load() != 1 {
+				t.Errorf("got %s after %d requests", a, received.Load())
+			}
+			if path != c.path || !sameParams(query, c.wantQuery) || body != c.wantBody && !sameParams(body, c.wantBody) || contentType != c.contentType {
+				t.Errorf("WeChat saw %s?%s (%s) %s", path, query, contentType, body)
+			}
+		})
+	}
+}
+
+// sameParams compares queries, where the order of what was added is of no
+// importance.
+func sameParams(a, b string) bool {
+	x, errX := url.ParseQuery(a)
+	y, errY := url.ParseQuery(b)
+	return errX == nil && errY == nil && x.Encode() == y.Encode() && len(a) == len(b)
+}
+
+func TestLoginThroughTheProxy(t *testing.T) {
+	_, p := startCallers(t)
+	login := p.url + "/sns/jscode2session?appid=wx-club&js_code=alice&grant_type=authorization_code&secret="
+	if a := get(t, login+adminKey); a.errcode() != 0 || !strings.Contains(a.body, `"openid"`) {
+		t.Errorf("got %s", a)
+	}
+	if a := get(t, login+"no-key"); a.status != http.StatusForbidden {
+		t.Errorf("a wrong key: got %s", a)
+	}
+	if a := get(t, login+ordersKey); a.status != http.StatusForbidden || !strings.Contains(a.body, "account club") {
+		t.Errorf("another's account: got %s", a)
+	}
+}
+
+// A client with a virtual token never hears of the real one's death.
+func TestNoLoopForSDKs(t *testing.T) {
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{})
+	token := granted(t, get(t, tokenURL(p, appID, "x"))).AccessToken
+	wantOK(t, get(t, p.url+"/cgi-bin/user/get?access_token="+token))
+	w.answer(func(rw http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(rw, `{"errcode":42001,"errmsg":"access_token expired"}`)
+	})
+	for range 60 {
+		wantProxyError(t, get(t, p.url+"/x?access_token="+token), http.StatusServiceUnavailable, -1, "42001")
+	}
+	// Without one, WeChat's answer is the client's.
+	if a := get(t, p.url+"/x"); a.errcode() != 42001 {
+		t.Errorf("got %s", a)
+	}
+}
+
+// A page in PHP keeps nothing: each fetches a token, uses it, and ends.
+func TestOneTokenPerPage(t *testing.T) {
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{})
+	var wg sync.WaitGroup
+	var pages atomic.Int32
+	for range 8 {
+		wg.Go(func() {
+			for pages.Add(1) <= 200 {
+				if pages.Load() == 100 {
+					w.revoke()
+				}
+				page := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+				res, err := page.Get(tokenURL(p, appID, "secret"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var g grant
+				err = json.NewDecoder(res.Body).Decode(&g)
+				res.Body.Close()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				res, err = page.Post(p.url+"/cgi-bin/message/template/send?access_token="+g.AccessToken, "application/json", strings.NewReader(`{"touser":"`+openID+`","template_id":"t","data":{}}`))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				body, _ := io.ReadAll(res.Body)
+				res.Body.Close()
+				if !strings.Contains(string(body), `"errcode":0`) {
+					t.Errorf("got %s", body)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := w.status().Fetches; n != 2 {
+		t.Errorf("%d fetches", n)
+	}
+}
+
+// openID has the form of one.
+const openID = "omu4GG3BHC0jL6n5q9r_GJFkIcSL"
