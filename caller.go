@@ -3,7 +3,6 @@ package weixin
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -64,9 +63,12 @@ func (app *App) addCaller(ctx caddy.Context, name string, cfg *CallerConfig) err
 			return fmt.Errorf("its key is that of caller %s already: give every caller a key of its own%s", other.name, positionOf("caller "+name, "key"))
 		}
 	}
-	if cfg.Accounts != nil && len(cfg.Accounts) == 0 {
-		return errors.New("accounts is empty: name some, or leave it out for all")
+	for option, values := range map[string][]string{"accounts": cfg.Accounts, "allow": cfg.Allow, "ips": cfg.IPs} {
+		if values != nil && len(values) == 0 {
+			return fmt.Errorf("%s is empty: name some, or leave it out for all", option)
+		}
 	}
+	app.warnOfLiteral("caller "+name, "key", cfg.Key)
 	for _, account := range cfg.Accounts {
 		if _, ok := app.accounts[account]; !ok {
 			return fmt.Errorf("there is no account %s: write one of %s%s", account,
@@ -84,6 +86,7 @@ func (app *App) addCaller(ctx caddy.Context, name string, cfg *CallerConfig) err
 		return fmt.Errorf("ips: %w", err)
 	}
 	app.callers = append(app.callers, c)
+	app.callersByID[c.id] = c
 	return nil
 }
 
@@ -109,11 +112,15 @@ func (app *App) callerByKey(key string) *caller {
 	return found
 }
 
+func (c *caller) mayUse(account *Account) bool {
+	return c.accounts == nil || slices.Contains(c.accounts, account.Name)
+}
+
 // check says whether the caller may make a request. The error names the caller
 // and the rule.
 func (c *caller) check(req *http.Request, account *Account, tokenEndpoint bool) *proxyError {
 	switch {
-	case c.accounts != nil && !slices.Contains(c.accounts, account.Name):
+	case !c.mayUse(account):
 		return forbidden(fmt.Sprintf("caller %s may not use account %s: its accounts are %s",
 			c.name, account.Name, strings.Join(c.accounts, ", ")))
 	case c.ips != nil && !containsClient(c.ips, req):

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -51,7 +50,7 @@ func (g *gateway) admit(req *http.Request) (*passage, *proxyError) {
 	if err != nil {
 		return nil, err
 	}
-	account, err := g.selectAccount(req, claims)
+	account, err := g.selectAccount(req, kind, claims, caller)
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +77,9 @@ func (g *gateway) admit(req *http.Request) (*passage, *proxyError) {
 func (g *gateway) checkRequest(req *http.Request) *proxyError {
 	if madeByWebPage(req.Header) {
 		return forbidden("web pages may not call the WeChat API: call it from a server")
+	}
+	if req.Method == http.MethodTrace || req.Method == http.MethodConnect {
+		return badRequest("the WeChat API knows no method " + req.Method)
 	}
 	// A caller's key replaces the rule about addresses, unless there is one.
 	if (len(g.app.callers) == 0 || len(g.access.AllowIPs) > 0) && !containsClient(g.access.ranges, req) {
@@ -129,24 +131,30 @@ func (g *gateway) readClaims(req *http.Request, kind wechat.PathKind) (*claims, 
 		}
 	default:
 	}
-	return c, g.readTokens(req, c)
+	return c, g.readTokens(req, kind, c)
 }
 
 // readTokens checks every virtual token that the request carries.
-func (g *gateway) readTokens(req *http.Request, c *claims) *proxyError {
+func (g *gateway) readTokens(req *http.Request, kind wechat.PathKind, c *claims) *proxyError {
 	for value := range wechat.QueryParams(req.URL.RawQuery, wechat.Official.Parameter) {
 		if !isVirtualToken(value) {
-			c.foreign = c.foreign || value != ""
+			c.foreign = c.foreign || value != "" && kind == wechat.AccountToken
 			continue
 		}
-		v, err := verifyVirtualToken(value, time.Now(), g.app.virtualSecrets)
+		if kind == wechat.UserToken || kind == wechat.ComponentToken {
+			return badRequest("this API takes another token than the account's")
+		}
+		v, err := verifyVirtualToken(value, g.app.tokens.now(), g.app.virtualSecrets)
 		switch {
 		case errors.Is(err, errVirtualTokenExpired):
 			return tokenRefused(wechat.AccessTokenExpired, err)
-		case err != nil || c.virtual != nil && c.virtual.account != v.account:
+		case err != nil || c.virtual != nil && (c.virtual.account != v.account || c.virtual.caller != v.caller):
 			return tokenRefused(wechat.InvalidAccessToken, errVirtualTokenForged)
+		case len(g.app.callers) > 0 && v.caller == virtualID{}:
+			c.foreign = true // from before there were callers
+		default:
+			c.virtual = v
 		}
-		c.virtual = v
 	}
 	return nil
 }
@@ -180,17 +188,13 @@ func (g *gateway) identify(c *claims) (*caller, *proxyError) {
 		}
 		return caller, nil
 	case c.virtual != nil:
-		for _, caller := range g.app.callers {
-			if caller.id == c.virtual.caller {
-				return caller, nil
-			}
-		}
+		return g.app.callersByID[c.virtual.caller], nil // it has one, or it were forged
 	case c.secretRequest != nil && c.secretRequest.secret != "":
 		if caller := g.app.callerByKey(c.secretRequest.secret); caller != nil {
 			return caller, nil
 		}
 	}
-	if c.virtual != nil || c.foreign {
+	if c.foreign {
 		// A token from before there were callers, or from before the proxy.
 		return nil, tokenRefused(wechat.AccessTokenExpired, errVirtualTokenExpired)
 	}
@@ -198,7 +202,7 @@ func (g *gateway) identify(c *claims) (*caller, *proxyError) {
 }
 
 // selectAccount returns the account that the request means.
-func (g *gateway) selectAccount(req *http.Request, c *claims) (*Account, *proxyError) {
+func (g *gateway) selectAccount(req *http.Request, kind wechat.PathKind, c *claims, caller *caller) (*Account, *proxyError) {
 	account, err := g.namedAccount(req)
 	if err != nil {
 		return nil, badRequest(err.Error())
@@ -224,6 +228,9 @@ func (g *gateway) selectAccount(req *http.Request, c *claims) (*Account, *proxyE
 	}
 	if account == nil {
 		account = g.app.onlyAccount()
+	}
+	if account == nil && (kind == wechat.UserToken || kind == wechat.ComponentToken) {
+		account = g.app.anyAccount(caller)
 	}
 	if account == nil {
 		return nil, badRequest("several accounts are served here: name one with its appid in the query, or with a token fetched here for it")
@@ -253,11 +260,28 @@ func (g *gateway) namedAccount(req *http.Request) (*Account, error) {
 	return account, nil
 }
 
+// anyAccount returns an account for a request that takes no account's
+// credentials, only its upstream, if all have the same.
+func (app *App) anyAccount(caller *caller) *Account {
+	var first *Account
+	for _, name := range sortedKeys(app.accounts) {
+		account := app.accounts[name]
+		if first != nil && first.Upstream.String() != account.Upstream.String() {
+			return nil
+		}
+		if first == nil && (caller == nil || caller.mayUse(account)) {
+			first = account
+		}
+	}
+	return first
+}
+
 // bearerOf returns the key in an Authorization header.
 func bearerOf(h http.Header) (string, bool) {
-	scheme, key, _ := strings.Cut(h.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", false
+	for _, value := range h["Authorization"] {
+		if scheme, key, _ := strings.Cut(value, " "); strings.EqualFold(scheme, "Bearer") {
+			return strings.TrimSpace(key), true
+		}
 	}
-	return strings.TrimSpace(key), true
+	return "", false
 }

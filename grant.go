@@ -25,9 +25,9 @@ const (
 // WeChat allows.
 const minLeft = 300 * time.Second
 
-// maxTokenRequest bounds the body of a request for a token, and of one that
-// takes the AppSecret. Both are small.
-const maxTokenRequest = 64 << 10
+// maxSmallBody bounds the body of a request for a token, and of one that takes
+// the AppSecret.
+const maxSmallBody = 64 << 10
 
 // Errcodes of the token endpoints' own.
 const (
@@ -90,11 +90,11 @@ func readSmallBody(req *http.Request) ([]byte, *proxyError) {
 	if req.Body == nil {
 		return nil, nil
 	}
-	body, err := io.ReadAll(io.LimitReader(req.Body, maxTokenRequest+1))
+	body, err := io.ReadAll(io.LimitReader(req.Body, maxSmallBody+1))
 	if err != nil {
 		return nil, badRequest("the request body could not be read")
 	}
-	if len(body) > maxTokenRequest {
+	if len(body) > maxSmallBody {
 		return nil, tooLarge("the request body is larger than such a request needs")
 	}
 	return body, nil
@@ -118,8 +118,7 @@ func (app *App) grant(ctx context.Context, account *Account, caller *caller) (*g
 		}
 		return &grantAnswer{token.accessToken, int64(token.expiresAt.Sub(app.tokens.now()) / time.Second)}, nil
 	}
-	now := time.Now()
-	claims := virtualClaims{account: account.virtualID, expiresAt: now.Add(virtualTokenLifetime + time.Second)}
+	claims := virtualClaims{account: account.virtualID, expiresAt: app.tokens.now().Add(virtualTokenLifetime + time.Second)}
 	name := ""
 	if caller != nil {
 		claims.caller, name = caller.id, caller.name
@@ -150,13 +149,12 @@ func (app *App) virtualSecrets(account, caller virtualID) *virtualSecrets {
 	if caller == (virtualID{}) {
 		return s
 	}
-	for _, c := range app.callers {
-		if c.id == caller {
-			s.callerKey = c.keyDigest
-			return s
-		}
+	c, ok := app.callersByID[caller]
+	if !ok {
+		return nil
 	}
-	return nil
+	s.callerKey = c.keyDigest
+	return s
 }
 
 // body returns the answer as WeChat writes it.

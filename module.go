@@ -61,6 +61,7 @@ type App struct {
 	byVirtualID map[virtualID]*Account
 	issue       map[string]string // by the account's name
 	callers     []*caller
+	callersByID map[virtualID]*caller
 	endpoint    *http.Transport
 	states      []string // keys of what this configuration holds of statePool
 }
@@ -126,6 +127,7 @@ func (app *App) Provision(ctx caddy.Context) error {
 	app.byAppID = make(map[string]*Account, len(app.Accounts))
 	app.byVirtualID = make(map[virtualID]*Account, len(app.Accounts))
 	app.issue = make(map[string]string, len(app.Accounts))
+	app.callersByID = make(map[virtualID]*caller, len(app.Callers))
 	for _, name := range sortedKeys(app.Accounts) {
 		if err := app.addAccount(name, app.Accounts[name]); err != nil {
 			return fmt.Errorf("account %s: %w", name, err)
@@ -193,10 +195,7 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 		// It may hold a password, so it is not repeated.
 		return fmt.Errorf("upstream %w%s", err, positionOf("account "+name, "upstream"))
 	}
-	if !hasPlaceholder(cfg.AppSecret) {
-		app.logger.Warn("the AppSecret stands in the configuration itself, where it can be read: write a placeholder such as {env.WEIXIN_SECRET}",
-			zap.String("account", name))
-	}
+	app.warnOfLiteral("account "+name, "secret", cfg.AppSecret)
 	if isCleartext(u) {
 		app.logger.Warn("the AppSecret and the tokens go to the upstream unencrypted: use https",
 			zap.String("account", name), zap.String("upstream", upstream))
@@ -250,16 +249,30 @@ func resolveOption(owner, option, value string) (string, error) {
 		return "", fmt.Errorf("%s is missing: write %s {env.…}, for example", option, option)
 	}
 	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
-	if err == nil && strings.TrimSpace(resolved) != "" {
+	// A file may end with line breaks, and begin with a byte order mark.
+	if resolved = strings.TrimSpace(strings.TrimPrefix(resolved, "\ufeff")); err == nil && resolved != "" {
 		return resolved, nil
 	}
+	placeholder := strings.TrimSuffix(strings.TrimPrefix(value, "{"), "}")
+	if len(placeholder) != len(value)-2 || strings.ContainsAny(placeholder, "{}") {
+		// What stands beside a placeholder may be secret.
+		return "", fmt.Errorf("a placeholder of %s is empty or unknown%s", option, positionOf(owner, option))
+	}
 	cure := "set it"
-	if name, ok := strings.CutPrefix(strings.Trim(value, "{}"), "env."); ok {
+	if name, ok := strings.CutPrefix(placeholder, "env."); ok {
 		cure = "set the environment variable " + name + ", for example in a file for --envfile"
-	} else if name, ok := strings.CutPrefix(strings.Trim(value, "{}"), "file."); ok {
+	} else if name, ok := strings.CutPrefix(placeholder, "file."); ok {
 		cure = "write it into the file " + name
 	}
 	return "", fmt.Errorf("%s %s is empty: %s%s", option, value, cure, positionOf(owner, option))
+}
+
+// warnOfLiteral warns of a secret that stands in the configuration itself.
+func (app *App) warnOfLiteral(owner, option, value string) {
+	if !hasPlaceholder(value) {
+		app.logger.Warn("a secret stands in the configuration itself, where it can be read: write a placeholder such as {env.WEIXIN_SECRET}",
+			zap.String("of", owner), zap.String("option", option))
+	}
 }
 
 // Start begins to keep the tokens valid. It does not wait for WeChat.

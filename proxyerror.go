@@ -21,6 +21,7 @@ type proxyError struct {
 	message    string
 	retryAfter time.Duration
 	cause      error // for the log alone
+	replayed   int   // the errcode for which the request was replayed, or 0
 }
 
 // Error returns the message.
@@ -64,6 +65,9 @@ func (e *proxyError) setHeader(h http.Header, body []byte) {
 	h.Set("Content-Type", "application/json; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("X-Content-Type-Options", "nosniff")
+	if e.replayed != 0 {
+		h.Set(replayedHeader, strconv.Itoa(e.replayed))
+	}
 	if e.retryAfter > 0 {
 		// Rounded up: a client that comes a moment early is sent away again.
 		h.Set("Retry-After", strconv.Itoa(int((e.retryAfter+time.Second-1)/time.Second)))

@@ -113,7 +113,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
 		return t.refuse(req, proxyErr), nil
 	}
-	if opErr, ok := errors.AsType[*net.OpError](err); ok && opErr.Op == "dial" {
+	// Where the body was read already, another attempt would be without it.
+	if opErr, ok := errors.AsType[*net.OpError](err); ok && opErr.Op == "dial" && p.request == req {
 		// reverse_proxy may send the request to another upstream.
 		return nil, reverseproxy.NewDialError(err)
 	}

@@ -7,107 +7,155 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/caddy-weixin/caddy-weixin/wechat"
 )
 
-// secretRequest is a request to an API that takes AppID and AppSecret: its body,
-// which may hold them.
+// secretRequest is a request to an API that takes AppID and AppSecret. They may
+// be in its query or in its body, which may be a form or JSON.
 type secretRequest struct {
-	parameter string // the name of the AppSecret in it
+	parameter string // the name of the AppSecret at this API
 	appID     string // as the client sent them
 	secret    string
 
-	body []byte
-	json map[string]json.RawMessage // where the body is a JSON object
-	form bool                       // whether the body is a form
-	kept io.ReadCloser              // the body where it is neither
+	hasBody bool
+	form    string                     // the body, where it is a form
+	json    map[string]json.RawMessage // where it is a JSON object
 }
 
-// readSecretRequest reads what the client has sent.
+// secretNames are all names that the AppSecret has at any API. Whatever of them
+// a client has sent is replaced: it may be a caller's key.
+var secretNames = [...]string{"secret", "appsecret"}
+
+// readSecretRequest reads what the client has sent. A body of another form than
+// WeChat takes is refused.
 func readSecretRequest(req *http.Request) (*secretRequest, *proxyError) {
 	r := &secretRequest{parameter: wechat.SecretParameter(req.URL.Path)}
-	r.secret, _ = wechat.QueryParam(req.URL.RawQuery, r.parameter)
-	mediaType, _, _ := mime.ParseMediaType(req.Header.Get("Content-Type"))
-	if mediaType == "multipart/form-data" || req.Body == nil || req.Body == http.NoBody {
-		r.kept = req.Body
-		return r, nil
-	}
 	body, refusal := readSmallBody(req)
 	if refusal != nil {
 		return nil, refusal
 	}
-	r.body = body
-	trimmed := bytes.TrimSpace(body)
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	mediaType, _, _ := mime.ParseMediaType(req.Header.Get("Content-Type"))
 	switch {
-	case len(trimmed) > 0 && trimmed[0] == '{':
-		if json.Unmarshal(trimmed, &r.json) != nil {
+	case len(body) == 0:
+	case body[0] == '{':
+		if json.Unmarshal(body, &r.json) != nil {
 			return nil, wechatError(errcodeDataFormat, "data format error")
 		}
-	case mediaType == "application/x-www-form-urlencoded":
-		r.form = true
+		r.hasBody = true
+	case mediaType == "application/x-www-form-urlencoded" || bytes.HasPrefix(body, []byte("appid=")) ||
+		bytes.Contains(body, []byte("secret=")) && !strings.HasPrefix(mediaType, "multipart/"):
+		r.form, r.hasBody = string(body), true
+	default:
+		return nil, wechatError(errcodeDataFormat, "data format error: write a form or JSON")
 	}
-	if appID, ok := r.field("appid"); ok {
-		r.appID = appID
+	query := func(name string) string {
+		value, _ := wechat.QueryParam(req.URL.RawQuery, name)
+		return value
 	}
-	if secret, ok := r.field(r.parameter); ok && r.secret == "" {
-		r.secret = secret
+	r.appID = firstOf(query("appid"), r.field("appid"))
+	for _, name := range secretNames {
+		r.secret = firstOf(r.secret, query(name), r.field(name))
 	}
 	return r, nil
 }
 
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// keysOf returns the fields of a JSON body with a name, in whatever case.
+func (r *secretRequest) keysOf(name string) []string {
+	var keys []string
+	for key := range r.json {
+		if strings.EqualFold(key, name) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// has says whether the body has a field.
+func (r *secretRequest) has(name string) bool {
+	_, ok := wechat.QueryParam(r.form, name)
+	return ok || len(r.keysOf(name)) > 0
+}
+
 // field returns a field of the body.
-func (r *secretRequest) field(name string) (string, bool) {
-	if r.form {
-		return wechat.QueryParam(string(r.body), name)
+func (r *secretRequest) field(name string) string {
+	value, _ := wechat.QueryParam(r.form, name)
+	for _, key := range r.keysOf(name) {
+		// What is no string is no AppID and no key.
+		_ = json.Unmarshal(r.json[key], &value)
 	}
-	raw, ok := r.json[name]
-	var value string
-	if ok && json.Unmarshal(raw, &value) != nil {
-		value = ""
+	return value
+}
+
+// set sets a field of the body.
+func (r *secretRequest) set(name, value string) {
+	if r.json == nil {
+		r.form = wechat.SetQueryParam(r.form, name, url.QueryEscape(value))
+		return
 	}
-	return value, ok
+	for _, key := range r.keysOf(name) {
+		delete(r.json, key)
+	}
+	// Encoding a string cannot fail.
+	r.json[name], _ = json.Marshal(value)
 }
 
 // inject returns the request with the account's AppID and AppSecret in place of
 // what the client has sent: wherever they stand, or else beside one another, or
 // else in the query. All other parameters and fields are kept.
 func (r *secretRequest) inject(req *http.Request, account *Account) (*http.Request, *proxyError) {
+	query := req.URL.RawQuery
+	inBody := r.has("appid") || r.has("secret") || r.has("appsecret")
+	put := func(name, value string, always bool) {
+		_, inQuery := wechat.QueryParam(query, name)
+		if inQuery || always && !inBody {
+			query = wechat.SetQueryParam(query, name, url.QueryEscape(value))
+		}
+		if inBody && (always || r.has(name)) {
+			r.set(name, value)
+		}
+	}
+	put("appid", account.Credentials.AppID, true)
+	for _, name := range secretNames {
+		put(name, account.Credentials.AppSecret, name == r.parameter)
+	}
+	if _, ok := wechat.QueryParam(query, wechat.Official.Parameter); ok {
+		// No token is taken here, and a virtual one is none of WeChat's.
+		query = wechat.SetQueryParam(query, wechat.Official.Parameter, "")
+	}
 	out := req.WithContext(req.Context())
 	u := *req.URL
+	u.RawQuery = query
 	out.URL = &u
-	_, appIDInBody := r.field("appid")
-	_, secretInBody := r.field(r.parameter)
-	for name, value := range map[string]string{"appid": account.Credentials.AppID, r.parameter: account.Credentials.AppSecret} {
-		if appIDInBody || secretInBody {
-			r.setField(name, value)
-			if _, ok := wechat.QueryParam(u.RawQuery, name); !ok {
-				continue
-			}
-		}
-		u.RawQuery = wechat.SetQueryParam(u.RawQuery, name, url.QueryEscape(value))
-	}
-	out.Body, out.ContentLength = r.kept, req.ContentLength
-	if r.body != nil {
-		if r.json != nil {
-			var b bytes.Buffer
-			enc := json.NewEncoder(&b)
-			enc.SetEscapeHTML(false)
-			if enc.Encode(r.json) != nil {
-				return nil, wechatError(errcodeDataFormat, "data format error")
-			}
-			r.body = bytes.TrimRight(b.Bytes(), "\n")
-		}
-		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(r.body)), int64(len(r.body))
-	}
-	return out, nil
+	return r.withBody(out)
 }
 
-func (r *secretRequest) setField(name, value string) {
-	if r.form {
-		r.body = []byte(wechat.SetQueryParam(string(r.body), name, url.QueryEscape(value)))
-		return
+// withBody gives the request its body again.
+func (r *secretRequest) withBody(out *http.Request) (*http.Request, *proxyError) {
+	body := []byte(r.form)
+	if r.json != nil {
+		var b bytes.Buffer
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false)
+		if enc.Encode(r.json) != nil {
+			return nil, wechatError(errcodeDataFormat, "data format error")
+		}
+		body = bytes.TrimRight(b.Bytes(), "\n")
 	}
-	// Encoding a string cannot fail.
-	r.json[name], _ = json.Marshal(value)
+	out.Body, out.ContentLength = http.NoBody, 0
+	if r.hasBody {
+		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	}
+	return out, nil
 }

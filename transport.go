@@ -129,7 +129,7 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 	fresh, err := x.tokens.Refresh(x.in.Context(), x.account, x.token)
 	if errors.Is(err, errStillRejected) {
 		logger.Warn("request not replayed: WeChat refuses it with every token")
-		return x.refused(first, errcode)
+		return x.refused(first, errcode, "WeChat refuses this request with every token of account "+x.account.Name)
 	}
 	if err != nil {
 		first.Body.Close()
@@ -137,7 +137,7 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 	}
 	if err := x.body.replayable(); err != nil {
 		logger.Error("request not replayed: its body could not be kept", zap.Error(err))
-		return x.refused(first, errcode)
+		return x.refused(first, errcode, "the request body could not be kept for another attempt")
 	}
 	first.Body.Close()
 	x.token = fresh
@@ -152,7 +152,11 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 	res.Header.Set(replayedHeader, strconv.Itoa(errcode))
 	if v.rejected {
 		logger.Warn("request replayed in vain", zap.Stringer("token", fresh), zap.Int("replay_errcode", v.errcode))
-		return x.refused(res, v.errcode)
+		answer, err := x.refused(res, v.errcode, "WeChat refuses this request with every token of account "+x.account.Name)
+		if refusal, ok := errors.AsType[*proxyError](err); ok {
+			refusal.replayed = errcode
+		}
+		return answer, err
 	}
 	logger.Info("request replayed", zap.Stringer("token", fresh))
 	return res, nil
@@ -161,13 +165,12 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 // refused returns the answer to a request whose token WeChat refuses for good.
 // A client that knows virtual tokens only would take WeChat's answer for one
 // about its own token, which is valid, and fetch another, again and again.
-func (x *exchange) refused(res *http.Response, errcode int) (*http.Response, error) {
+func (x *exchange) refused(res *http.Response, errcode int, cause string) (*http.Response, error) {
 	if !x.virtual {
 		return res, nil
 	}
 	res.Body.Close()
-	return nil, unavailable(http.StatusServiceUnavailable, fmt.Sprintf(
-		"WeChat refuses this request with every token of account %s (errcode %d)", x.account.Name, errcode))
+	return nil, unavailable(http.StatusServiceUnavailable, fmt.Sprintf("%s (errcode %d)", cause, errcode))
 }
 
 // attempt sends the request, so that WeChat gets it once.

@@ -28,7 +28,7 @@ const (
 	virtualTokenPayload  = 2*len(virtualID{}) + 8 + 8
 )
 
-// Errors of verify.
+// Errors of verifyVirtualToken.
 var (
 	errVirtualTokenForged  = errors.New("the access_token was not issued by this proxy, or its account's or caller's secret has changed")
 	errVirtualTokenExpired = errors.New("the access_token has expired")
@@ -91,7 +91,8 @@ func verifyVirtualToken(token string, now time.Time, secrets func(account, calle
 		return nil, errVirtualTokenForged
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
-	if err != nil {
+	// Line breaks are skipped in decoding, so the length says something only now.
+	if err != nil || len(b) != virtualTokenPayload+sha256.Size {
 		return nil, errVirtualTokenForged
 	}
 	payload := b[:virtualTokenPayload]

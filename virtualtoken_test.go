@@ -56,18 +56,19 @@ func TestVirtualToken(t *testing.T) {
 		secrets *virtualSecrets
 		want    error
 	}{
-		"at its expiry":            {token, virtualTestClaims.expiresAt, secrets, errVirtualTokenExpired},
-		"a moment before":          {token, virtualTestClaims.expiresAt.Add(-time.Nanosecond), secrets, nil},
-		"with another AppSecret":   {token, virtualTestTime, virtualTestSecrets(t, "other", "key"), errVirtualTokenForged},
-		"with another key":         {token, virtualTestTime, virtualTestSecrets(t, "secret", "other"), errVirtualTokenForged},
-		"of an unknown account":    {token, virtualTestTime, nil, errVirtualTokenForged},
-		"truncated":                {token[:len(token)-1], virtualTestTime, secrets, errVirtualTokenForged},
-		"lengthened":               {token + "A", virtualTestTime, secrets, errVirtualTokenForged},
-		"of the form alone":        {virtualTokenPrefix, virtualTestTime, secrets, errVirtualTokenForged},
-		"very long":                {virtualTokenPrefix + strings.Repeat("A", 100_000), virtualTestTime, secrets, errVirtualTokenForged},
-		"with a NUL":               {token[:20] + "\x00" + token[21:], virtualTestTime, secrets, errVirtualTokenForged},
-		"with a line break inside": {token[:20] + "\n" + token[20:], virtualTestTime, secrets, errVirtualTokenForged},
-		"forged and expired":       {token[:len(token)-1] + "!", virtualTestClaims.expiresAt, secrets, errVirtualTokenForged},
+		"at its expiry":             {token, virtualTestClaims.expiresAt, secrets, errVirtualTokenExpired},
+		"a moment before":           {token, virtualTestClaims.expiresAt.Add(-time.Nanosecond), secrets, nil},
+		"with another AppSecret":    {token, virtualTestTime, virtualTestSecrets(t, "other", "key"), errVirtualTokenForged},
+		"with another key":          {token, virtualTestTime, virtualTestSecrets(t, "secret", "other"), errVirtualTokenForged},
+		"of an unknown account":     {token, virtualTestTime, nil, errVirtualTokenForged},
+		"truncated":                 {token[:len(token)-1], virtualTestTime, secrets, errVirtualTokenForged},
+		"lengthened":                {token + "A", virtualTestTime, secrets, errVirtualTokenForged},
+		"of the form alone":         {virtualTokenPrefix, virtualTestTime, secrets, errVirtualTokenForged},
+		"very long":                 {virtualTokenPrefix + strings.Repeat("A", 100_000), virtualTestTime, secrets, errVirtualTokenForged},
+		"with a NUL":                {token[:20] + "\x00" + token[21:], virtualTestTime, secrets, errVirtualTokenForged},
+		"short but for line breaks": {token[:len(virtualTokenPrefix)+12] + strings.Repeat("\n", len(token)-len(virtualTokenPrefix)-12), virtualTestTime, secrets, errVirtualTokenForged},
+		"with a line break inside":  {token[:20] + "\n" + token[20:], virtualTestTime, secrets, errVirtualTokenForged},
+		"forged and expired":        {token[:len(token)-1] + "!", virtualTestClaims.expiresAt, secrets, errVirtualTokenForged},
 	} {
 		if _, err := verify(c.token, c.now, c.secrets); !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v, want %v", name, err, c.want)
@@ -92,6 +93,7 @@ func FuzzVirtualToken(f *testing.F) {
 	valid := virtualTestClaims.sign(secrets)
 	f.Add(valid)
 	f.Add(valid[:40])
+	f.Add(valid[:40] + strings.Repeat("\n", len(valid)-40))
 	f.Add(virtualTokenPrefix + strings.Repeat("A", len(valid)-len(virtualTokenPrefix)))
 	f.Fuzz(func(t *testing.T, token string) {
 		claims, err := verifyVirtualToken(token, virtualTestTime, func(_, _ virtualID) *virtualSecrets { return secrets })

@@ -140,13 +140,6 @@ func (p *caddy) write(w *weChat, c config) {
 		text = fmt.Sprintf(`{
 	admin %s
 	debug
-	%s
-	weixin {
-		upstream %s
-		%s
-	}
-}
-%s {
 	log {
 		format filter {
 			request>uri query {
@@ -154,8 +147,21 @@ func (p *caddy) write(w *weChat, c config) {
 				replace secret REDACTED
 				replace appsecret REDACTED
 			}
+			uri query {
+				replace access_token REDACTED
+				replace secret REDACTED
+				replace appsecret REDACTED
+			}
 		}
 	}
+	%s
+	weixin {
+		upstream %s
+		%s
+	}
+}
+%s {
+	log
 	%s
 }
 `, strings.TrimPrefix(p.admin, "http://"), c.options, w.URL, c.global, p.url, strings.ReplaceAll(c.site, "UPSTREAM", w.URL))

@@ -68,9 +68,10 @@ func TestVirtualTokens(t *testing.T) {
 	again := startCaddy(t, w, config{})
 	wantOK(t, get(t, again.url+"/cgi-bin/user/get?access_token="+classic.AccessToken))
 	for name, token := range map[string]string{
-		"truncated":  classic.AccessToken[:40],
-		"tampered":   classic.AccessToken[:30] + "AAAA" + classic.AccessToken[34:],
-		"lengthened": classic.AccessToken + "AAAA",
+		"of line breaks": "cwx1_" + classic.AccessToken[5:17] + strings.Repeat("%0A", len(classic.AccessToken)-17),
+		"truncated":      classic.AccessToken[:40],
+		"tampered":       classic.AccessToken[:30] + "AAAA" + classic.AccessToken[34:],
+		"lengthened":     classic.AccessToken + "AAAA",
 	} {
 		a := get(t, again.url+"/cgi-bin/user/get?access_token="+token)
 		if a.status != http.StatusOK || a.errcode() != 40014 {
@@ -225,6 +226,7 @@ func TestCallers(t *testing.T) {
 		"a wrong key":                 {withBearer(t, http.MethodGet, p.url+"/cgi-bin/user/get?appid=wx-shop", ordersKey+"x"), []string{"no caller's"}},
 		"an empty key":                {withBearer(t, http.MethodGet, p.url+"/cgi-bin/user/get?appid=wx-shop", ""), []string{"no caller's"}},
 		"another's token":             {withBearer(t, http.MethodGet, p.url+"/cgi-bin/user/get?access_token="+adminShop, ordersKey), []string{"another caller"}},
+		"a user's token":              {get(t, p.url+"/sns/userinfo?access_token=a-user-token&appid=wx-shop"), []string{"no caller's key"}},
 		"a path of no account, alone": {get(t, p.url+"/sns/userinfo?access_token="), []string{"no caller's key"}},
 	} {
 		if c.a.status != http.StatusForbidden || c.a.errcode() != 48001 {
@@ -240,6 +242,15 @@ func TestCallers(t *testing.T) {
 				t.Errorf("%s: the answer shows a key", name)
 			}
 		}
+	}
+	if a := get(t, p.url+"/sns/userinfo?access_token="+orders); a.status != http.StatusBadRequest {
+		t.Errorf("an account's token in place of a user's: got %s", a)
+	}
+	if a := get(t, p.url+"/cgi-bin/user/get?access_token="+orders+"&access_token="+adminShop); a.errcode() != 40014 {
+		t.Errorf("two callers' tokens: got %s", a)
+	}
+	if a := withBearer(t, http.MethodGet, p.url+"/sns/userinfo?access_token=a-user-token&openid=o", adminKey); a.status != http.StatusOK {
+		t.Errorf("a user's token: got %s", a)
 	}
 	// So that an SDK's handling of errors works.
 	if a := get(t, tokenURL(p, "wx-shop", "no-key")); a.status != http.StatusOK || a.errcode() != 40125 {
@@ -325,6 +336,7 @@ func TestSecretIsInjected(t *testing.T) {
 		}
 		fmt.Fprint(rw, `{"errcode":40001,"errmsg":"x"}`)
 	})
+	virtual := granted(t, get(t, tokenURL(p, appID, "x"))).AccessToken
 	mine := "appid=" + appID + "&secret=" + appSecret
 	for _, c := range []struct {
 		name, method, path, query, contentType, body string
@@ -339,11 +351,17 @@ func TestSecretIsInjected(t *testing.T) {
 		{"quota, JSON without secret", "POST", "/cgi-bin/clear_quota/v2", "", "text/plain", `{"appid":"x"}`, "", `{"appid":"` + appID + `","appsecret":"` + appSecret + `"}`},
 		{"quota, form", "POST", "/cgi-bin/clear_quota/v2", "", "application/x-www-form-urlencoded", "a=%20&appid=x&appsecret=y&b=+", "", "a=%20&appid=" + appID + "&appsecret=" + appSecret + "&b=+"},
 		{"quota, in both", "POST", "/cgi-bin/clear_quota/v2", "appid=x", "application/x-www-form-urlencoded", "appsecret=y", "appid=" + appID, "appsecret=" + appSecret + "&appid=" + appID},
+		{"quota, form of no type", "POST", "/cgi-bin/clear_quota/v2", "", "", "appid=x&appsecret=y", "", "appid=" + appID + "&appsecret=" + appSecret},
+		{"quota, form of another type", "POST", "/cgi-bin/clear_quota/v2", "", "text/plain", "appsecret=y", "", "appsecret=" + appSecret + "&appid=" + appID},
+		{"quota, JSON after a mark", "POST", "/cgi-bin/clear_quota/v2", "", "application/json", "\ufeff" + `{"AppID":"x","AppSecret":"y"}`, "", `{"appid":"` + appID + `","appsecret":"` + appSecret + `"}`},
+		{"quota, another name", "POST", "/cgi-bin/clear_quota/v2", "appid=x&secret=my-key", "", "", "appid=" + appID + "&secret=" + appSecret + "&appsecret=" + appSecret, ""},
+		{"login with a token", "GET", "/sns/jscode2session", "js_code=1&access_token=VIRTUAL", "", "", "js_code=1&access_token=&" + mine, ""},
 		{"quota, empty JSON", "POST", "/cgi-bin/clear_quota/v2", "", "application/json", `{}`, "appid=" + appID + "&appsecret=" + appSecret, `{}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			received.Store(0)
-			req := newRequest(t, c.method, p.url+c.path+"?"+c.query, strings.NewReader(c.body))
+			sent := strings.Replace(c.query, "VIRTUAL", virtual, 1)
+			req := newRequest(t, c.method, p.url+c.path+"?"+sent, strings.NewReader(c.body))
 			if c.contentType != "" {
 				req.Header.Set("Content-Type", c.contentType)
 			}
@@ -364,6 +382,46 @@ func sameParams(a, b string) bool {
 	x, errX := url.ParseQuery(a)
 	y, errY := url.ParseQuery(b)
 	return errX == nil && errY == nil && x.Encode() == y.Encode() && len(a) == len(b)
+}
+
+// What is no form and no JSON may hold a key that WeChat must not see.
+func TestSecretIsNotForwarded(t *testing.T) {
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{})
+	for contentType, body := range map[string]string{
+		"multipart/form-data; boundary=b": "--b\r\nContent-Disposition: form-data; name=\"appsecret\"\r\n\r\nkey\r\n--b--\r\n",
+		"application/json":                `["appsecret","key"]`,
+		"text/xml":                        `<appsecret>key</appsecret>`,
+	} {
+		req := newRequest(t, http.MethodPost, p.url+"/cgi-bin/clear_quota/v2", strings.NewReader(body))
+		req.Header.Set("Content-Type", contentType)
+		if a := do(t, req); a.errcode() != 47001 {
+			t.Errorf("%s: got %s", contentType, a)
+		}
+	}
+	if n := w.count("/cgi-bin/clear_quota/v2"); n != 0 {
+		t.Errorf("WeChat got %d of them", n)
+	}
+}
+
+// A key is in no log line, wherever Caddy's own handlers stand around ours.
+func TestKeysAreNotLogged(t *testing.T) {
+	for _, site := range []string{"handle_path /shop/* {\n weixin\n }", "handle_path /shop/* {\n reverse_proxy UPSTREAM {\n transport weixin shop\n }\n }"} {
+		w := startWeChat(t)
+		p := startCaddy(t, w, config{
+			global: defaultAccount + "\n caller orders {\n key {env.ORDERS_KEY}\n }",
+			site:   site,
+			env:    []string{"ORDERS_KEY=" + ordersKey},
+		})
+		shop := p.url + "/shop"
+		token := granted(t, get(t, shop+strings.TrimPrefix(tokenURL(p, appID, ordersKey), p.url))).AccessToken
+		wantOK(t, get(t, shop+"/cgi-bin/user/get?access_token="+token))
+		wantOK(t, withBearer(t, http.MethodGet, shop+"/cgi-bin/user/get", ordersKey))
+		p.stop()
+		if p.logs.contains(ordersKey) || p.logs.contains(token) {
+			t.Error("a key or a virtual token is in the log")
+		}
+	}
 }
 
 func TestLoginThroughTheProxy(t *testing.T) {
