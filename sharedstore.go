@@ -81,16 +81,23 @@ func (m *TokenManager) pull(ctx context.Context, a *Account) {
 	}
 }
 
-// push saves a record. One that the store does not take is offered again.
-func (m *TokenManager) push(a *Account, r record) {
+// push saves a record, together with what the store knows that it does not, and
+// returns both. One that the store does not take is offered again.
+func (m *TokenManager) push(a *Account, r record) record {
 	// A token that WeChat has issued is saved, whatever becomes of the flight.
-	err := m.store.save(context.Background(), a, r)
+	ctx := context.Background()
+	loaded, err := m.store.load(ctx, a)
+	if err == nil {
+		r = merge(loaded, r)
+		err = m.store.save(ctx, a, r)
+	}
 	m.store.report(err)
 	if err != nil {
 		a.state.mu.Lock()
 		a.state.saving.later(m, a)
 		a.state.mu.Unlock()
 	}
+	return r
 }
 
 // saving is the state of a record that the store does not have yet.

@@ -23,6 +23,10 @@ type Token struct {
 	checkedAt   time.Time
 	expiresAt   time.Time
 
+	// seenAt is when this process learned of the token. The other times may be
+	// by another's clock.
+	seenAt time.Time
+
 	// dueAt is when the token is renewed if it is in use, warmAt when it is
 	// renewed even if it is not.
 	dueAt  time.Time
@@ -41,7 +45,7 @@ type Token struct {
 }
 
 // newToken returns the record's token, or nil if it has none.
-func newToken(r *record, policy wechat.Policy) *Token {
+func newToken(r *record, policy wechat.Policy, now time.Time) *Token {
 	if r.AccessToken == "" {
 		return nil
 	}
@@ -55,6 +59,7 @@ func newToken(r *record, policy wechat.Policy) *Token {
 		fetchedAt:   r.FetchedAt,
 		checkedAt:   r.CheckedAt,
 		expiresAt:   r.ExpiresAt,
+		seenAt:      now,
 	}
 	t.warmAt = t.renewTime(policy)
 	t.dueAt = t.warmAt
@@ -88,6 +93,15 @@ func (t *Token) redact(text string) string {
 // usable says whether the token may be put into a request.
 func (t *Token) usable(now time.Time) bool {
 	return now.Before(t.expiresAt) && !t.dead.Load()
+}
+
+// supersedes says whether the token may be tried where another was rejected:
+// it is another, or has been handed out again since.
+func (t *Token) supersedes(rejected *Token) bool {
+	if rejected == nil {
+		return true
+	}
+	return t.generation != rejected.generation && (t.accessToken != rejected.accessToken || t.confirmed > 0)
 }
 
 // accept notes that WeChat has accepted the token.

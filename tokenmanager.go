@@ -172,25 +172,34 @@ func (m *TokenManager) Refresh(ctx context.Context, a *Account, rejected *Token)
 	return m.await(ctx, a, rejected)
 }
 
+// leastLeft is the lifetime below which SDKs refuse a token.
+const leastLeft = time.Minute
+
 // TokenLasting returns a token that lives for that long at least, if WeChat
-// gives one, and lives for half of its life where that is shorter. It is for
-// tokens that leave the proxy.
+// gives one. Where every fetch kills the token before, half of its life is
+// enough. It is for tokens that leave the proxy.
 func (m *TokenManager) TokenLasting(ctx context.Context, a *Account, left time.Duration) (*Token, error) {
 	t, err := m.Token(ctx, a)
 	if err != nil {
 		return nil, err
 	}
 	now := m.now()
-	if left = min(left, t.expiresAt.Sub(t.fetchedAt)/2); t.expiresAt.Sub(now) >= left || now.Before(t.checkedAt.Add(insistPause)) {
+	if !a.policy.Idempotent {
+		left = min(left, t.expiresAt.Sub(t.fetchedAt)/2)
+	}
+	if t.expiresAt.Sub(now) >= left || now.Before(t.seenAt.Add(insistPause)) {
 		return t, nil
 	}
 	s := a.state
 	s.mu.Lock()
-	f := s.flight
-	if f == nil && a.grounded(now) == nil {
+	f, failure := s.flight, a.grounded(now)
+	if f == nil && failure == nil {
 		f = m.launchEarly(a)
 	}
 	s.mu.Unlock()
+	if failure != nil && t.expiresAt.Sub(now) < leastLeft {
+		return nil, failure
+	}
 	if f != nil {
 		select {
 		case <-f.done:
@@ -204,13 +213,12 @@ func (m *TokenManager) TokenLasting(ctx context.Context, a *Account, left time.D
 // await returns a usable token other than the rejected one, if one is given.
 func (m *TokenManager) await(ctx context.Context, a *Account, rejected *Token) (*Token, error) {
 	s := a.state
-	isNew := func(t *Token) bool { return rejected == nil || t.generation != rejected.generation }
 	// A flight that took off before the token was rejected may bring it back;
 	// the next one knows.
 	for range 3 {
 		s.mu.Lock()
 		now := m.now()
-		if t := s.token; t != nil && t.usable(now) && isNew(t) {
+		if t := s.token; t != nil && t.usable(now) && t.supersedes(rejected) {
 			if cached, ok := m.cache.get(a.id); !ok || cached != t {
 				m.cache.set(a.id, t)
 			}
@@ -241,7 +249,7 @@ func (m *TokenManager) await(ctx context.Context, a *Account, rejected *Token) (
 		if f.err != nil {
 			return nil, f.err
 		}
-		if isNew(f.token) && f.token.usable(m.now()) {
+		if f.token.supersedes(rejected) && f.token.usable(m.now()) {
 			return f.token, nil
 		}
 	}
@@ -290,8 +298,8 @@ func (s *tokenState) failure(now time.Time) *attempt {
 func (m *TokenManager) launch(a *Account, rejected *Token) *flight {
 	task := &task{m: m, Account: a}
 	if t := a.state.token; t != nil {
-		task.replaces = t.generation
-		task.rejected = t.dead.Load() || rejected != nil && rejected.generation == t.generation
+		task.replaces = t
+		task.rejected = t.dead.Load() || !t.supersedes(rejected)
 	}
 	return m.start(task)
 }
@@ -301,7 +309,7 @@ func (m *TokenManager) launch(a *Account, rejected *Token) *flight {
 func (m *TokenManager) launchEarly(a *Account) *flight {
 	task := &task{m: m, Account: a, early: true}
 	if t := a.state.token; t != nil {
-		task.replaces = t.generation
+		task.replaces = t
 	}
 	return m.start(task)
 }
@@ -329,9 +337,9 @@ func (m *TokenManager) start(task *task) *flight {
 type task struct {
 	m *TokenManager
 	*Account
-	replaces int64 // the generation of the token to replace; 0 is none
-	rejected bool  // whether that token was rejected
-	early    bool  // whether to replace it before it is due
+	replaces *Token // the token to replace; nil if there is none
+	rejected bool   // whether that token was rejected
+	early    bool   // whether to replace it before it is due
 }
 
 // run gets a token from the store or from WeChat.
@@ -368,7 +376,12 @@ func (t *task) settled() (*Token, error) {
 	defer t.state.mu.Unlock()
 	now := t.m.now()
 	if token := t.state.token; token != nil && token.usable(now) {
-		if token.generation > t.replaces || !t.rejected && !t.early && now.Before(token.dueAt) {
+		switch {
+		case t.replaces == nil:
+			return token, nil
+		case token.generation > t.replaces.generation && (!t.rejected || token.supersedes(t.replaces)):
+			return token, nil
+		case !t.rejected && !t.early && now.Before(token.dueAt):
 			return token, nil
 		}
 	}
@@ -381,7 +394,7 @@ func (t *task) settled() (*Token, error) {
 
 // bury marks a rejected token for which there is no other. The state is locked.
 func (t *task) bury() {
-	if token := t.state.token; t.rejected && token != nil && token.generation == t.replaces {
+	if token := t.state.token; t.rejected && token != nil && !token.supersedes(t.replaces) {
 		token.dead.Store(true)
 	}
 }
@@ -419,14 +432,14 @@ func (t *task) choose() (remedy, error) {
 			t.logRejected(token)
 			return forceToken, nil
 		}
-		if next := token.checkedAt.Add(insistPause); now.Before(next) {
+		if next := token.seenAt.Add(insistPause); now.Before(next) {
 			if accepted {
 				return reuseToken, nil
 			}
 			return t.pause(next)
 		}
 	}
-	if next := token.checkedAt.Add(rejectionPause(strikesAfter(token))); now.Before(next) {
+	if next := token.seenAt.Add(rejectionPause(strikesAfter(token))); now.Before(next) {
 		return t.pause(next)
 	}
 	if !s.rejections.AllowN(now, 1) {
@@ -609,10 +622,10 @@ func (a *Account) current() *Token {
 
 // publish saves a record, whose token may be used from then on.
 func (m *TokenManager) publish(a *Account, next record) *Token {
-	m.push(a, next)
+	shared := m.push(a, next)
 	a.state.mu.Lock()
 	defer a.state.mu.Unlock()
-	m.install(a, merge(a.state.record, next))
+	m.install(a, merge(a.state.record, shared))
 	if next.Attempt.Failures == 0 {
 		a.state.unreachable = attempt{}
 	}
@@ -628,10 +641,13 @@ func (m *TokenManager) install(a *Account, r record) {
 		return
 	}
 	previous := s.token
-	s.token = newToken(&r, a.policy)
+	s.token = newToken(&r, a.policy, m.now())
 	s.pausedUntil = time.Time{}
 	if previous != nil && previous.generation == s.token.generation && previous.accepted.Load() {
 		s.token.accept()
+	}
+	if previous != nil && previous.accessToken == s.token.accessToken && previous.checkedAt.Equal(s.token.checkedAt) {
+		s.token.seenAt = previous.seenAt
 	}
 	m.cache.set(a.id, s.token)
 }

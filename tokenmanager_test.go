@@ -21,6 +21,8 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/wechat"
 )
 
+var testUpstream = &url.URL{Scheme: "https", Host: "api.example"}
+
 var testCredentials = wechat.Credentials{AppID: "wx0000000000000001", AppSecret: "a-secret-of-some-length"}
 
 // fakeEndpoint is a token endpoint whose answers a test scripts. By default it
@@ -223,8 +225,7 @@ func startProcessAs(t *testing.T, cred wechat.Credentials, source wechat.Source,
 		t.Fatal(err)
 	}
 	m := newTokenManager(cache, st, endpoint, zap.NewNop())
-	upstream := &url.URL{Scheme: "https", Host: "api.example"}
-	a := newAccount(Account{Name: "shop", Credentials: cred, Source: source, Place: wechat.Official, Upstream: upstream},
+	a := newAccount(Account{Name: "shop", Credentials: cred, Source: source, Place: wechat.Official, Upstream: testUpstream},
 		newTokenState(source.Policy()))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -778,6 +779,20 @@ func TestStoreIsEmptied(t *testing.T) {
 	})
 }
 
+// Another process has stored the same token as its own: it is no successor.
+func TestSameTokenIsNoSuccessor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, st := &fakeEndpoint{stable: true}, newMemoryStore()
+		p := startProcess(t, wechat.Stable{}, st, endpoint)
+		token := p.token(t)
+		st.set(func(s *memoryStore) { clear(s.values) })
+		time.Sleep(time.Second)
+		wantToken(t, startProcess(t, wechat.Stable{}, st, endpoint).token(t), "token-1")
+		endpoint.revoke()
+		wantToken(t, p.refresh(t, token), "token-2")
+	})
+}
+
 func TestForeignValueInTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		endpoint, st := &fakeEndpoint{stable: true}, newMemoryStore()
@@ -937,6 +952,20 @@ func TestClockWasAhead(t *testing.T) {
 	})
 }
 
+// A clock that is behind takes a token for one from the future.
+func TestClockIsBehind(t *testing.T) {
+	bothSources(t, func(t *testing.T, source wechat.Source, stable bool) {
+		endpoint, st := &fakeEndpoint{stable: stable}, newMemoryStore()
+		ahead, behind := startProcess(t, source, st, endpoint), startProcess(t, source, st, endpoint)
+		behind.now = func() time.Time { return time.Now().Add(-10 * time.Minute) }
+		ahead.token(t)
+		endpoint.revoke()
+		wantToken(t, behind.refresh(t, behind.token(t)), "token-2")
+		wantToken(t, ahead.refresh(t, ahead.token(t)), "token-2")
+		wantCalls(t, endpoint, 2)
+	})
+}
+
 // What one process cannot reach is not held against the others.
 func TestUnreachableForOneProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -1003,7 +1032,7 @@ func TestTokenLastingOfShortLife(t *testing.T) {
 }
 
 func TestTokenPrintsAsItsFingerprint(t *testing.T) {
-	token := newToken(&record{Generation: 1, AccessToken: "very-secret"}, wechat.Policy{})
+	token := newToken(&record{Generation: 1, AccessToken: "very-secret"}, wechat.Policy{}, time.Now())
 	for _, format := range []string{"%s", "%v", "%+v", "%#v"} {
 		if s := fmt.Sprintf(format, token); s != token.fingerprint {
 			t.Errorf("%s prints %s", format, s)

@@ -42,6 +42,11 @@ func TestValidateRefuses(t *testing.T) {
 		{"account twice", "{\n\tweixin {\n\t\taccount a {\n\t\t\tappid wx1\n\t\t\tsecret x\n\t\t}\n\t\taccount a {\n\t\t\tappid wx2\n\t\t\tsecret x\n\t\t}\n\t}\n}\n" + site, "7", []string{"twice"}},
 		{"unknown option", "{\n\tweixin {\n\t\tacount shop\n\t}\n}\n" + site, "3", []string{"option acount", "account"}},
 		{"unknown store", "{\n\tweixin {\n\t\tstore nothing\n\t}\n}\n" + site, "3", []string{"weixin.stores.nothing"}},
+		{"redis without a URL", "{\n\tweixin {\n\t\tstore redis\n\t}\n}\n" + site, "3", []string{"redis://127.0.0.1:6379/0"}},
+		{"redis with a URL that is none", "{\n\tweixin {\n\t\tstore redis localhost:6379\n\t}\n}\n" + site, "3", []string{"redis://127.0.0.1:6379/0"}},
+		{"redis with an unknown parameter", "{\n\tweixin {\n\t\tstore redis redis://localhost:6379?tls=yes\n\t}\n}\n" + site, "3", []string{"tls"}},
+		{"redis with an unknown option", "{\n\tweixin {\n\t\tstore redis redis://localhost:6379 {\n\t\t\tdatabase 1\n\t\t}\n\t}\n}\n" + site, "4", []string{"option database", "prefix, timeout"}},
+		{"storage with options", "{\n\tweixin {\n\t\tstore storage {\n\t\t\troot /x\n\t\t}\n\t}\n}\n" + site, "4", []string{"store storage <module>"}},
 		{"no account", "{\n\tweixin\n}\n" + site, "2", []string{"account <name>"}},
 		{"unknown account in the directive", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin shopp\n}\n", "14", []string{"shopp", "shop"}},
 		{"unknown option of the directive", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tallow 10.0.0.0/8\n\t}\n}\n", "15", []string{"option allow ", "allow_ips"}},
@@ -122,7 +127,7 @@ func TestExampleIsValid(t *testing.T) {
 func TestListModules(t *testing.T) {
 	out, _ := run(t, nil, "list-modules")
 	for _, module := range []string{
-		"weixin", "http.handlers.weixin", "http.handlers.weixin_sandbox", "http.reverse_proxy.transport.weixin", "weixin.stores.storage",
+		"weixin", "http.handlers.weixin", "http.handlers.weixin_sandbox", "http.reverse_proxy.transport.weixin", "weixin.stores.storage", "weixin.stores.redis",
 	} {
 		if !strings.Contains(out, "\n"+module+"\n") {
 			t.Errorf("%s is not listed", module)
