@@ -60,12 +60,13 @@ func (a *Account) lockName() string {
 		"-" + strconv.FormatInt(r.Generation, 36) + "-" + strconv.FormatInt(r.Attempt.Number, 36)
 }
 
-// pull merges what the store knows into the account's state.
-func (m *TokenManager) pull(ctx context.Context, a *Account) {
+// pull merges what the store knows into the account's state, and says whether
+// the store has answered.
+func (m *TokenManager) pull(ctx context.Context, a *Account) bool {
 	loaded, err := m.store.load(ctx, a)
 	m.store.report(err)
 	if err != nil {
-		return
+		return false
 	}
 	s := a.state
 	s.mu.Lock()
@@ -79,20 +80,26 @@ func (m *TokenManager) pull(ctx context.Context, a *Account) {
 	if !s.record.equal(&loaded) {
 		s.saving.later(m, a)
 	}
+	return true
 }
 
 // push saves a record, together with what the store knows that it does not, and
-// returns both. One that the store does not take is offered again.
+// returns both. One that the store does not take is offered again; nobody waits
+// for a store that was failing a moment ago.
 func (m *TokenManager) push(a *Account, r record) record {
-	// A token that WeChat has issued is saved, whatever becomes of the flight.
-	ctx := context.Background()
-	loaded, err := m.store.load(ctx, a)
-	if err == nil {
-		r = merge(loaded, r)
-		err = m.store.save(ctx, a, r)
+	failing := m.store.failed.Load()
+	if !failing {
+		// A token that WeChat has issued is saved, whatever becomes of the flight.
+		ctx := context.Background()
+		loaded, err := m.store.load(ctx, a)
+		if err == nil {
+			r = merge(loaded, r)
+			err = m.store.save(ctx, a, r)
+		}
+		m.store.report(err)
+		failing = err != nil
 	}
-	m.store.report(err)
-	if err != nil {
+	if failing {
 		a.state.mu.Lock()
 		a.state.saving.later(m, a)
 		a.state.mu.Unlock()

@@ -344,18 +344,21 @@ type task struct {
 
 // run gets a token from the store or from WeChat.
 func (t *task) run(ctx context.Context) (*Token, error) {
-	t.m.pull(ctx, t.Account)
+	shared := t.m.pull(ctx, t.Account)
 	if token, err := t.settled(); token != nil || err != nil {
 		return token, err
 	}
-	unlock := t.m.lock(ctx, t.Account, func() bool {
-		token, err := t.settled()
-		return token != nil || err != nil
-	})
-	defer unlock()
-	t.m.pull(ctx, t.Account)
-	if token, err := t.settled(); token != nil || err != nil {
-		return token, err
+	// A store that fails has no lock to wait for.
+	if shared {
+		unlock := t.m.lock(ctx, t.Account, func() bool {
+			token, err := t.settled()
+			return token != nil || err != nil
+		})
+		defer unlock()
+		t.m.pull(ctx, t.Account)
+		if token, err := t.settled(); token != nil || err != nil {
+			return token, err
+		}
 	}
 	switch remedy, err := t.choose(); remedy {
 	case fetchToken:
@@ -413,10 +416,10 @@ const (
 //
 // A source that hands out the rejected token again may be right: WeChat's parts
 // do not always agree, and it passes. So the token is tried again first, and a
-// new one is forced only if that was in vain, or if it goes on. Whatever WeChat does, there is no
-// loop: forcing has its budget, a source that insists is asked every few
-// seconds, and tokens that nobody saw accepted are not replaced again and
-// again.
+// new one is forced only if that was in vain, or if it goes on. Whatever WeChat
+// does, there is no loop: forcing has its budget, a source that insists is
+// asked every few seconds, and tokens that nobody saw accepted are not replaced
+// again and again.
 func (t *task) choose() (remedy, error) {
 	s := t.state
 	s.mu.Lock()
