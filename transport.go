@@ -176,10 +176,10 @@ func (x *exchange) refused(res *http.Response, errcode int, cause string) (*http
 // attempt sends the request, so that WeChat gets it once.
 //
 // http.Transport sends a request again where a connection that it kept turns
-// out to be closed, and does so even if WeChat may have read it, provided its
-// method is GET and its body can be had again. So the body never can. What
-// http.Transport would then send again because none of it was written, it
-// reports as a body that cannot be rewound.
+// out to be closed: any request of which nothing was written, and one whose
+// method is GET or the like even if WeChat may have read it, provided its body
+// can be had again. So the body of those never can. A connection that WeChat
+// closed before the request was on its way is tried again here.
 func (x *exchange) attempt() (*http.Response, error) {
 	for {
 		res, err := x.base.RoundTrip(x.outgoing())
@@ -189,9 +189,10 @@ func (x *exchange) attempt() (*http.Response, error) {
 	}
 }
 
-// isUnsent says whether WeChat has seen nothing of a request that failed.
+// isUnsent says whether a request failed because its connection was closed
+// before it was sent. A new connection never fails so: there is no loop.
 func isUnsent(err error) bool {
-	return strings.HasSuffix(err.Error(), "cannot rewind body after connection loss")
+	return strings.HasSuffix(err.Error(), "server closed idle connection")
 }
 
 // outgoing returns the request as WeChat gets it.
@@ -225,18 +226,22 @@ func (x *exchange) outgoing() *http.Request {
 	out.Close = false
 	out.ContentLength = x.length
 	out.Body, out.GetBody = nil, nil
+	sentAgain := isSentAgain(in.Method)
 	switch {
 	case x.body != nil:
 		out.Body = x.body.open()
-	case isSentAgain(in.Method):
+		if !sentAgain {
+			out.GetBody = func() (io.ReadCloser, error) { return x.body.open(), nil }
+		}
+	case sentAgain:
 		out.Body = emptyBody{}
 	}
 	return out
 }
 
-// isSentAgain says whether http.Transport sends a request without a body of this
-// method again though it may have been processed. For these it also finds out
-// that an emptyBody is none.
+// isSentAgain says whether http.Transport sends a request of this method again
+// though it may have been processed. For these it also finds out that an
+// emptyBody is none.
 func isSentAgain(method string) bool {
 	return method == "" || method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
