@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -289,14 +290,25 @@ func run(t *testing.T, env []string, args ...string) (output string, ok bool) {
 	return string(out), err == nil
 }
 
+// nextPort is below the ports that systems hand out to whoever asks for any, so
+// that nobody else takes one between its choice and its use.
+var nextPort atomic.Int32
+
+// freePort returns a port that no other call returns.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	nextPort.CompareAndSwap(0, 20_000+int32(os.Getpid()%8_000))
+	for range 1000 {
+		port := int(nextPort.Add(1))
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		l.Close()
+		return port
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("there is no free port")
+	return 0
 }
 
 // logBuffer collects a process's output.
