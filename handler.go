@@ -131,8 +131,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhtt
 	p, refusal := h.gateway.admit(req)
 	switch {
 	case refusal != nil:
-		h.refuse(w, req, refusal)
+		h.refuse(w, req, nil, refusal)
 	case p.grant != nil:
+		collectors().request(p.account, http.StatusOK)
 		p.grant.setHeader(w.Header())
 		// The client may be gone, which is no concern of the proxy's.
 		_, _ = w.Write(p.grant.body())
@@ -155,13 +156,14 @@ func (h *Handler) forward(w http.ResponseWriter, p *passage) {
 			return h.sender.roundTrip(p.account, p.account.Upstream, out, p.virtual)
 		}),
 		ModifyResponse: func(res *http.Response) error {
+			collectors().request(p.account, res.StatusCode)
 			if res.Header.Get("Server") != "" {
 				w.Header().Del("Server") // Caddy's
 			}
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			h.refuse(w, p.request, h.failure(p.request, err))
+			h.refuse(w, p.request, p.account, h.failure(p.request, err))
 		},
 		ErrorLog:      h.errorLog,
 		BufferPool:    copyBuffers,
@@ -191,7 +193,8 @@ func (h *Handler) failure(req *http.Request, err error) *proxyError {
 }
 
 // refuse answers with an error of the proxy's own.
-func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, err *proxyError) {
+func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, account *Account, err *proxyError) {
+	collectors().request(account, err.status)
 	logRefusal(h.logger, req, err)
 	err.write(w)
 }

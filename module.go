@@ -123,6 +123,9 @@ func (app *App) Provision(ctx caddy.Context) error {
 	// On a connection that was kept, a fetch might be sent twice.
 	app.endpoint.DisableKeepAlives = true
 	app.tokens = newTokenManager(cache, st, app.endpoint, app.logger)
+	if app.tokens.watcher, err = newReporter(ctx); err != nil {
+		return err
+	}
 	app.accounts = make(map[string]*Account, len(app.Accounts))
 	app.byAppID = make(map[string]*Account, len(app.Accounts))
 	app.byVirtualID = make(map[virtualID]*Account, len(app.Accounts))
@@ -280,6 +283,7 @@ func (app *App) Start() error {
 	for _, a := range app.accounts {
 		app.tokens.KeepWarm(a)
 	}
+	app.setRunning(true)
 	return nil
 }
 
@@ -289,6 +293,7 @@ const stopTimeout = 5 * time.Second
 // Stop ends keeping the tokens valid. Requests that are still under way get
 // theirs.
 func (app *App) Stop() error {
+	app.setRunning(false)
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	var wg sync.WaitGroup

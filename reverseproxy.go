@@ -96,10 +96,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Context().Value(caddyhttp.VarsCtxKey) != nil {
 		var refusal *proxyError
 		if p, refusal = t.gateway.admit(req); refusal != nil {
-			return t.refuse(req, refusal), nil
+			return t.refuse(req, nil, refusal), nil
 		}
 	}
 	if p.grant != nil {
+		collectors().request(p.account, http.StatusOK)
 		return p.grant.response(req), nil
 	}
 	target := &url.URL{Scheme: "http", Host: req.URL.Host}
@@ -111,18 +112,22 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	res, err := t.sender.roundTrip(p.account, target, p.request, p.virtual)
 	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
-		return t.refuse(req, proxyErr), nil
+		return t.refuse(req, p.account, proxyErr), nil
 	}
 	// Where the body was read already, another attempt would be without it.
 	if opErr, ok := errors.AsType[*net.OpError](err); ok && opErr.Op == "dial" && p.request == req {
 		// reverse_proxy may send the request to another upstream.
 		return nil, reverseproxy.NewDialError(err)
 	}
+	if err == nil {
+		collectors().request(p.account, res.StatusCode)
+	}
 	return res, err
 }
 
 // refuse answers with an error of the proxy's own.
-func (t *Transport) refuse(req *http.Request, err *proxyError) *http.Response {
+func (t *Transport) refuse(req *http.Request, account *Account, err *proxyError) *http.Response {
+	collectors().request(account, err.status)
 	if req.Body != nil {
 		req.Body.Close()
 	}

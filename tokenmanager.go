@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -57,6 +58,7 @@ type TokenManager struct {
 	store    *sharedStore
 	endpoint http.RoundTripper // to the token endpoints
 	logger   *zap.Logger
+	watcher  watcher
 	now      func() time.Time // without a monotonic reading, as times are shared
 }
 
@@ -68,6 +70,7 @@ func newTokenManager(cache *tokenCache, st store.Store, rt http.RoundTripper, lo
 		store:    &sharedStore{store: st, logger: logger},
 		endpoint: rt,
 		logger:   logger,
+		watcher:  nobody{},
 		now:      func() time.Time { return time.Now().Round(0) },
 	}
 }
@@ -124,6 +127,11 @@ type tokenState struct {
 
 	// pausedUntil is when a rejected token may be replaced at the earliest.
 	pausedUntil time.Time
+
+	// For the status.
+	fetches   int64
+	replays   atomic.Int64
+	lastError *StatusError
 
 	// rejections bounds the fetches that rejected tokens cause, so that two
 	// systems which fetch against each other do not use up the day's quota.
@@ -506,6 +514,9 @@ func (t *task) fetch(ctx context.Context, force bool) (*Token, error) {
 
 	t.state.mu.Lock()
 	next := t.state.record
+	if err == nil {
+		t.state.fetches++
+	}
 	t.state.mu.Unlock()
 	if force {
 		next.Forced = append(slices.Clip(next.Forced), asked)
@@ -543,6 +554,7 @@ func (t *task) granted(ctx context.Context, next record, grant wechat.Grant, ask
 	next.ExpiresAt = asked.Add(grant.ExpiresIn)
 	next.Attempt = attempt{Number: next.Attempt.Number + 1, Generation: next.Generation, At: asked}
 	token := t.m.publish(t.Account, next)
+	t.m.watcher.tokenFetched(t.Name, token)
 
 	fields := []zap.Field{
 		zap.String("account", t.Name), zap.String("method", t.Source.Method()),
@@ -581,12 +593,14 @@ func (t *task) failed(next record, err error, force bool) error {
 		t.m.publish(t.Account, next)
 	}
 	t.state.mu.Lock()
+	t.state.noteError(tokenErr, now)
 	if failed.Errcode == 0 {
 		t.state.unreachable = failed
 	}
 	t.bury()
 	t.state.mu.Unlock()
 
+	t.m.watcher.tokenFailed(t.Name, tokenErr)
 	level := zapcore.ErrorLevel
 	if current := t.current(); current != nil && current.usable(now) {
 		level = zapcore.WarnLevel

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -107,13 +108,9 @@ func (x *exchange) do() (*http.Response, error) {
 	if x.token, err = x.tokens.Token(x.in.Context(), x.account); err != nil {
 		return nil, tokenFailure(err, x.account, x.tokens.now())
 	}
-	res, err := x.attempt()
+	res, v, err := x.try()
 	if err != nil {
 		return nil, err
-	}
-	v := inspect(res, place)
-	if v.accepted {
-		x.token.accept()
 	}
 	if !v.rejected {
 		return res, nil
@@ -140,15 +137,13 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 		return x.refused(first, errcode, "the request body could not be kept for another attempt")
 	}
 	first.Body.Close()
+	x.account.state.replays.Add(1)
 	x.token = fresh
-	res, err := x.attempt()
+	res, v, err := x.try()
 	if err != nil {
 		return nil, err
 	}
-	v := inspect(res, &x.account.Place)
-	if v.accepted {
-		fresh.accept()
-	}
+	x.tokens.watcher.replayed(x.account.Name, errcode, !v.rejected)
 	res.Header.Set(replayedHeader, strconv.Itoa(errcode))
 	if v.rejected {
 		logger.Warn("request replayed in vain", zap.Stringer("token", fresh), zap.Int("replay_errcode", v.errcode))
@@ -171,6 +166,22 @@ func (x *exchange) refused(res *http.Response, errcode int, cause string) (*http
 	}
 	res.Body.Close()
 	return nil, unavailable(http.StatusServiceUnavailable, fmt.Sprintf("%s (errcode %d)", cause, errcode))
+}
+
+// try sends the request with the token, and looks at what the answer says of it.
+func (x *exchange) try() (*http.Response, verdict, error) {
+	start := time.Now()
+	res, err := x.attempt()
+	if err != nil {
+		return nil, verdict{}, err
+	}
+	d := time.Since(start)
+	v := inspect(res, &x.account.Place)
+	x.tokens.watcher.answered(x.account.Name, d, v.errcode)
+	if v.accepted {
+		x.token.accept()
+	}
+	return res, v, nil
 }
 
 // attempt sends the request, so that WeChat gets it once.

@@ -127,7 +127,7 @@ func TestExampleIsValid(t *testing.T) {
 func TestListModules(t *testing.T) {
 	out, _ := run(t, nil, "list-modules")
 	for _, module := range []string{
-		"weixin", "http.handlers.weixin", "http.handlers.weixin_sandbox", "http.reverse_proxy.transport.weixin", "weixin.stores.storage", "weixin.stores.redis",
+		"weixin", "http.handlers.weixin", "http.handlers.weixin_sandbox", "http.reverse_proxy.transport.weixin", "weixin.stores.storage", "weixin.stores.redis", "admin.api.weixin",
 	} {
 		if !strings.Contains(out, "\n"+module+"\n") {
 			t.Errorf("%s is not listed", module)

@@ -1,0 +1,177 @@
+package weixin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+func init() {
+	caddy.RegisterModule(adminAPI{})
+}
+
+// adminAPI tells the state of the accounts on Caddy's admin endpoint, and
+// renews their tokens:
+//
+//	GET  /weixin/accounts
+//	GET  /weixin/accounts/{name}
+//	POST /weixin/accounts/{name}/refresh
+//	GET  /weixin/health
+type adminAPI struct{}
+
+// CaddyModule returns the Caddy module information.
+func (adminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "admin.api.weixin",
+		New: func() caddy.Module { return new(adminAPI) },
+	}
+}
+
+// Routes implements caddy.AdminRouter.
+func (adminAPI) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{
+		{Pattern: "/weixin/accounts", Handler: caddy.AdminHandlerFunc(handleAccounts)},
+		{Pattern: "/weixin/accounts/", Handler: caddy.AdminHandlerFunc(handleAccount)},
+		{Pattern: "/weixin/health", Handler: caddy.AdminHandlerFunc(handleHealth)},
+	}
+}
+
+// running are the apps that have been started, the newest last. The admin
+// endpoint is provisioned before any app, and without its configuration.
+var running struct {
+	sync.Mutex
+	apps []*App
+}
+
+func (app *App) setRunning(is bool) {
+	running.Lock()
+	defer running.Unlock()
+	running.apps = slices.DeleteFunc(running.apps, func(other *App) bool { return other == app })
+	if is {
+		running.apps = append(running.apps, app)
+	}
+}
+
+func runningApp() (*App, error) {
+	running.Lock()
+	defer running.Unlock()
+	if len(running.apps) == 0 {
+		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("no weixin app is running")}
+	}
+	return running.apps[len(running.apps)-1], nil
+}
+
+func requireMethod(req *http.Request, method string) error {
+	if req.Method != method {
+		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method %s is not allowed: use %s", req.Method, method)}
+	}
+	return nil
+}
+
+func writeStatus(w http.ResponseWriter, code int, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	return json.NewEncoder(w).Encode(v)
+}
+
+func handleAccounts(w http.ResponseWriter, req *http.Request) error {
+	if err := requireMethod(req, http.MethodGet); err != nil {
+		return err
+	}
+	app, err := runningApp()
+	if err != nil {
+		return err
+	}
+	return writeStatus(w, http.StatusOK, app.statuses())
+}
+
+// statuses returns all accounts', by name.
+func (app *App) statuses() []AccountStatus {
+	statuses := make([]AccountStatus, 0, len(app.accounts))
+	for _, name := range sortedKeys(app.accounts) {
+		statuses = append(statuses, app.tokens.Status(app.accounts[name]))
+	}
+	return statuses
+}
+
+func handleAccount(w http.ResponseWriter, req *http.Request) error {
+	app, err := runningApp()
+	if err != nil {
+		return err
+	}
+	name, action, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/weixin/accounts/"), "/")
+	account, ok := app.accounts[name]
+	if !ok {
+		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is no account %s", name)}
+	}
+	switch action {
+	case "":
+		if err := requireMethod(req, http.MethodGet); err != nil {
+			return err
+		}
+		return writeStatus(w, http.StatusOK, app.tokens.Status(account))
+	case "refresh":
+		if err := requireMethod(req, http.MethodPost); err != nil {
+			return err
+		}
+		return app.handleRefresh(w, req, account)
+	}
+	return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is nothing at %s", req.URL.Path)}
+}
+
+// maxRefreshBody bounds the body of a refresh, which is a fingerprint at most.
+const maxRefreshBody = 4 << 10
+
+// handleRefresh renews a token. An optional body {"rejected":"<fingerprint>"}
+// makes it compare-and-swap.
+func (app *App) handleRefresh(w http.ResponseWriter, req *http.Request, account *Account) error {
+	var order struct {
+		Rejected string `json:"rejected"`
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxRefreshBody))
+	if err == nil && len(body) > 0 {
+		err = json.Unmarshal(body, &order)
+	}
+	if err != nil {
+		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New(`the body is none of {"rejected":"<fingerprint>"}`)}
+	}
+	if err := app.tokens.Renew(req.Context(), account, order.Rejected); err != nil {
+		message := err.Error()
+		if tokenErr, ok := errors.AsType[*TokenError](err); ok {
+			message = tokenErr.proxyError(app.tokens.now()).message
+		}
+		return caddy.APIError{HTTPStatus: http.StatusBadGateway, Err: errors.New(message)}
+	}
+	return writeStatus(w, http.StatusOK, app.tokens.Status(account))
+}
+
+// handleHealth answers 200 while every account has a usable token or needs none
+// yet.
+func handleHealth(w http.ResponseWriter, req *http.Request) error {
+	if err := requireMethod(req, http.MethodGet); err != nil {
+		return err
+	}
+	app, err := runningApp()
+	if err != nil {
+		return err
+	}
+	code, unhealthy := http.StatusOK, []string{}
+	for _, status := range app.statuses() {
+		if !status.healthy() {
+			code = http.StatusServiceUnavailable
+			unhealthy = append(unhealthy, status.Name)
+		}
+	}
+	return writeStatus(w, code, map[string]any{"healthy": code == http.StatusOK, "unhealthy": unhealthy})
+}
+
+// Interface guard
+var _ caddy.AdminRouter = (*adminAPI)(nil)

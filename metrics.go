@@ -1,0 +1,120 @@
+package weixin
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// collectors are the metrics of the process. Each configuration has a registry
+// of its own, in which the same collectors are registered, so that no count is
+// lost in a reload.
+var collectors = sync.OnceValue(func() *metrics {
+	const namespace, subsystem = "caddy", "weixin"
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help}, labels)
+	}
+	return &metrics{
+		requests: counter("requests_total", "Requests of clients, by the status they were answered with.", "account", "code"),
+		replays:  counter("replays_total", "Requests sent again, by the errcode that caused it and the result, ok or rejected.", "account", "errcode", "result"),
+		fetches:  counter("token_fetches_total", "Requests to token endpoints, by their result, ok or the errcode.", "account", "result"),
+		errcodes: counter("errcodes_total", "Answers of WeChat's with an errcode other than 0.", "account", "errcode"),
+		expiry: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "token_expiry_timestamp_seconds",
+			Help: "When the account's token expires.",
+		}, []string{"account"}),
+		upstream: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Subsystem: subsystem, Name: "upstream_seconds",
+			Help:    "The time until the header of WeChat's answer came.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, []string{"account"}),
+	}
+})
+
+// metrics are the collectors. Labels are account names, which come from the
+// configuration, and what WeChat and the proxy answer, never what clients send.
+type metrics struct {
+	requests, replays, fetches, errcodes *prometheus.CounterVec
+	expiry                               *prometheus.GaugeVec
+	upstream                             *prometheus.HistogramVec
+}
+
+func (m *metrics) register(registry *prometheus.Registry) error {
+	for _, c := range []prometheus.Collector{m.requests, m.replays, m.fetches, m.errcodes, m.expiry, m.upstream} {
+		if err := registry.Register(c); err != nil {
+			if _, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); !ok {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// request counts a request that was answered. Its account is "" where none
+// could be told.
+func (m *metrics) request(account *Account, status int) {
+	name := ""
+	if account != nil {
+		name = account.Name
+	}
+	m.requests.WithLabelValues(name, strconv.Itoa(status)).Inc()
+}
+
+// reporter is the watcher that fills the metrics and emits Caddy's events.
+type reporter struct {
+	*metrics
+	ctx    caddy.Context
+	events *caddyevents.App
+}
+
+func newReporter(ctx caddy.Context) (*reporter, error) {
+	m := collectors()
+	if err := m.register(ctx.GetMetricsRegistry()); err != nil {
+		return nil, fmt.Errorf("registering metrics: %v", err)
+	}
+	events, err := ctx.App("events")
+	if err != nil {
+		return nil, fmt.Errorf("loading the events app: %v", err)
+	}
+	return &reporter{metrics: m, ctx: ctx, events: events.(*caddyevents.App)}, nil
+}
+
+func (r *reporter) tokenFetched(account string, token *Token) {
+	r.fetches.WithLabelValues(account, "ok").Inc()
+	r.expiry.WithLabelValues(account).Set(float64(token.expiresAt.Unix()))
+	r.events.Emit(r.ctx, "weixin.token_refreshed", map[string]any{
+		"account": account, "fingerprint": token.fingerprint, "expires_at": token.expiresAt,
+	})
+}
+
+func (r *reporter) tokenFailed(account string, err *TokenError) {
+	result := "unreachable"
+	if err.Errcode != 0 {
+		result = strconv.Itoa(err.Errcode)
+	}
+	r.fetches.WithLabelValues(account, result).Inc()
+	r.events.Emit(r.ctx, "weixin.token_failed", map[string]any{
+		"account": account, "errcode": err.Errcode, "errmsg": err.Message, "retry_at": err.RetryAt,
+	})
+}
+
+func (r *reporter) answered(account string, d time.Duration, errcode int) {
+	r.upstream.WithLabelValues(account).Observe(d.Seconds())
+	if errcode != 0 {
+		r.errcodes.WithLabelValues(account, strconv.Itoa(errcode)).Inc()
+	}
+}
+
+func (r *reporter) replayed(account string, errcode int, ok bool) {
+	result := "ok"
+	if !ok {
+		result = "rejected"
+	}
+	r.replays.WithLabelValues(account, strconv.Itoa(errcode), result).Inc()
+}

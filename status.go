@@ -1,0 +1,116 @@
+package weixin
+
+import (
+	"context"
+	"time"
+
+	"github.com/caddy-weixin/caddy-weixin/wechat"
+)
+
+// States of an account's token.
+const (
+	stateOK       = "ok"       // there is a valid token
+	stateRenewing = "renewing" // WeChat or the store is being asked for one
+	stateBackoff  = "backoff"  // WeChat gave none, and is not asked again yet
+	stateEmpty    = "empty"    // there is none, and nobody has needed one yet
+)
+
+// AccountStatus is what can be told of an account's token without showing it.
+type AccountStatus struct {
+	Name        string       `json:"name"`
+	AppID       string       `json:"appid"`
+	Method      string       `json:"method"`
+	State       string       `json:"state"`
+	Fingerprint string       `json:"fingerprint,omitempty"` // the first 8 hex digits of the token's SHA-256
+	FetchedAt   time.Time    `json:"fetched_at,omitzero"`
+	ExpiresAt   time.Time    `json:"expires_at,omitzero"`
+	Fetches     int64        `json:"fetches"` // by this process
+	Replays     int64        `json:"replays"` // by this process
+	LastError   *StatusError `json:"last_error,omitempty"`
+
+	usable bool
+}
+
+// StatusError is the last failure to get a token. It stays when it is over.
+type StatusError struct {
+	Errcode int       `json:"errcode"` // 0 where WeChat did not answer
+	Errmsg  string    `json:"errmsg"`
+	At      time.Time `json:"at"`
+	Advice  string    `json:"advice,omitempty"`
+}
+
+// Status returns an account's status. It asks nobody.
+func (m *TokenManager) Status(a *Account) AccountStatus {
+	s := a.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := m.now()
+	status := AccountStatus{
+		Name: a.Name, AppID: a.Credentials.AppID, Method: a.Source.Method(),
+		State: stateEmpty, Fetches: s.fetches, Replays: s.replays.Load(), LastError: s.lastError,
+	}
+	if t := s.token; t != nil {
+		status.Fingerprint, status.FetchedAt, status.ExpiresAt = t.fingerprint, t.fetchedAt, t.expiresAt
+		status.usable = t.usable(now)
+	}
+	switch {
+	case s.failure(now) != nil:
+		status.State = stateBackoff
+	case s.flight != nil:
+		status.State = stateRenewing
+	case status.usable:
+		status.State = stateOK
+	}
+	return status
+}
+
+// healthy says whether requests get a token, or nobody has needed one yet.
+func (s *AccountStatus) healthy() bool {
+	return s.usable || s.State == stateEmpty
+}
+
+// Renew gets another token at once, whatever went before: it ends a back-off.
+// If the fingerprint of a rejected token is given, it does so only if that is
+// the current one still. It is for operators, and for systems that have found a
+// token rejected themselves.
+func (m *TokenManager) Renew(ctx context.Context, a *Account, rejected string) error {
+	s := a.state
+	s.mu.Lock()
+	for s.flight != nil {
+		f := s.flight
+		s.mu.Unlock()
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		s.mu.Lock()
+	}
+	t := s.token
+	if rejected != "" && t != nil && t.usable(m.now()) && t.fingerprint != rejected {
+		s.mu.Unlock()
+		return nil
+	}
+	// A success that never was, so that other processes give up their back-off
+	// as well.
+	s.record.Attempt = attempt{Number: s.record.Attempt.Number + 1, Generation: s.record.Generation, At: m.now()}
+	s.unreachable, s.pausedUntil = attempt{}, time.Time{}
+	var f *flight
+	if rejected != "" && t != nil && t.fingerprint == rejected {
+		f = m.launch(a, t)
+	} else {
+		f = m.launchEarly(a)
+	}
+	s.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// noteError keeps a failure for the status. The state is locked.
+func (s *tokenState) noteError(e *TokenError, at time.Time) {
+	s.lastError = &StatusError{Errcode: e.Errcode, Errmsg: e.Message, At: at, Advice: e.Advice(wechat.English)}
+}
