@@ -100,7 +100,9 @@ func FuzzVirtualToken(f *testing.F) {
 		if (claims == nil) == (err == nil) {
 			t.Errorf("got %v and %v", claims, err)
 		}
-		if err == nil && token != valid {
+		// Every process of the fuzzer has signed a token of its own.
+		if err == nil && (claims.account != virtualTestClaims.account || claims.caller != virtualTestClaims.caller ||
+			!claims.expiresAt.Equal(virtualTestClaims.expiresAt)) {
 			t.Errorf("a token was forged: %q", token)
 		}
 	})
