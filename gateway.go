@@ -162,7 +162,7 @@ func (g *gateway) readTokens(req *http.Request, kind wechat.PathKind, c *claims)
 // tokenRefused is the one answer of the proxy's with a token's errcode: the
 // token is the proxy's own, and the SDK is to ask for another.
 func tokenRefused(errcode int, cause error) *proxyError {
-	return &proxyError{status: http.StatusOK, errcode: errcode, message: cause.Error()}
+	return wechatError(errcode, cause.Error())
 }
 
 // identify returns the caller that makes the request, nil where there are no
@@ -184,7 +184,7 @@ func (g *gateway) identify(c *claims) (*caller, *proxyError) {
 	case c.tokenRequest != nil:
 		caller := g.app.callerByKey(c.tokenRequest.Secret)
 		if caller == nil {
-			return nil, &proxyError{status: http.StatusOK, errcode: wechat.InvalidAppSecret, message: "invalid appsecret: the secret is no caller's key"}
+			return nil, wechatError(wechat.InvalidAppSecret, "invalid appsecret: the secret is no caller's key")
 		}
 		return caller, nil
 	case c.virtual != nil:

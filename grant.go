@@ -29,13 +29,6 @@ const minLeft = 300 * time.Second
 // the AppSecret.
 const maxSmallBody = 64 << 10
 
-// Errcodes of the token endpoints' own.
-const (
-	errcodeRequireGET  = 43001
-	errcodeRequirePOST = 43002
-	errcodeDataFormat  = 47001
-)
-
 // wechatError is what WeChat itself would answer, so that an SDK understands.
 func wechatError(errcode int, message string) *proxyError {
 	return &proxyError{status: http.StatusOK, errcode: errcode, message: message}
@@ -53,7 +46,7 @@ func readTokenRequest(req *http.Request) (*tokenRequest, *proxyError) {
 	r := new(tokenRequest)
 	if wechat.IsStableToken(req.URL.Path) {
 		if req.Method != http.MethodPost {
-			return nil, wechatError(errcodeRequirePOST, "require POST method")
+			return nil, wechatError(wechat.RequirePOST, "require POST method")
 		}
 		body, err := readSmallBody(req)
 		if err != nil {
@@ -62,12 +55,12 @@ func readTokenRequest(req *http.Request) (*tokenRequest, *proxyError) {
 		// WeChat takes what is no JSON for an empty request.
 		if trimmed := bytes.TrimSpace(body); len(trimmed) > 0 && trimmed[0] == '{' {
 			if json.Unmarshal(trimmed, r) != nil {
-				return nil, wechatError(errcodeDataFormat, "data format error")
+				return nil, wechatError(wechat.DataFormatError, "data format error")
 			}
 		}
 	} else {
 		if req.Method != http.MethodGet && req.Method != http.MethodHead {
-			return nil, wechatError(errcodeRequireGET, "require GET method")
+			return nil, wechatError(wechat.RequireGET, "require GET method")
 		}
 		r.GrantType, _ = wechat.QueryParam(req.URL.RawQuery, "grant_type")
 		r.AppID, _ = wechat.QueryParam(req.URL.RawQuery, "appid")

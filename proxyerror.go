@@ -27,14 +27,8 @@ type proxyError struct {
 // Error returns the message.
 func (e *proxyError) Error() string { return e.message }
 
-// Errcodes of WeChat's that say what the proxy has to say.
-const (
-	errcodeInvalidParameter = 40035
-	errcodeTooLarge         = 45001
-)
-
 func badRequest(message string) *proxyError {
-	return &proxyError{status: http.StatusBadRequest, errcode: errcodeInvalidParameter, message: message}
+	return &proxyError{status: http.StatusBadRequest, errcode: wechat.InvalidParameter, message: message}
 }
 
 func forbidden(message string) *proxyError {
@@ -42,7 +36,7 @@ func forbidden(message string) *proxyError {
 }
 
 func tooLarge(message string) *proxyError {
-	return &proxyError{status: http.StatusRequestEntityTooLarge, errcode: errcodeTooLarge, message: message}
+	return &proxyError{status: http.StatusRequestEntityTooLarge, errcode: wechat.MediaTooLarge, message: message}
 }
 
 func unavailable(status int, message string) *proxyError {

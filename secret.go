@@ -42,14 +42,14 @@ func readSecretRequest(req *http.Request) (*secretRequest, *proxyError) {
 	case len(body) == 0:
 	case body[0] == '{':
 		if json.Unmarshal(body, &r.json) != nil {
-			return nil, wechatError(errcodeDataFormat, "data format error")
+			return nil, wechatError(wechat.DataFormatError, "data format error")
 		}
 		r.hasBody = true
 	case mediaType == "application/x-www-form-urlencoded" || bytes.HasPrefix(body, []byte("appid=")) ||
 		bytes.Contains(body, []byte("secret=")) && !strings.HasPrefix(mediaType, "multipart/"):
 		r.form, r.hasBody = string(body), true
 	default:
-		return nil, wechatError(errcodeDataFormat, "data format error: write a form or JSON")
+		return nil, wechatError(wechat.DataFormatError, "data format error: write a form or JSON")
 	}
 	query := func(name string) string {
 		value, _ := wechat.QueryParam(req.URL.RawQuery, name)
@@ -149,7 +149,7 @@ func (r *secretRequest) withBody(out *http.Request) (*http.Request, *proxyError)
 		enc := json.NewEncoder(&b)
 		enc.SetEscapeHTML(false)
 		if enc.Encode(r.json) != nil {
-			return nil, wechatError(errcodeDataFormat, "data format error")
+			return nil, wechatError(wechat.DataFormatError, "data format error")
 		}
 		body = bytes.TrimRight(b.Bytes(), "\n")
 	}

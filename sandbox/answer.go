@@ -33,14 +33,10 @@ const (
 	mediaMissing        = 41005
 	codeMissing         = 41008
 	refreshTokenExpired = 42002
-	requireGET          = 43001
-	requirePOST         = 43002
 	emptyPostData       = 44002
 	emptyContent        = 44004
-	mediaTooLarge       = 45001
 	contentTooLarge     = 45002
 	menuMissing         = 46003
-	dataFormat          = 47001
 	clearanceExhausted  = 48006
 	riskyContent        = 87014
 )
@@ -70,32 +66,32 @@ var messages = map[int]string{
 	wechat.IPRefusedTwice:        "ip was refused twice by the administrator, retry in 24 hours",
 	wechat.IPRefusedOnce:         "ip was refused by the administrator, retry in 1 hour",
 
-	invalidOpenID:       "invalid openid",
-	invalidMediaType:    "invalid media type",
-	invalidMediaID:      "invalid media_id",
-	invalidMessageType:  "invalid message type",
-	invalidButtonCount:  "invalid button size",
-	invalidButtonName:   "invalid button name size",
-	invalidRefreshToken: "invalid refresh_token",
-	invalidTemplateID:   "invalid template_id",
-	invalidActionInfo:   "invalid action info",
-	invalidArgs:         "invalid args",
-	invalidScene:        "invalid scene",
-	invalidWXACodePath:  "invalid length for path, or the data is not json string",
-	codeUsed:            "code been used",
-	mediaMissing:        "media data missing",
-	codeMissing:         "missing code",
-	refreshTokenExpired: "refresh_token expired",
-	requireGET:          "require GET method",
-	requirePOST:         "require POST method",
-	emptyPostData:       "empty post data",
-	emptyContent:        "empty content",
-	mediaTooLarge:       "media size out of limit",
-	contentTooLarge:     "content size out of limit",
-	menuMissing:         "menu no exist",
-	dataFormat:          "data format error",
-	clearanceExhausted:  "forbid to clear quota because of reaching the limit",
-	riskyContent:        "risky content",
+	invalidOpenID:          "invalid openid",
+	invalidMediaType:       "invalid media type",
+	invalidMediaID:         "invalid media_id",
+	invalidMessageType:     "invalid message type",
+	invalidButtonCount:     "invalid button size",
+	invalidButtonName:      "invalid button name size",
+	invalidRefreshToken:    "invalid refresh_token",
+	invalidTemplateID:      "invalid template_id",
+	invalidActionInfo:      "invalid action info",
+	invalidArgs:            "invalid args",
+	invalidScene:           "invalid scene",
+	invalidWXACodePath:     "invalid length for path, or the data is not json string",
+	codeUsed:               "code been used",
+	mediaMissing:           "media data missing",
+	codeMissing:            "missing code",
+	refreshTokenExpired:    "refresh_token expired",
+	wechat.RequireGET:      "require GET method",
+	wechat.RequirePOST:     "require POST method",
+	emptyPostData:          "empty post data",
+	emptyContent:           "empty content",
+	wechat.MediaTooLarge:   "media size out of limit",
+	contentTooLarge:        "content size out of limit",
+	menuMissing:            "menu no exist",
+	wechat.DataFormatError: "data format error",
+	clearanceExhausted:     "forbid to clear quota because of reaching the limit",
+	riskyContent:           "risky content",
 }
 
 func refuse(errcode int) error {
@@ -188,12 +184,12 @@ const maxJSON = 1 << 20
 func (c *call) read(kind bodyKind) error {
 	if kind == noBody {
 		if c.r.Method != http.MethodGet {
-			return refuse(requireGET)
+			return refuse(wechat.RequireGET)
 		}
 		return nil
 	}
 	if c.r.Method != http.MethodPost {
-		return refuse(requirePOST)
+		return refuse(wechat.RequirePOST)
 	}
 	if kind == mediaBody {
 		upload, err := readUpload(c.r.Header.Get("Content-Type"), c.body)
@@ -218,7 +214,7 @@ func (c *call) decode(v any) error {
 		return refuse(emptyPostData)
 	}
 	if json.Unmarshal(c.json, v) != nil {
-		return refuse(dataFormat)
+		return refuse(wechat.DataFormatError)
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/caddy-weixin/caddy-weixin/wechat"
 )
 
 // How much is kept of an account's temporary media; the oldest go first.
@@ -129,7 +131,7 @@ func (c *call) mediaUpload() (any, error) {
 	case c.upload == nil || len(c.upload.data) == 0:
 		return nil, refuse(mediaMissing)
 	case len(c.upload.data) > limit:
-		return nil, refuse(mediaTooLarge)
+		return nil, refuse(wechat.MediaTooLarge)
 	}
 	file := c.upload
 	file.id = randomText(64)

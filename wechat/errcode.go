@@ -22,6 +22,7 @@ const (
 	InvalidAppID          = 40013
 	InvalidAccessToken    = 40014
 	InvalidCode           = 40029
+	InvalidParameter      = 40035
 	InvalidAppSecret      = 40125
 	InvalidIP             = 40164
 	SecretFrozen          = 40243
@@ -29,8 +30,12 @@ const (
 	AppIDMissing          = 41002
 	AppSecretMissing      = 41004
 	AccessTokenExpired    = 42001
+	RequireGET            = 43001
+	RequirePOST           = 43002
+	MediaTooLarge         = 45001
 	QuotaExhausted        = 45009
 	TooFrequent           = 45011
+	DataFormatError       = 47001
 	APIUnauthorized       = 48001
 	UserLimited           = 50002
 	TokenForbidden        = 50004
