@@ -55,10 +55,7 @@ func (m *TokenManager) Release(ctx context.Context, a *Account) {
 	unsaved := heir == nil && s.saving.stop()
 	s.mu.Unlock()
 	if f != nil {
-		select {
-		case <-f.done:
-		case <-ctx.Done():
-		}
+		_ = f.wait(ctx) // there is no more time
 	}
 	if unsaved {
 		m.save(ctx, a)

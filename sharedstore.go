@@ -90,12 +90,8 @@ func (m *TokenManager) push(a *Account, r record) record {
 	failing := m.store.failed.Load()
 	if !failing {
 		// A token that WeChat has issued is saved, whatever becomes of the flight.
-		ctx := context.Background()
-		loaded, err := m.store.load(ctx, a)
-		if err == nil {
-			r = merge(loaded, r)
-			err = m.store.save(ctx, a, r)
-		}
+		var err error
+		r, err = m.store.add(context.Background(), a, r)
 		m.store.report(err)
 		failing = err != nil
 	}
@@ -145,19 +141,14 @@ func (s *saving) stop() bool {
 // save offers the account's record to the store again.
 func (m *TokenManager) save(ctx context.Context, a *Account) {
 	s := a.state
-	loaded, err := m.store.load(ctx, a)
-	if err == nil {
-		s.mu.Lock()
-		m.install(a, merge(s.record, loaded))
-		r := s.record
-		s.mu.Unlock()
-		if !r.equal(&loaded) {
-			err = m.store.save(ctx, a, r)
-		}
-	}
+	s.mu.Lock()
+	r := s.record
+	s.mu.Unlock()
+	r, err := m.store.add(ctx, a, r)
 	m.store.report(err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	m.install(a, merge(s.record, r))
 	if s.saving.manager != m {
 		return // it was handed over meanwhile
 	}
@@ -243,6 +234,20 @@ func (s *sharedStore) load(ctx context.Context, a *Account) (record, error) {
 	}
 	s.logger.Info("the stored token is not used", zap.String("account", a.Name), zap.Error(err))
 	return record{}, nil
+}
+
+// add saves what a record adds to the one in the store, and returns both
+// together, as far as the store has told.
+func (s *sharedStore) add(ctx context.Context, a *Account, r record) (record, error) {
+	loaded, err := s.load(ctx, a)
+	if err != nil {
+		return r, err
+	}
+	r = merge(loaded, r)
+	if r.equal(&loaded) {
+		return r, nil
+	}
+	return r, s.save(ctx, a, r)
 }
 
 func (s *sharedStore) save(ctx context.Context, a *Account, r record) error {

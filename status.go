@@ -79,10 +79,8 @@ func (m *TokenManager) Renew(ctx context.Context, a *Account, rejected string) e
 	for s.flight != nil {
 		f := s.flight
 		s.mu.Unlock()
-		select {
-		case <-f.done:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := f.wait(ctx); err != nil {
+			return err
 		}
 		s.mu.Lock()
 	}
@@ -102,12 +100,10 @@ func (m *TokenManager) Renew(ctx context.Context, a *Account, rejected string) e
 		f = m.launchEarly(a)
 	}
 	s.mu.Unlock()
-	select {
-	case <-f.done:
-		return f.err
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := f.wait(ctx); err != nil {
+		return err
 	}
+	return f.err
 }
 
 // noteError keeps a failure for the status. The state is locked.

@@ -155,6 +155,17 @@ type flight struct {
 	err   error
 }
 
+// wait waits until the flight has ended, as long as ctx allows. The error is
+// that of ctx.
+func (f *flight) wait(ctx context.Context) error {
+	select {
+	case <-f.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // Token returns the account's token. While it is valid that takes no lock and
 // allocates nothing. Where there is none it waits for one, as long as ctx
 // allows. The error is a *TokenError, or that of ctx.
@@ -209,10 +220,8 @@ func (m *TokenManager) TokenLasting(ctx context.Context, a *Account, left time.D
 		return nil, failure
 	}
 	if f != nil {
-		select {
-		case <-f.done:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		if err := f.wait(ctx); err != nil {
+			return nil, err
 		}
 	}
 	return m.Token(ctx, a)
@@ -249,10 +258,8 @@ func (m *TokenManager) await(ctx context.Context, a *Account, rejected *Token) (
 			f = m.launch(a, rejected)
 		}
 		s.mu.Unlock()
-		select {
-		case <-f.done:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		if err := f.wait(ctx); err != nil {
+			return nil, err
 		}
 		if f.err != nil {
 			return nil, f.err
@@ -304,22 +311,14 @@ func (s *tokenState) failure(now time.Time) *attempt {
 
 // launch starts a flight. The state is locked, and there is no other flight.
 func (m *TokenManager) launch(a *Account, rejected *Token) *flight {
-	task := &task{m: m, Account: a}
-	if t := a.state.token; t != nil {
-		task.replaces = t
-		task.rejected = t.dead.Load() || !t.supersedes(rejected)
-	}
-	return m.start(task)
+	t := a.state.token
+	return m.start(&task{m: m, Account: a, replaces: t, rejected: t != nil && (t.dead.Load() || !t.supersedes(rejected))})
 }
 
 // launchEarly starts a flight for a token that is not due yet. The state is
 // locked, and there is no other flight.
 func (m *TokenManager) launchEarly(a *Account) *flight {
-	task := &task{m: m, Account: a, early: true}
-	if t := a.state.token; t != nil {
-		task.replaces = t
-	}
-	return m.start(task)
+	return m.start(&task{m: m, Account: a, replaces: a.state.token, early: true})
 }
 
 func (m *TokenManager) start(task *task) *flight {
