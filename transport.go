@@ -246,13 +246,15 @@ func (x *exchange) outgoing() *http.Request {
 		}
 	case sentAgain:
 		out.Body = emptyBody{}
+		// Or else http.Transport tries for a while to find out whether the body
+		// is empty, and sends it chunked if it did not get to it in time.
+		out.TransferEncoding = identityEncoding
 	}
 	return out
 }
 
 // isSentAgain says whether http.Transport sends a request of this method again
-// though it may have been processed. For these it also finds out that an
-// emptyBody is none.
+// though it may have been processed.
 func isSentAgain(method string) bool {
 	return method == "" || method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }

@@ -120,7 +120,7 @@ func startCaddy(t *testing.T, w *weChat, c config) *caddy {
 		p.stop()
 		p.checkLogs(w)
 		if t.Failed() {
-			t.Logf("log of %s:\n%s", p.url, p.logs.withoutDebug())
+			t.Logf("the end of the log of %s:\n%s", p.url, p.logs.lastLines())
 		}
 	})
 	p.waitUntilServing()
@@ -196,7 +196,7 @@ func (p *caddy) waitUntilServing() {
 	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); {
 		select {
 		case <-p.exited:
-			p.t.Fatalf("Caddy ended:\n%s", p.logs.withoutDebug())
+			p.t.Fatalf("Caddy ended:\n%s", p.logs.lastLines())
 		case <-time.After(20 * time.Millisecond):
 		}
 		if p.logs.contains(`"msg":"serving initial configuration"`) {
@@ -335,12 +335,14 @@ func (b *logBuffer) contains(s string) bool {
 	return bytes.Contains(b.buf.Bytes(), []byte(s))
 }
 
-func (b *logBuffer) withoutDebug() string {
-	var out strings.Builder
+// lastLines returns the end of the log, without what is there in every case.
+func (b *logBuffer) lastLines() string {
+	const most = 60
+	var lines []string
 	for line := range strings.Lines(b.String()) {
 		if !strings.Contains(line, `"level":"debug"`) && !strings.Contains(line, "http.log.access") {
-			out.WriteString(line)
+			lines = append(lines, line)
 		}
 	}
-	return out.String()
+	return strings.Join(lines[max(0, len(lines)-most):], "")
 }

@@ -81,8 +81,8 @@ type traffic struct {
 	wg        sync.WaitGroup
 	stopping  chan struct{}
 	sent      atomic.Int64
+	failures  failures
 	mu        sync.Mutex
-	failures  []string
 	latencies []time.Duration
 }
 
@@ -119,12 +119,12 @@ func (tr *traffic) send(node *caddy) {
 			failure = string(body)
 		}
 	}
+	if failure != "" {
+		tr.failures.add(failure)
+	}
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	tr.latencies = append(tr.latencies, time.Since(start))
-	if failure != "" {
-		tr.failures = append(tr.failures, failure)
-	}
 }
 
 // stop waits for the last request, and checks that none has failed.
@@ -134,9 +134,7 @@ func (tr *traffic) stop(t *testing.T) {
 	tr.wg.Wait()
 	slices.Sort(tr.latencies)
 	t.Logf("%d requests, the slowest took %v", tr.sent.Load(), tr.latencies[len(tr.latencies)-1])
-	if len(tr.failures) > 0 {
-		t.Errorf("%d of %d requests failed, the first with %s", len(tr.failures), tr.sent.Load(), tr.failures[0])
-	}
+	tr.failures.report(t)
 }
 
 func (tr *traffic) slowest() time.Duration { return tr.latencies[len(tr.latencies)-1] }

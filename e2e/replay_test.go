@@ -168,7 +168,8 @@ func TestStorm(t *testing.T) {
 			wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
 			w.setLatency(200 * time.Millisecond)
 			const requests = 10_000
-			var sent, failed, replayed atomic.Int32
+			var sent, replayed atomic.Int32
+			var failures failures
 			var wg sync.WaitGroup
 			for range 256 {
 				wg.Go(func() {
@@ -178,13 +179,13 @@ func TestStorm(t *testing.T) {
 						}
 						res, err := client.Get(p.url + "/cgi-bin/user/get")
 						if err != nil {
-							failed.Add(1)
+							failures.add(err.Error())
 							continue
 						}
 						body, _ := io.ReadAll(res.Body)
 						res.Body.Close()
 						if !bytes.HasPrefix(body, []byte(`{"total"`)) {
-							failed.Add(1)
+							failures.add(res.Status + " " + string(body))
 						}
 						if res.Header.Get("X-Weixin-Replayed") != "" {
 							replayed.Add(1)
@@ -193,9 +194,7 @@ func TestStorm(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if n := failed.Load(); n != 0 {
-				t.Errorf("%d requests failed", n)
-			}
+			failures.report(t)
 			if n := w.status().Fetches; n != 2 {
 				t.Errorf("%d fetches, want 2: the first token and its successor", n)
 			}

@@ -252,6 +252,28 @@ func wantReplayed(t *testing.T, a answer, errcode string) {
 	}
 }
 
+// failures collects why requests failed that many goroutines send.
+type failures struct {
+	mu  sync.Mutex
+	why []string
+}
+
+func (f *failures) add(why string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.why = append(f.why, why)
+}
+
+// report fails the test if there are any.
+func (f *failures) report(t *testing.T) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.why) > 0 {
+		t.Errorf("%d requests failed, the first with %s", len(f.why), f.why[0])
+	}
+}
+
 // wantProxyError checks an error of the proxy's own.
 func wantProxyError(t *testing.T, a answer, status, errcode int, mentions string) {
 	t.Helper()
