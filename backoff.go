@@ -18,9 +18,6 @@ const (
 	quotaJitter             = 10 * time.Second // after midnight
 )
 
-// beijing is the time zone of WeChat's days. It has no daylight saving time.
-var beijing = time.FixedZone("UTC+8", 8*60*60)
-
 // retryTime returns when to ask a token endpoint again after so many failures
 // in a row, of which the last was err. Where a token was to be forced, a quota
 // that is used up is that of forcing.
@@ -34,8 +31,7 @@ func retryTime(now time.Time, err error, failures int, forced bool) time.Time {
 	}
 	switch class {
 	case wechat.DailyQuota:
-		y, m, d := now.In(beijing).Date()
-		return time.Date(y, m, d+1, 0, 0, 0, 0, beijing).Add(jitter(quotaJitter))
+		return midnightAfter(now).Add(jitter(quotaJitter))
 	case wechat.Configuration:
 		return now.Add(backoff(configurationBackoffMin, configurationBackoffMax, failures))
 	default:

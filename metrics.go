@@ -25,10 +25,7 @@ var collectors = sync.OnceValue(func() *metrics {
 		replays:  counter("replays_total", "Requests sent again, by the errcode that caused it and the result, ok or rejected.", "account", "errcode", "result"),
 		fetches:  counter("token_fetches_total", "Requests to token endpoints, by their result, ok or the errcode.", "account", "result"),
 		errcodes: counter("errcodes_total", "Answers of WeChat's with an errcode other than 0.", "account", "errcode"),
-		expiry: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Namespace: namespace, Subsystem: subsystem, Name: "token_expiry_timestamp_seconds",
-			Help: "When the account's token expires.",
-		}, []string{"account"}),
+		deaths:   counter("token_early_deaths_total", "Tokens rejected well before their time because somebody had fetched another.", "account"),
 		upstream: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Subsystem: subsystem, Name: "upstream_seconds",
 			Help:    "The time until the header of WeChat's answer came.",
@@ -40,13 +37,18 @@ var collectors = sync.OnceValue(func() *metrics {
 // metrics are the collectors. Labels are account names, which come from the
 // configuration, and what WeChat and the proxy answer, never what clients send.
 type metrics struct {
-	requests, replays, fetches, errcodes *prometheus.CounterVec
-	expiry                               *prometheus.GaugeVec
-	upstream                             *prometheus.HistogramVec
+	requests, replays, fetches, errcodes, deaths *prometheus.CounterVec
+
+	upstream *prometheus.HistogramVec
+	accounts accountCollector
+}
+
+func (m *metrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.requests, m.replays, m.fetches, m.errcodes, m.deaths, m.upstream, m.accounts}
 }
 
 func (m *metrics) register(registry *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{m.requests, m.replays, m.fetches, m.errcodes, m.expiry, m.upstream} {
+	for _, c := range m.collectors() {
 		if err := registry.Register(c); err != nil {
 			if _, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); !ok {
 				return err
@@ -64,6 +66,48 @@ func (m *metrics) request(account *Account, status int) {
 		name = account.Name
 	}
 	m.requests.WithLabelValues(name, strconv.Itoa(status)).Inc()
+}
+
+// accountCollector tells the accounts' state at the time it is asked, whichever
+// process has fetched the token.
+type accountCollector struct{}
+
+var (
+	expiryDesc = prometheus.NewDesc("caddy_weixin_token_expiry_timestamp_seconds",
+		"When the account's token expires.", []string{"account"}, nil)
+	quotaUsedDesc = prometheus.NewDesc("caddy_weixin_quota_used",
+		"What is used up of the day's quota at the token endpoint, fetches or forced.", []string{"account", "quota"}, nil)
+	quotaLimitDesc = prometheus.NewDesc("caddy_weixin_quota_limit",
+		"The day's quota at the token endpoint, fetches or forced.", []string{"account", "quota"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (accountCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- expiryDesc
+	ch <- quotaUsedDesc
+	ch <- quotaLimitDesc
+}
+
+// Collect implements prometheus.Collector.
+func (accountCollector) Collect(ch chan<- prometheus.Metric) {
+	app, err := runningApp()
+	if err != nil {
+		return
+	}
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	for _, s := range app.statuses() {
+		if s.Fingerprint != "" {
+			gauge(expiryDesc, float64(s.ExpiresAt.Unix()), s.Name)
+		}
+		gauge(quotaUsedDesc, float64(s.Quota.Fetches.Used), s.Name, quotaFetches)
+		gauge(quotaLimitDesc, float64(s.Quota.Fetches.Limit), s.Name, quotaFetches)
+		if s.Quota.Forced != nil {
+			gauge(quotaUsedDesc, float64(s.Quota.Forced.Used), s.Name, quotaForced)
+			gauge(quotaLimitDesc, float64(s.Quota.Forced.Limit), s.Name, quotaForced)
+		}
+	}
 }
 
 // reporter is the watcher that fills the metrics and emits Caddy's events.
@@ -87,7 +131,6 @@ func newReporter(ctx caddy.Context) (*reporter, error) {
 
 func (r *reporter) tokenFetched(account string, token *Token) {
 	r.fetches.WithLabelValues(account, "ok").Inc()
-	r.expiry.WithLabelValues(account).Set(float64(token.expiresAt.Unix()))
 	r.events.Emit(r.ctx, "weixin.token_refreshed", map[string]any{
 		"account": account, "fingerprint": token.fingerprint, "expires_at": token.expiresAt,
 	})
@@ -101,6 +144,20 @@ func (r *reporter) tokenFailed(account string, err *TokenError) {
 	r.fetches.WithLabelValues(account, result).Inc()
 	r.events.Emit(r.ctx, "weixin.token_failed", map[string]any{
 		"account": account, "errcode": err.Errcode, "errmsg": err.Message, "retry_at": err.RetryAt,
+	})
+}
+
+func (r *reporter) diedEarly(account string) {
+	r.deaths.WithLabelValues(account).Inc()
+}
+
+func (r *reporter) thiefSuspected(account string, deaths int) {
+	r.events.Emit(r.ctx, "weixin.thief_suspected", map[string]any{"account": account, "deaths": deaths})
+}
+
+func (r *reporter) quotaNear(account, quota string, q Quota) {
+	r.events.Emit(r.ctx, "weixin.quota_near", map[string]any{
+		"account": account, "quota": quota, "used": q.Used, "limit": q.Limit,
 	})
 }
 

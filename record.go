@@ -41,6 +41,9 @@ type record struct {
 
 	// Forced holds when new tokens were forced in the last day.
 	Forced []time.Time `json:"forced,omitempty"`
+
+	// Deaths holds when tokens were found dead before their time, of late.
+	Deaths []time.Time `json:"deaths,omitempty"`
 }
 
 // attempt is the outcome of a fetch.
@@ -49,6 +52,8 @@ type attempt struct {
 	Generation int64     `json:"generation"` // of the token there was when it ended
 	Failures   int       `json:"failures,omitempty"`
 	At         time.Time `json:"at,omitzero"`
+	Day        string    `json:"day,omitempty"`     // of WeChat's, on which it was made
+	OfDay      int       `json:"of_day,omitempty"`  // how many there were on that day, with this one
 	RetryAt    time.Time `json:"retry_at,omitzero"` // zero after a success
 	Errcode    int       `json:"errcode,omitempty"`
 	Message    string    `json:"message,omitempty"`
@@ -90,20 +95,29 @@ func merge(a, b record) record {
 	} else {
 		m.Attempt = a.Attempt
 	}
-	m.Forced = slices.Concat(a.Forced, b.Forced)
-	slices.SortFunc(m.Forced, time.Time.Compare)
-	m.Forced = slices.CompactFunc(m.Forced, time.Time.Equal)
-	if len(m.Forced) > maxForcedKept {
-		m.Forced = slices.Clone(m.Forced[len(m.Forced)-maxForcedKept:])
-	}
-	if len(m.Forced) == 0 {
-		m.Forced = nil
-	}
+	m.Forced = mergeTimes(a.Forced, b.Forced, maxForcedKept)
+	m.Deaths = mergeTimes(a.Deaths, b.Deaths, maxDeathsKept)
 	return m
 }
 
-// maxForcedKept is more than any source allows to be forced in a day.
-const maxForcedKept = 64
+const (
+	// maxForcedKept is more than any source allows to be forced in a day.
+	maxForcedKept = 64
+
+	// maxDeathsKept is enough to see a thief, and to see that it goes on.
+	maxDeathsKept = 16
+)
+
+// mergeTimes returns the newest of two lists of times, at most so many.
+func mergeTimes(a, b []time.Time, most int) []time.Time {
+	merged := slices.Concat(a, b)
+	slices.SortFunc(merged, time.Time.Compare)
+	merged = slices.CompactFunc(merged, time.Time.Equal)
+	if len(merged) == 0 {
+		return nil
+	}
+	return slices.Clone(merged[max(0, len(merged)-most):])
+}
 
 // compareTokens orders records by their token. What is compared after the
 // generation only has to make any two different records unequal.
@@ -126,6 +140,8 @@ func compareAttempts(a, b *attempt) int {
 		cmp.Compare(a.Failures, b.Failures),
 		a.RetryAt.Compare(b.RetryAt),
 		a.At.Compare(b.At),
+		cmp.Compare(a.OfDay, b.OfDay),
+		cmp.Compare(a.Day, b.Day),
 		cmp.Compare(a.Errcode, b.Errcode),
 		cmp.Compare(a.Message, b.Message),
 	)
@@ -134,7 +150,7 @@ func compareAttempts(a, b *attempt) int {
 // equal says whether two records are the same.
 func (r *record) equal(o *record) bool {
 	return compareTokens(r, o) == 0 && compareAttempts(&r.Attempt, &o.Attempt) == 0 &&
-		slices.EqualFunc(r.Forced, o.Forced, time.Time.Equal)
+		slices.EqualFunc(r.Forced, o.Forced, time.Time.Equal) && slices.EqualFunc(r.Deaths, o.Deaths, time.Time.Equal)
 }
 
 func (r *record) marshal() ([]byte, error) { return json.Marshal(r) }

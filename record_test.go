@@ -33,6 +33,8 @@ func randomRecord(rng *rand.Rand) record {
 			Generation: rng.Int64N(2),
 			Failures:   rng.IntN(2),
 			At:         recordTime(rng.IntN(2)),
+			Day:        string(rune('1' + rng.IntN(2))),
+			OfDay:      rng.IntN(2),
 			RetryAt:    recordTime(rng.IntN(2)),
 			Errcode:    rng.IntN(2),
 			Message:    string(rune('x' + rng.IntN(2))),
@@ -46,6 +48,11 @@ func randomRecord(rng *rand.Rand) record {
 	}
 	if n := len(r.Forced) - maxForcedKept; n > 0 {
 		r.Forced = r.Forced[n:]
+	}
+	for s := range rng.IntN(2) * rng.IntN(maxDeathsKept) {
+		if rng.IntN(4) > 0 {
+			r.Deaths = append(r.Deaths, recordTime(s))
+		}
 	}
 	return r
 }
@@ -132,7 +139,7 @@ func TestCompareKnowsEveryField(t *testing.T) {
 		})
 	}
 	for field := range reflect.TypeFor[record]().Fields() {
-		if field.Name == "Attempt" || field.Name == "Forced" {
+		if field.Name == "Attempt" || field.Name == "Forced" || field.Name == "Deaths" {
 			continue // these are merged on their own
 		}
 		var zero, other record

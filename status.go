@@ -28,7 +28,43 @@ type AccountStatus struct {
 	Replays     int64        `json:"replays"` // by this process
 	LastError   *StatusError `json:"last_error,omitempty"`
 
+	// Quota is of the day that it is in Beijing.
+	Quota Quotas `json:"quota"`
+
+	// EarlyDeaths counts the tokens of the last hour that were rejected well
+	// before their time because somebody had fetched another.
+	EarlyDeaths int `json:"early_deaths"`
+
+	// Warnings are what will be a failure if nobody does anything about it.
+	Warnings []StatusWarning `json:"warnings,omitempty"`
+
 	usable bool
+}
+
+// StatusWarning is a trouble that has not made any request fail yet.
+type StatusWarning struct {
+	Code   string `json:"code"` // thief, quota_fetches or quota_forced
+	Advice string `json:"advice"`
+}
+
+const (
+	warningThief = "thief"
+	warningQuota = "quota_" // and the quota's name
+)
+
+// warnings returns what the status gives cause for, in a language.
+func (s *AccountStatus) warnings(lang wechat.Language) []StatusWarning {
+	var warnings []StatusWarning
+	if s.EarlyDeaths >= thiefDeaths {
+		warnings = append(warnings, StatusWarning{warningThief, thiefAdvice(lang)})
+	}
+	if s.Quota.Fetches.near() {
+		warnings = append(warnings, StatusWarning{warningQuota + quotaFetches, quotaAdvice(quotaFetches, lang)})
+	}
+	if s.Quota.Forced != nil && s.Quota.Forced.near() {
+		warnings = append(warnings, StatusWarning{warningQuota + quotaForced, quotaAdvice(quotaForced, lang)})
+	}
+	return warnings
 }
 
 // StatusError is the last failure to get a token. It stays when it is over.
@@ -48,7 +84,9 @@ func (m *TokenManager) Status(a *Account) AccountStatus {
 	status := AccountStatus{
 		Name: a.Name, AppID: a.Credentials.AppID, Method: a.Source.Method(),
 		State: stateEmpty, Fetches: s.fetches, Replays: s.replays.Load(), LastError: s.lastError,
+		Quota: s.record.quotas(a.policy, now), EarlyDeaths: s.record.earlyDeaths(now),
 	}
+	status.Warnings = status.warnings(wechat.English)
 	if t := s.token; t != nil {
 		status.Fingerprint, status.FetchedAt, status.ExpiresAt = t.fingerprint, t.fetchedAt, t.expiresAt
 		status.usable = t.usable(now)
@@ -91,7 +129,8 @@ func (m *TokenManager) Renew(ctx context.Context, a *Account, rejected string) e
 	}
 	// A success that never was, so that other processes give up their back-off
 	// as well.
-	s.record.Attempt = attempt{Number: s.record.Attempt.Number + 1, Generation: s.record.Generation, At: m.now()}
+	last := s.record.Attempt
+	s.record.Attempt = attempt{Number: last.Number + 1, Generation: s.record.Generation, At: m.now(), Day: last.Day, OfDay: last.OfDay}
 	s.unreachable, s.pausedUntil = attempt{}, time.Time{}
 	var f *flight
 	if rejected != "" && t != nil && t.fingerprint == rejected {

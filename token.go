@@ -115,13 +115,18 @@ func (t *Token) accept() {
 // lead before its expiry, but within the last fifth of its life, whatever
 // expires_in was. The jitter keeps processes and accounts apart.
 func (t *Token) renewTime(policy wechat.Policy) time.Time {
-	lead := min(policy.Lead, t.expiresAt.Sub(t.fetchedAt)/5)
+	lead := t.lead(policy)
 	at := t.expiresAt.Add(-lead + jitter(lead/5))
 	if at.After(t.checkedAt) {
 		return at
 	}
 	// The endpoint was asked in that time already and gave the same token.
 	return t.checkedAt.Add(max(t.expiresAt.Sub(t.checkedAt)/4, time.Second))
+}
+
+// lead is how long before its expiry the token is renewed, without the jitter.
+func (t *Token) lead(policy wechat.Policy) time.Duration {
+	return min(policy.Lead, t.expiresAt.Sub(t.fetchedAt)/5)
 }
 
 // jitter returns a random duration below limit.

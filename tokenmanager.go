@@ -129,9 +129,12 @@ type tokenState struct {
 	pausedUntil time.Time
 
 	// For the status.
-	fetches   int64
-	replays   atomic.Int64
-	lastError *StatusError
+	fetches       int64
+	replays       atomic.Int64
+	fetchHistory  history
+	replayHistory history
+	lastError     *StatusError
+	thiefWarnedAt time.Time
 
 	// rejections bounds the fetches that rejected tokens cause, so that two
 	// systems which fetch against each other do not use up the day's quota.
@@ -515,6 +518,7 @@ func (t *task) fetch(ctx context.Context, force bool) (*Token, error) {
 	next := t.state.record
 	if err == nil {
 		t.state.fetches++
+		t.state.fetchHistory.add(asked)
 	}
 	t.state.mu.Unlock()
 	if force {
@@ -529,6 +533,10 @@ func (t *task) fetch(ctx context.Context, force bool) (*Token, error) {
 // granted saves and publishes a token that WeChat has handed out.
 func (t *task) granted(ctx context.Context, next record, grant wechat.Grant, asked time.Time, force bool) (*Token, error) {
 	previous, same := t.current(), grant.AccessToken == next.AccessToken
+	diedEarly := t.rejected && !same && previous != nil && t.diedEarly(previous, asked)
+	if diedEarly {
+		next.Deaths = append(slices.Clip(next.Deaths), asked)
+	}
 	// Without a rejection, the same token again is the same token.
 	if !same || t.rejected {
 		next.Generation = next.nextGeneration(asked)
@@ -551,9 +559,14 @@ func (t *task) granted(ctx context.Context, next record, grant wechat.Grant, ask
 	}
 	next.CheckedAt = asked
 	next.ExpiresAt = asked.Add(grant.ExpiresIn)
-	next.Attempt = attempt{Number: next.Attempt.Number + 1, Generation: next.Generation, At: asked}
+	next.Attempt = next.Attempt.another(asked)
+	next.Attempt.Generation = next.Generation
 	token := t.m.publish(t.Account, next)
 	t.m.watcher.tokenFetched(t.Name, token)
+	t.watchQuotas(asked, force)
+	if diedEarly {
+		t.watchThief(asked)
+	}
 
 	fields := []zap.Field{
 		zap.String("account", t.Name), zap.String("method", t.Source.Method()),
@@ -581,10 +594,9 @@ func (t *task) failed(next record, err error, force bool) error {
 	if wxErr, ok := errors.AsType[*wechat.Error](err); ok {
 		tokenErr.Errcode, tokenErr.Message = wxErr.Code, wxErr.Msg
 	}
-	failed := attempt{
-		Number: next.Attempt.Number + 1, Generation: next.Generation, Failures: failures, At: now,
-		RetryAt: tokenErr.RetryAt, Errcode: tokenErr.Errcode, Message: tokenErr.Message,
-	}
+	failed := next.Attempt.another(now)
+	failed.Generation, failed.Failures = next.Generation, failures
+	failed.RetryAt, failed.Errcode, failed.Message = tokenErr.RetryAt, tokenErr.Errcode, tokenErr.Message
 	if failed.Errcode != 0 {
 		next.Attempt = failed
 	}
@@ -600,6 +612,9 @@ func (t *task) failed(next record, err error, force bool) error {
 	t.state.mu.Unlock()
 
 	t.m.watcher.tokenFailed(t.Name, tokenErr)
+	if failed.Errcode != 0 {
+		t.watchQuotas(now, force)
+	}
 	level := zapcore.ErrorLevel
 	if current := t.current(); current != nil && current.usable(now) {
 		level = zapcore.WarnLevel

@@ -138,6 +138,7 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 	}
 	first.Body.Close()
 	x.account.state.replays.Add(1)
+	x.account.state.replayHistory.add(x.tokens.now())
 	x.token = fresh
 	res, v, err := x.try()
 	if err != nil {
