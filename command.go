@@ -77,7 +77,7 @@ func commandStatus(flags caddycmd.Flags) (int, error) {
 // printStatuses prints a table, and below it what to do.
 func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ACCOUNT\tAPPID\tMETHOD\tSTATE\tTOKEN\tEXPIRES IN\tFETCHES\tREPLAYS\tLAST ERROR")
+	fmt.Fprintln(table, "ACCOUNT\tAPPID\tMETHOD\tSTATE\tTOKEN\tEXPIRES IN\tFETCHES\tTODAY\tREPLAYS\tLAST ERROR")
 	for _, s := range statuses {
 		token, left, lastError := "-", "-", "-"
 		if s.Fingerprint != "" {
@@ -86,19 +86,21 @@ func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 		if s.LastError != nil {
 			lastError = fmt.Sprintf("%d, %s ago", s.LastError.Errcode, now.Sub(s.LastError.At).Round(time.Second))
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n",
-			s.Name, s.AppID, s.Method, s.State, token, left, s.Fetches, s.Replays, lastError)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d/%d\t%d\t%s\n",
+			s.Name, s.AppID, s.Method, s.State, token, left, s.Fetches, s.Quota.Fetches.Used, s.Quota.Fetches.Limit, s.Replays, lastError)
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
 	for _, s := range statuses {
-		if s.State != stateBackoff || s.LastError == nil {
-			continue
+		if s.State == stateBackoff && s.LastError != nil {
+			fmt.Fprintf(w, "\n%s: errcode %d: %s\n", s.Name, s.LastError.Errcode, s.LastError.Errmsg)
+			if s.LastError.Advice != "" {
+				fmt.Fprintf(w, "%s: %s\n", s.Name, s.LastError.Advice)
+			}
 		}
-		fmt.Fprintf(w, "\n%s: errcode %d: %s\n", s.Name, s.LastError.Errcode, s.LastError.Errmsg)
-		if s.LastError.Advice != "" {
-			fmt.Fprintf(w, "%s: %s\n", s.Name, s.LastError.Advice)
+		for _, warning := range s.Warnings {
+			fmt.Fprintf(w, "\n%s: %s\n", s.Name, warning.Advice)
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,10 @@ type accountStatus struct {
 	ExpiresAt time.Time `json:"expires_at"`
 	Fetches   int
 	Replays   int
-	LastError *struct {
+
+	EarlyDeaths int `json:"early_deaths"`
+	Warnings    []struct{ Code, Advice string }
+	LastError   *struct {
 		Errcode        int
 		Errmsg, Advice string
 		At             time.Time
@@ -44,7 +48,7 @@ func TestAdminAPI(t *testing.T) {
 		t.Fatalf("got %s", a)
 	}
 	s := statusOf(t, get(t, shop))
-	if s != all[0] || s.Name != "shop" || s.AppID != appID || s.Method != "stable" || s.State != "ok" || len(s.Fingerprint) != 8 ||
+	if !reflect.DeepEqual(s, all[0]) || s.Name != "shop" || s.AppID != appID || s.Method != "stable" || s.State != "ok" || len(s.Fingerprint) != 8 ||
 		s.Fetches != 1 || s.Replays != 0 || s.LastError != nil || time.Until(s.ExpiresAt) < 7190*time.Second || time.Since(s.FetchedAt) > time.Minute {
 		t.Errorf("got %+v", s)
 	}

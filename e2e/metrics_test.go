@@ -33,6 +33,10 @@ func TestMetrics(t *testing.T) {
 		`caddy_weixin_errcodes_total{account="shop",errcode="48001"} 1`,
 		`caddy_weixin_token_expiry_timestamp_seconds{account="shop"} `,
 		`caddy_weixin_upstream_seconds_count{account="shop"} 5`,
+		`caddy_weixin_quota_used{account="shop",quota="fetches"} 3`,
+		`caddy_weixin_quota_limit{account="shop",quota="fetches"} 500000`,
+		`caddy_weixin_quota_used{account="shop",quota="forced"} 0`,
+		`caddy_weixin_quota_limit{account="shop",quota="forced"} 20`,
 	} {
 		if !strings.Contains(a.body, line) {
 			t.Errorf("the metrics do not say %s", line)
@@ -54,17 +58,52 @@ func TestEvents(t *testing.T) {
 	w.fail("token", 40164, 1)
 	w.revoke()
 	get(t, p.url+"/cgi-bin/user/get")
-	for _, name := range []string{"weixin.token_refreshed", "weixin.token_failed"} {
-		found := func() bool {
-			for _, line := range p.logged("event") {
-				if line["name"] == name {
-					return true
-				}
+	wantEvent(t, p, "weixin.token_refreshed")
+	wantEvent(t, p, "weixin.token_failed")
+}
+
+func wantEvent(t *testing.T, p *caddy, name string) {
+	t.Helper()
+	if !eventually(func() bool {
+		for _, line := range p.logged("event") {
+			if line["name"] == name {
+				return true
 			}
-			return false
 		}
-		if !eventually(found) {
-			t.Errorf("there was no event %s", name)
+		return false
+	}) {
+		t.Errorf("there was no event %s", name)
+	}
+}
+
+// Another system fetches with the same AppSecret: it is told, wherever somebody
+// may look.
+func TestThief(t *testing.T) {
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{global: classicAccount})
+	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
+	for range 3 {
+		w.revoke()
+		wantReplayed(t, get(t, p.url+"/cgi-bin/user/get"), "40001")
+	}
+	wantEvent(t, p, "weixin.thief_suspected")
+	if metrics := get(t, p.admin+"/metrics").body; !strings.Contains(metrics, `caddy_weixin_token_early_deaths_total{account="shop"} 3`) {
+		t.Error("the metrics do not tell")
+	}
+	s := statusOf(t, get(t, p.admin+"/weixin/accounts/shop"))
+	if s.EarlyDeaths != 3 || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0].Advice, "token stable") {
+		t.Errorf("the status says %+v", s)
+	}
+	if out, ok := run(t, nil, "weixin", "status", "--address="+strings.TrimPrefix(p.admin, "http://")); !ok || !strings.Contains(out, "token stable") {
+		t.Errorf("the command says %v\n%s", ok, out)
+	}
+	warned := 0
+	for line := range strings.Lines(p.logs.String()) {
+		if strings.Contains(line, "another system seems to fetch") {
+			warned++
 		}
+	}
+	if warned != 1 {
+		t.Errorf("%d warnings in the log", warned)
 	}
 }
