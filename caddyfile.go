@@ -234,10 +234,11 @@ func parseName(d *caddyfile.Dispenser) (string, error) {
 // parseDirective sets up the handler from the weixin directive. Syntax:
 //
 //	weixin [<matcher>] [<account>] {
-//		allow_ips   <ranges...>
-//		body_buffer <size>
-//		body_limit  <size>
-//		timeout     <duration>
+//		allow_ips     <ranges...>
+//		body_buffer   <size>
+//		body_limit    <size>
+//		timeout       <duration>
+//		round_tripper http1|net_http|http2
 //	}
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	handler := new(Handler)
@@ -267,10 +268,11 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // UnmarshalCaddyfile sets up the transport from Caddyfile tokens. Syntax:
 //
 //	transport weixin [<account>] {
-//		allow_ips   <ranges...>
-//		body_buffer <size>
-//		body_limit  <size>
-//		timeout     <duration>
+//		allow_ips     <ranges...>
+//		body_buffer   <size>
+//		body_limit    <size>
+//		timeout       <duration>
+//		round_tripper http1|net_http|http2
 //	}
 func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err := parseForwarding(d, &t.Account, &t.Access, &t.ForwardingConfig); err != nil {
@@ -303,8 +305,14 @@ func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cf
 			err = parseSize(d, &cfg.BodyLimit, "128MiB")
 		case "timeout":
 			err = parseTimeout(d, &cfg.Timeout)
+		case "round_tripper":
+			if err = parseString(d, &cfg.RoundTripper, roundTripperNetHTTP); err == nil {
+				if _, unknown := newRoundTripper(cfg.RoundTripper, newUpstreamTransport(0)); unknown != nil {
+					err = d.Err(unknown.Error())
+				}
+			}
 		default:
-			err = d.Errf("unknown option %s of %s: write one of allow_ips, body_buffer, body_limit, timeout", option, directive)
+			err = d.Errf("unknown option %s of %s: write one of allow_ips, body_buffer, body_limit, timeout, round_tripper", option, directive)
 		}
 		if err != nil {
 			return err

@@ -38,7 +38,6 @@ type Handler struct {
 	gateway  gateway
 	logger   *zap.Logger
 	errorLog *log.Logger
-	base     *http.Transport
 	sender   *transport
 }
 
@@ -56,6 +55,11 @@ type ForwardingConfig struct {
 	// How long to wait for the header of WeChat's answer once the request has
 	// been sent. Default: 30s
 	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	// What requests are sent with: `http1` is the fastest; `net_http` is the
+	// Go standard library's HTTP/1.1; `http2` is the standard library's with
+	// HTTP/2, where the upstream has it. Default: http1
+	RoundTripper string `json:"round_tripper,omitempty"`
 }
 
 const (
@@ -64,10 +68,11 @@ const (
 	defaultTimeout    = 30 * time.Second
 )
 
-// newSender returns the transport for a configuration, and what it sends with.
-func (c ForwardingConfig) newSender(app *App, logger *zap.Logger) (*transport, *http.Transport, error) {
+// newSender returns the transport for a configuration. The function configures
+// the connections.
+func (c ForwardingConfig) newSender(app *App, logger *zap.Logger, configure func(*http.Transport) error) (*transport, error) {
 	if c.BodyBuffer < 0 || c.BodyLimit < 0 || c.Timeout < 0 {
-		return nil, nil, errors.New("body_buffer, body_limit and timeout must not be negative")
+		return nil, errors.New("body_buffer, body_limit and timeout must not be negative")
 	}
 	if c.BodyBuffer == 0 {
 		c.BodyBuffer = defaultBodyBuffer
@@ -78,14 +83,21 @@ func (c ForwardingConfig) newSender(app *App, logger *zap.Logger) (*transport, *
 	if c.Timeout == 0 {
 		c.Timeout = caddy.Duration(defaultTimeout)
 	}
-	base := newUpstreamTransport(time.Duration(c.Timeout))
+	connections := newUpstreamTransport(time.Duration(c.Timeout))
+	if err := configure(connections); err != nil {
+		return nil, err
+	}
+	base, err := newRoundTripper(c.RoundTripper, connections)
+	if err != nil {
+		return nil, err
+	}
 	return &transport{
 		base:       base,
 		tokens:     app.tokens,
 		logger:     logger,
 		bodyBuffer: c.BodyBuffer,
 		bodyLimit:  c.BodyLimit,
-	}, base, nil
+	}, nil
 }
 
 // CaddyModule returns the Caddy module information.
@@ -113,14 +125,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.gateway = gateway{app: app, access: &h.Access, account: h.Account}
-	h.sender, h.base, err = h.newSender(app, h.logger)
+	h.sender, err = h.newSender(app, h.logger, func(*http.Transport) error { return nil })
 	return err
 }
 
 // Cleanup closes the connections to WeChat that are idle.
 func (h *Handler) Cleanup() error {
-	if h.base != nil {
-		h.base.CloseIdleConnections()
+	if h.sender != nil {
+		h.sender.base.CloseIdleConnections()
 	}
 	return nil
 }

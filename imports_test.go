@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -18,7 +19,11 @@ func TestCoreIsFreeOfCaddy(t *testing.T) {
 	if err != nil || len(facts) == 0 {
 		t.Fatal("the package wechat is not where it was")
 	}
-	for _, file := range append(core, facts...) {
+	client, err := filepath.Glob("http1/*.go")
+	if err != nil || len(client) == 0 {
+		t.Fatal("the package http1 is not where it was")
+	}
+	for _, file := range slices.Concat(core, facts, client) {
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		if err != nil {
 			t.Fatal(err)

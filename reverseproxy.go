@@ -35,7 +35,6 @@ type Transport struct {
 
 	gateway gateway
 	logger  *zap.Logger
-	base    *http.Transport
 	sender  *transport
 }
 
@@ -62,29 +61,32 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err := t.provision(); err != nil {
 		return err
 	}
-	if t.sender, t.base, err = t.newSender(app, t.logger); err != nil {
+	t.sender, err = t.newSender(app, t.logger, func(connections *http.Transport) error { return t.configureTLS(ctx, connections) })
+	return err
+}
+
+func (t *Transport) configureTLS(ctx caddy.Context, connections *http.Transport) error {
+	if t.TLS == nil {
+		return nil
+	}
+	config, err := t.TLS.MakeTLSClientConfig(ctx)
+	if err != nil {
 		return err
 	}
-	if t.TLS != nil {
-		config, err := t.TLS.MakeTLSClientConfig(ctx)
-		if err != nil {
-			return err
-		}
-		if config != nil { // or else it says no more than that there is TLS
-			config.ClientSessionCache = t.base.TLSClientConfig.ClientSessionCache
-			t.base.TLSClientConfig = config
-		}
-		if t.TLS.HandshakeTimeout > 0 {
-			t.base.TLSHandshakeTimeout = time.Duration(t.TLS.HandshakeTimeout)
-		}
+	if config != nil { // or else it says no more than that there is TLS
+		config.ClientSessionCache = connections.TLSClientConfig.ClientSessionCache
+		connections.TLSClientConfig = config
+	}
+	if t.TLS.HandshakeTimeout > 0 {
+		connections.TLSHandshakeTimeout = time.Duration(t.TLS.HandshakeTimeout)
 	}
 	return nil
 }
 
 // Cleanup closes the connections to WeChat that are idle.
 func (t *Transport) Cleanup() error {
-	if t.base != nil {
-		t.base.CloseIdleConnections()
+	if t.sender != nil {
+		t.sender.base.CloseIdleConnections()
 	}
 	return nil
 }

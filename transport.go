@@ -31,7 +31,7 @@ const replayedHeader = "X-Weixin-Replayed"
 // sent again, but for what http.Transport does where a connection it kept
 // turns out to be closed.
 type transport struct {
-	base   http.RoundTripper
+	base   roundTripper
 	tokens *TokenManager
 	logger *zap.Logger
 

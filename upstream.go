@@ -3,12 +3,15 @@ package weixin
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/caddy-weixin/caddy-weixin/http1"
 )
 
 // defaultUpstream is where the WeChat API is.
@@ -21,12 +24,62 @@ const (
 	maxIdleConns        = 1024
 )
 
-// newUpstreamTransport returns the transport to WeChat. headerTimeout is how
-// long it waits for an answer's header once the request is sent; 0 is for ever.
+// Round trippers, as they are called in the configuration.
+const (
+	// roundTripperHTTP1 is the package http1.
+	roundTripperHTTP1 = "http1"
+
+	// roundTripperNetHTTP is the standard library's, without HTTP/2.
+	roundTripperNetHTTP = "net_http"
+
+	// roundTripperHTTP2 is the standard library's, with HTTP/2 where the
+	// upstream has it.
+	roundTripperHTTP2 = "http2"
+)
+
+// defaultRoundTripper is a variable so that a build for tests can have another.
+var defaultRoundTripper = roundTripperHTTP1
+
+// roundTripper sends requests to an upstream and keeps connections to it.
+type roundTripper interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
+
+// newRoundTripper returns the round tripper of the given name, with what base
+// says about connections.
 //
-// It speaks HTTP/1.1: every request has a connection of its own, so that a
-// large upload or download holds up no other, and the bytes on the wire are
-// those of the documentation.
+// But for http2, every request has a connection of its own, so that a large
+// upload or download holds up no other, and the bytes on the wire are those of
+// the documentation.
+func newRoundTripper(name string, base *http.Transport) (roundTripper, error) {
+	if name == "" {
+		name = defaultRoundTripper
+	}
+	switch {
+	case name == roundTripperHTTP1 && http1.Supported:
+		return &http1.Transport{
+			Proxy:                 base.Proxy,
+			Fallback:              base,
+			DialContext:           base.DialContext,
+			TLSClientConfig:       base.TLSClientConfig,
+			TLSHandshakeTimeout:   base.TLSHandshakeTimeout,
+			ResponseHeaderTimeout: base.ResponseHeaderTimeout,
+			IdleConnTimeout:       base.IdleConnTimeout,
+			MaxIdleConnsPerHost:   base.MaxIdleConnsPerHost,
+		}, nil
+	case name == roundTripperHTTP1, name == roundTripperNetHTTP:
+		return base, nil
+	case name == roundTripperHTTP2:
+		base.Protocols.SetHTTP2(true)
+		return base, nil
+	}
+	return nil, fmt.Errorf("unknown round_tripper %s: write http1, net_http or http2", name)
+}
+
+// newUpstreamTransport returns the standard library's transport to WeChat, with
+// HTTP/1.1. headerTimeout is how long it waits for an answer's header once the
+// request is sent; 0 is for ever.
 func newUpstreamTransport(headerTimeout time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
 	protocols := new(http.Protocols)
