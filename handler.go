@@ -1,20 +1,14 @@
 package weixin
 
 import (
-	"context"
 	"errors"
-	"log"
 	"net/http"
-	"net/http/httputil"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
-
-	"github.com/caddy-weixin/caddy-weixin/wechat"
 )
 
 func init() {
@@ -35,10 +29,9 @@ type Handler struct {
 	Access
 	ForwardingConfig
 
-	gateway  gateway
-	logger   *zap.Logger
-	errorLog *log.Logger
-	sender   *transport
+	gateway gateway
+	logger  *zap.Logger
+	sender  *transport
 }
 
 // ForwardingConfig says how requests are forwarded.
@@ -111,7 +104,6 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the handler.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
-	h.errorLog = zap.NewStdLog(h.logger)
 	app, err := loadApp(ctx)
 	if err != nil {
 		return err
@@ -145,7 +137,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhtt
 	case refusal != nil:
 		h.refuse(w, req, nil, refusal)
 	case p.grant != nil:
-		collectors().request(p.account, http.StatusOK)
+		p.account.watcher.served(http.StatusOK)
 		p.grant.setHeader(w.Header())
 		// The client may be gone, which is no concern of the proxy's.
 		_, _ = w.Write(p.grant.body())
@@ -155,80 +147,25 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhtt
 	return nil
 }
 
-// forward sends the request to WeChat and the answer to the client. The
-// standard library's ReverseProxy does what any proxy has to do; the transport
-// does what this one is for.
-func (h *Handler) forward(w http.ResponseWriter, p *passage) {
-	proxy := httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			// ReverseProxy has dropped what it could not parse.
-			r.Out.URL.RawQuery = r.In.URL.RawQuery
-		},
-		Transport: roundTripperFunc(func(out *http.Request) (*http.Response, error) {
-			return h.sender.roundTrip(p.account, p.account.Upstream, out, p.virtual)
-		}),
-		ModifyResponse: func(res *http.Response) error {
-			collectors().request(p.account, res.StatusCode)
-			if res.Header.Get("Server") != "" {
-				w.Header().Del("Server") // Caddy's
-			}
-			return nil
-		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			h.refuse(w, p.request, p.account, h.failure(p.request, err))
-		},
-		ErrorLog:      h.errorLog,
-		BufferPool:    copyBuffers,
-		FlushInterval: -1, // answers stream at their own pace
-	}
-	proxy.ServeHTTP(w, p.request)
-}
-
-// statusClientClosedRequest is what access logs show where the client was gone
-// before there was an answer.
-const statusClientClosedRequest = 499
-
-// failure returns the answer to a request that could not be forwarded.
-func (h *Handler) failure(req *http.Request, err error) *proxyError {
-	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
-		return proxyErr
-	}
-	if errors.Is(err, context.Canceled) && req.Context().Err() != nil {
-		return &proxyError{status: statusClientClosedRequest, errcode: wechat.SystemBusy, message: "the client went away"}
-	}
-	failure := unavailable(http.StatusBadGateway, "the request to WeChat failed")
-	if isTimeout(err) {
-		failure = unavailable(http.StatusGatewayTimeout, "WeChat did not answer in time")
-	}
-	failure.cause = err
-	return failure
-}
-
 // refuse answers with an error of the proxy's own.
 func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, account *Account, err *proxyError) {
-	collectors().request(account, err.status)
+	countRefusal(account, err)
 	logRefusal(h.logger, req, err)
 	err.write(w)
 }
 
+// countRefusal counts an error of the proxy's own. The account is nil where none
+// could be told.
+func countRefusal(account *Account, err *proxyError) {
+	if account == nil {
+		collectors().unclear(err.status)
+		return
+	}
+	account.watcher.served(err.status)
+}
+
 // hasPlaceholder says whether a name depends on the request.
 func hasPlaceholder(name string) bool { return strings.Contains(name, "{") }
-
-type roundTripperFunc func(*http.Request) (*http.Response, error)
-
-// RoundTrip calls the function.
-func (f roundTripperFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
-// copyBuffers are the buffers that answers are copied with.
-var copyBuffers = &bufferPool{pool: sync.Pool{New: func() any { return new([32 << 10]byte) }}}
-
-type bufferPool struct{ pool sync.Pool }
-
-// Get implements httputil.BufferPool.
-func (p *bufferPool) Get() []byte { return p.pool.Get().(*[32 << 10]byte)[:] }
-
-// Put implements httputil.BufferPool.
-func (p *bufferPool) Put(b []byte) { p.pool.Put((*[32 << 10]byte)(b)) }
 
 // Interface guards
 var (

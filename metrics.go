@@ -3,6 +3,7 @@ package weixin
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"sync"
 	"time"
@@ -58,14 +59,9 @@ func (m *metrics) register(registry *prometheus.Registry) error {
 	return nil
 }
 
-// request counts a request that was answered. Its account is "" where none
-// could be told.
-func (m *metrics) request(account *Account, status int) {
-	name := ""
-	if account != nil {
-		name = account.Name
-	}
-	m.requests.WithLabelValues(name, strconv.Itoa(status)).Inc()
+// unclear counts a request whose account could not be told.
+func (m *metrics) unclear(status int) {
+	m.requests.WithLabelValues("", strconv.Itoa(status)).Inc()
 }
 
 // accountCollector tells the accounts' state at the time it is asked, whichever
@@ -110,14 +106,21 @@ func (accountCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// reporter is the watcher that fills the metrics and emits Caddy's events.
+// reporter is an account's watcher. It fills the metrics and emits Caddy's
+// events.
 type reporter struct {
 	*metrics
-	ctx    caddy.Context
-	events *caddyevents.App
+	account string
+	ctx     caddy.Context
+	events  *caddyevents.App
+
+	// What nearly every request counts is looked up once.
+	servedOK prometheus.Counter
+	latency  prometheus.Observer
 }
 
-func newReporter(ctx caddy.Context) (*reporter, error) {
+// reporters returns a function that returns an account's watcher.
+func reporters(ctx caddy.Context) (func(account string) *reporter, error) {
 	m := collectors()
 	if err := m.register(ctx.GetMetricsRegistry()); err != nil {
 		return nil, fmt.Errorf("registering metrics: %v", err)
@@ -126,52 +129,66 @@ func newReporter(ctx caddy.Context) (*reporter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loading the events app: %v", err)
 	}
-	return &reporter{metrics: m, ctx: ctx, events: events.(*caddyevents.App)}, nil
+	return func(account string) *reporter {
+		return &reporter{
+			metrics: m, account: account, ctx: ctx, events: events.(*caddyevents.App),
+			servedOK: m.requests.WithLabelValues(account, strconv.Itoa(http.StatusOK)),
+			latency:  m.upstream.WithLabelValues(account),
+		}
+	}, nil
 }
 
-func (r *reporter) tokenFetched(account string, token *Token) {
-	r.fetches.WithLabelValues(account, "ok").Inc()
+func (r *reporter) tokenFetched(token *Token) {
+	r.fetches.WithLabelValues(r.account, "ok").Inc()
 	r.events.Emit(r.ctx, "weixin.token_refreshed", map[string]any{
-		"account": account, "fingerprint": token.fingerprint, "expires_at": token.expiresAt,
+		"account": r.account, "fingerprint": token.fingerprint, "expires_at": token.expiresAt,
 	})
 }
 
-func (r *reporter) tokenFailed(account string, err *TokenError) {
+func (r *reporter) tokenFailed(err *TokenError) {
 	result := "unreachable"
 	if err.Errcode != 0 {
 		result = strconv.Itoa(err.Errcode)
 	}
-	r.fetches.WithLabelValues(account, result).Inc()
+	r.fetches.WithLabelValues(r.account, result).Inc()
 	r.events.Emit(r.ctx, "weixin.token_failed", map[string]any{
-		"account": account, "errcode": err.Errcode, "errmsg": err.Message, "retry_at": err.RetryAt,
+		"account": r.account, "errcode": err.Errcode, "errmsg": err.Message, "retry_at": err.RetryAt,
 	})
 }
 
-func (r *reporter) diedEarly(account string) {
-	r.deaths.WithLabelValues(account).Inc()
+func (r *reporter) diedEarly() {
+	r.deaths.WithLabelValues(r.account).Inc()
 }
 
-func (r *reporter) thiefSuspected(account string, deaths int) {
-	r.events.Emit(r.ctx, "weixin.thief_suspected", map[string]any{"account": account, "deaths": deaths})
+func (r *reporter) thiefSuspected(deaths int) {
+	r.events.Emit(r.ctx, "weixin.thief_suspected", map[string]any{"account": r.account, "deaths": deaths})
 }
 
-func (r *reporter) quotaNear(account, quota string, q Quota) {
+func (r *reporter) quotaNear(quota string, q Quota) {
 	r.events.Emit(r.ctx, "weixin.quota_near", map[string]any{
-		"account": account, "quota": quota, "used": q.Used, "limit": q.Limit,
+		"account": r.account, "quota": quota, "used": q.Used, "limit": q.Limit,
 	})
 }
 
-func (r *reporter) answered(account string, d time.Duration, errcode int) {
-	r.upstream.WithLabelValues(account).Observe(d.Seconds())
+func (r *reporter) answered(d time.Duration, errcode int) {
+	r.latency.Observe(d.Seconds())
 	if errcode != 0 {
-		r.errcodes.WithLabelValues(account, strconv.Itoa(errcode)).Inc()
+		r.errcodes.WithLabelValues(r.account, strconv.Itoa(errcode)).Inc()
 	}
 }
 
-func (r *reporter) replayed(account string, errcode int, ok bool) {
+func (r *reporter) replayed(errcode int, ok bool) {
 	result := "ok"
 	if !ok {
 		result = "rejected"
 	}
-	r.replays.WithLabelValues(account, strconv.Itoa(errcode), result).Inc()
+	r.replays.WithLabelValues(r.account, strconv.Itoa(errcode), result).Inc()
+}
+
+func (r *reporter) served(status int) {
+	if status == http.StatusOK {
+		r.servedOK.Inc()
+		return
+	}
+	r.requests.WithLabelValues(r.account, strconv.Itoa(status)).Inc()
 }

@@ -123,7 +123,8 @@ func (app *App) Provision(ctx caddy.Context) error {
 	// On a connection that was kept, a fetch might be sent twice.
 	app.endpoint.DisableKeepAlives = true
 	app.tokens = newTokenManager(cache, st, app.endpoint, app.logger)
-	if app.tokens.watcher, err = newReporter(ctx); err != nil {
+	watcherOf, err := reporters(ctx)
+	if err != nil {
 		return err
 	}
 	app.accounts = make(map[string]*Account, len(app.Accounts))
@@ -135,6 +136,7 @@ func (app *App) Provision(ctx caddy.Context) error {
 		if err := app.addAccount(name, app.Accounts[name]); err != nil {
 			return fmt.Errorf("account %s: %w", name, err)
 		}
+		app.accounts[name].watcher = watcherOf(name)
 	}
 	for _, name := range sortedKeys(app.Callers) {
 		if err := app.addCaller(ctx, name, app.Callers[name]); err != nil {

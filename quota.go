@@ -91,7 +91,7 @@ func (t *task) watchQuotas(now time.Time, forced bool) {
 func (t *task) warnOfQuota(name string, q Quota) {
 	t.m.logger.Warn("the day's quota of the token endpoint is nearly used up", zap.String("account", t.Name),
 		zap.String("quota", name), zap.Int("used", q.Used), zap.Int("limit", q.Limit), zap.String("advice", quotaAdvice(name, wechat.English)))
-	t.m.watcher.quotaNear(t.Name, name, q)
+	t.watcher.quotaNear(name, q)
 }
 
 func quotaAdvice(quota string, lang wechat.Language) string {

@@ -59,7 +59,7 @@ func TestQuotaWarnings(t *testing.T) {
 		endpoint := &fakeEndpoint{stable: true, insist: true}
 		p := startProcess(t, wechat.Stable{}, newMemoryStore(), endpoint)
 		w := new(watched)
-		p.watcher = w
+		p.account.watcher = w
 		p.account.policy.FetchesPerDay = 40
 		for i := range 20 {
 			// Rejected, handed out again, rejected again: forced.

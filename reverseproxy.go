@@ -102,7 +102,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if p.grant != nil {
-		collectors().request(p.account, http.StatusOK)
+		p.account.watcher.served(http.StatusOK)
 		return p.grant.response(req), nil
 	}
 	target := &url.URL{Scheme: "http", Host: req.URL.Host}
@@ -112,7 +112,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	} else {
 		target.Host = strings.TrimSuffix(target.Host, ":80")
 	}
-	res, err := t.sender.roundTrip(p.account, target, p.request, p.virtual)
+	res, err := t.sender.roundTrip(req.Context(), p.account, target, p.request, p.virtual)
 	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
 		return t.refuse(req, p.account, proxyErr), nil
 	}
@@ -122,14 +122,14 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, reverseproxy.NewDialError(err)
 	}
 	if err == nil {
-		collectors().request(p.account, res.StatusCode)
+		p.account.watcher.served(res.StatusCode)
 	}
 	return res, err
 }
 
 // refuse answers with an error of the proxy's own.
 func (t *Transport) refuse(req *http.Request, account *Account, err *proxyError) *http.Response {
-	collectors().request(account, err.status)
+	countRefusal(account, err)
 	if req.Body != nil {
 		req.Body.Close()
 	}

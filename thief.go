@@ -38,7 +38,7 @@ func (r *record) earlyDeaths(now time.Time) int {
 
 // watchThief warns, at most once in thiefWindow, of somebody else who fetches.
 func (t *task) watchThief(now time.Time) {
-	t.m.watcher.diedEarly(t.Name)
+	t.watcher.diedEarly()
 	s := t.state
 	s.mu.Lock()
 	deaths := s.record.earlyDeaths(now)
@@ -53,7 +53,7 @@ func (t *task) watchThief(now time.Time) {
 	t.m.logger.Warn("the account's tokens die before their time: another system seems to fetch tokens with the same AppSecret",
 		zap.String("account", t.Name), zap.Int("deaths", deaths), zap.Duration("within", thiefWindow),
 		zap.String("advice", thiefAdvice(wechat.English)))
-	t.m.watcher.thiefSuspected(t.Name, deaths)
+	t.watcher.thiefSuspected(deaths)
 }
 
 func thiefAdvice(lang wechat.Language) string {

@@ -15,9 +15,9 @@ type watched struct {
 	quotas          []string
 }
 
-func (w *watched) diedEarly(string)           { w.deaths++ }
-func (w *watched) thiefSuspected(string, int) { w.thieves++ }
-func (w *watched) quotaNear(_, quota string, _ Quota) {
+func (w *watched) diedEarly()         { w.deaths++ }
+func (w *watched) thiefSuspected(int) { w.thieves++ }
+func (w *watched) quotaNear(quota string, _ Quota) {
 	w.quotas = append(w.quotas, quota)
 }
 
@@ -34,7 +34,7 @@ func TestThief(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := startProcess(t, wechat.Classic{}, newMemoryStore(), &fakeEndpoint{})
 		w := new(watched)
-		p.watcher = w
+		p.account.watcher = w
 		for range 2 {
 			p.dies(t, 10*time.Minute)
 		}
@@ -68,7 +68,7 @@ func TestThiefAndSeveralProcesses(t *testing.T) {
 		w := new(watched)
 		for range 3 {
 			p := startProcess(t, wechat.Classic{}, st, endpoint)
-			p.watcher = w
+			p.account.watcher = w
 			p.dies(t, time.Minute)
 		}
 		if w.thieves != 1 {
@@ -100,7 +100,7 @@ func TestNoThief(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := startProcess(t, wechat.Classic{}, newMemoryStore(), &fakeEndpoint{})
 				w := new(watched)
-				p.watcher = w
+				p.account.watcher = w
 				f(t, p)
 				if w.thieves != 0 {
 					t.Errorf("got %+v", w)
@@ -113,7 +113,7 @@ func TestNoThief(t *testing.T) {
 			endpoint := &fakeEndpoint{stable: true}
 			p := startProcess(t, wechat.Stable{}, newMemoryStore(), endpoint)
 			w := new(watched)
-			p.watcher = w
+			p.account.watcher = w
 			for range 4 {
 				token := p.token(t)
 				token.accept()

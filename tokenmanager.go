@@ -58,7 +58,6 @@ type TokenManager struct {
 	store    *sharedStore
 	endpoint http.RoundTripper // to the token endpoints
 	logger   *zap.Logger
-	watcher  watcher
 	now      func() time.Time // without a monotonic reading, as times are shared
 }
 
@@ -70,7 +69,6 @@ func newTokenManager(cache *tokenCache, st store.Store, rt http.RoundTripper, lo
 		store:    &sharedStore{store: st, logger: logger},
 		endpoint: rt,
 		logger:   logger,
-		watcher:  nobody{},
 		now:      func() time.Time { return time.Now().Round(0) },
 	}
 }
@@ -86,6 +84,8 @@ type Account struct {
 	id     string
 	policy wechat.Policy
 
+	watcher watcher
+
 	virtualID  virtualID
 	virtualKey []byte
 
@@ -97,6 +97,7 @@ func newAccount(a Account, state *tokenState) *Account {
 	a.id = accountID(a.Credentials, a.Source, a.Upstream)
 	a.policy = a.Source.Policy()
 	a.state = state
+	a.watcher = nobody{}
 	return &a
 }
 
@@ -562,7 +563,7 @@ func (t *task) granted(ctx context.Context, next record, grant wechat.Grant, ask
 	next.Attempt = next.Attempt.another(asked)
 	next.Attempt.Generation = next.Generation
 	token := t.m.publish(t.Account, next)
-	t.m.watcher.tokenFetched(t.Name, token)
+	t.watcher.tokenFetched(token)
 	t.watchQuotas(asked, force)
 	if diedEarly {
 		t.watchThief(asked)
@@ -611,7 +612,7 @@ func (t *task) failed(next record, err error, force bool) error {
 	t.bury()
 	t.state.mu.Unlock()
 
-	t.m.watcher.tokenFailed(t.Name, tokenErr)
+	t.watcher.tokenFailed(tokenErr)
 	if failed.Errcode != 0 {
 		t.watchQuotas(now, force)
 	}

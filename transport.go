@@ -39,10 +39,11 @@ type transport struct {
 	bodyLimit  int64 // bytes of a request body at most
 }
 
-// roundTrip sends req to the target on behalf of an account. virtual says that
-// the client knows virtual tokens only. Errors are of type *proxyError, except
+// roundTrip sends req to the target on behalf of an account. The context is the
+// request's or one made from it. virtual says that the client knows virtual
+// tokens only. Errors are of type *proxyError, except
 // for those of the connection to WeChat.
-func (t *transport) roundTrip(a *Account, target *url.URL, req *http.Request, virtual bool) (*http.Response, error) {
+func (t *transport) roundTrip(ctx context.Context, a *Account, target *url.URL, req *http.Request, virtual bool) (*http.Response, error) {
 	if err := wechat.CheckPath(req.URL); err != nil {
 		if req.Body != nil {
 			req.Body.Close()
@@ -54,7 +55,7 @@ func (t *transport) roundTrip(a *Account, target *url.URL, req *http.Request, vi
 		return nil, t.bodyError(a, req, err)
 	}
 	defer body.release()
-	x := &exchange{transport: t, account: a, in: req, target: target, body: body, length: length, virtual: virtual}
+	x := &exchange{transport: t, ctx: ctx, account: a, in: req, target: target, body: body, length: length, virtual: virtual}
 	res, err := x.do()
 	if err == nil {
 		x.concealHeader(res.Header)
@@ -90,6 +91,7 @@ func (t *transport) bodyError(a *Account, req *http.Request, err error) error {
 // exchange is a request on its way, which may take two attempts.
 type exchange struct {
 	*transport
+	ctx     context.Context // the request's, or one made from it
 	account *Account
 	in      *http.Request
 	target  *url.URL
@@ -105,7 +107,7 @@ func (x *exchange) do() (*http.Response, error) {
 		return x.attempt()
 	}
 	var err error
-	if x.token, err = x.tokens.Token(x.in.Context(), x.account); err != nil {
+	if x.token, err = x.tokens.Token(x.ctx, x.account); err != nil {
 		return nil, tokenFailure(err, x.account, x.tokens.now())
 	}
 	res, v, err := x.try()
@@ -123,7 +125,7 @@ func (x *exchange) do() (*http.Response, error) {
 func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, error) {
 	logger := x.logger.With(zap.String("account", x.account.Name), zap.Int("errcode", errcode),
 		zap.String("method", x.in.Method), zap.String("path", x.in.URL.Path), zap.Stringer("rejected", x.token))
-	fresh, err := x.tokens.Refresh(x.in.Context(), x.account, x.token)
+	fresh, err := x.tokens.Refresh(x.ctx, x.account, x.token)
 	if errors.Is(err, errStillRejected) {
 		logger.Warn("request not replayed: WeChat refuses it with every token")
 		return x.refused(first, errcode, "WeChat refuses this request with every token of account "+x.account.Name)
@@ -144,7 +146,7 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 	if err != nil {
 		return nil, err
 	}
-	x.tokens.watcher.replayed(x.account.Name, errcode, !v.rejected)
+	x.account.watcher.replayed(errcode, !v.rejected)
 	res.Header.Set(replayedHeader, strconv.Itoa(errcode))
 	if v.rejected {
 		logger.Warn("request replayed in vain", zap.Stringer("token", fresh), zap.Int("replay_errcode", v.errcode))
@@ -178,7 +180,7 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 	}
 	d := time.Since(start)
 	v := inspect(res, &x.account.Place)
-	x.tokens.watcher.answered(x.account.Name, d, v.errcode)
+	x.account.watcher.answered(d, v.errcode)
 	if v.accepted {
 		x.token.accept()
 	}
@@ -195,7 +197,7 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 func (x *exchange) attempt() (*http.Response, error) {
 	for {
 		res, err := x.base.RoundTrip(x.outgoing())
-		if err == nil || x.in.Context().Err() != nil || !isUnsent(err) {
+		if err == nil || x.ctx.Err() != nil || !isUnsent(err) {
 			return res, err
 		}
 	}
@@ -210,7 +212,7 @@ func isUnsent(err error) bool {
 // outgoing returns the request as WeChat gets it.
 func (x *exchange) outgoing() *http.Request {
 	in := x.in
-	out := in.WithContext(in.Context())
+	out := in.WithContext(x.ctx)
 	out.Host = x.target.Host
 	out.RequestURI = ""
 	out.Header = outgoingHeader(in.Header)

@@ -49,7 +49,7 @@ func TestConnectionsThatAreClosedSilently(t *testing.T) {
 	defer base.CloseIdleConnections()
 	tr := &transport{base: base, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20}
 	target := &url.URL{Scheme: "http", Host: l.Addr().String()}
-	account := &Account{Name: "shop", Place: wechat.Official}
+	account := &Account{Name: "shop", Place: wechat.Official, watcher: nobody{}}
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
 		for _, body := range []string{"", "{}"} {
 			received.Store(0)
@@ -61,7 +61,7 @@ func TestConnectionsThatAreClosedSilently(t *testing.T) {
 					t.Fatal(err)
 				}
 				req.ContentLength = int64(len(body))
-				res, err := tr.roundTrip(account, target, req, false)
+				res, err := tr.roundTrip(t.Context(), account, target, req, false)
 				if err != nil {
 					failed++
 					continue

@@ -1,0 +1,159 @@
+package weixin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/caddy-weixin/caddy-weixin/wechat"
+)
+
+// forward sends the request to WeChat and the answer to the client. It has every
+// duty of a proxy, and does what the standard library's ReverseProxy does,
+// without its copies of what is thrown away afterwards.
+func (h *Handler) forward(w http.ResponseWriter, p *passage) {
+	ctx := httptrace.WithClientTrace(p.request.Context(), &httptrace.ClientTrace{
+		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
+			informClient(w, code, http.Header(header))
+			return nil
+		},
+	})
+	res, err := h.sender.roundTrip(ctx, p.account, p.account.Upstream, p.request, p.virtual)
+	if err != nil {
+		h.refuse(w, p.request, p.account, h.failure(p.request, err))
+		return
+	}
+	p.account.watcher.served(res.StatusCode)
+	defer res.Body.Close()
+	if err := answer(w, res); err != nil {
+		// The header is out: that the rest does not come can only be told by
+		// ending the connection.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// informClient passes a 1xx answer on.
+func informClient(w http.ResponseWriter, code int, header http.Header) {
+	h := w.Header()
+	before := h.Clone()
+	for name, values := range header {
+		h[name] = values
+	}
+	w.WriteHeader(code)
+	// These were the header of that answer alone.
+	clear(h)
+	for name, values := range before {
+		h[name] = values
+	}
+}
+
+// answer passes an answer on.
+func answer(w http.ResponseWriter, res *http.Response) error {
+	h := w.Header()
+	if len(res.Header["Server"]) > 0 {
+		delete(h, "Server") // Caddy's
+	}
+	dropHopFields(res.Header)
+	for name, values := range res.Header {
+		if own, ok := h[name]; ok {
+			values = slices.Concat(own, values)
+		}
+		h[name] = values
+	}
+	announced := len(res.Trailer)
+	for name := range res.Trailer {
+		h.Add("Trailer", name)
+	}
+	w.WriteHeader(res.StatusCode)
+	if err := copyBody(w, res); err != nil {
+		return err
+	}
+	if len(res.Trailer) == 0 {
+		return nil
+	}
+	// Trailers are sent only where the body is chunked.
+	_ = http.NewResponseController(w).Flush()
+	for name, values := range res.Trailer {
+		if len(res.Trailer) != announced {
+			name = http.TrailerPrefix + name
+		}
+		h[name] = values
+	}
+	return nil
+}
+
+// copyBody passes a body on at the pace at which it comes.
+func copyBody(w http.ResponseWriter, res *http.Response) error {
+	if res.Body == http.NoBody {
+		return nil
+	}
+	buf := copyBuffers.Get().(*[copyBufferSize]byte)
+	defer copyBuffers.Put(buf)
+	flush := http.NewResponseController(w).Flush
+	for {
+		n, err := res.Body.Read(buf[:])
+		if n > 0 {
+			if _, err := w.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil // the server sends what is left
+		case err != nil:
+			return err
+		}
+		if err := flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+	}
+}
+
+const copyBufferSize = 32 << 10
+
+// copyBuffers are the buffers that answers are copied with.
+var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
+
+// dropHopFields removes from an answer's header what concerns the way from
+// WeChat to the proxy alone.
+func dropHopFields(h http.Header) {
+	for _, field := range h["Connection"] {
+		for name := range strings.SplitSeq(field, ",") {
+			if name = textproto.TrimString(name); name != "" {
+				h.Del(name)
+			}
+		}
+	}
+	for _, name := range [...]string{
+		"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
+		"Te", "Trailer", "Transfer-Encoding", "Upgrade",
+	} {
+		delete(h, name)
+	}
+}
+
+// statusClientClosedRequest is what access logs show where the client was gone
+// before there was an answer.
+const statusClientClosedRequest = 499
+
+// failure returns the answer to a request that could not be forwarded.
+func (h *Handler) failure(req *http.Request, err error) *proxyError {
+	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
+		return proxyErr
+	}
+	if errors.Is(err, context.Canceled) && req.Context().Err() != nil {
+		return &proxyError{status: statusClientClosedRequest, errcode: wechat.SystemBusy, message: "the client went away"}
+	}
+	failure := unavailable(http.StatusBadGateway, "the request to WeChat failed")
+	if isTimeout(err) {
+		failure = unavailable(http.StatusGatewayTimeout, "WeChat did not answer in time")
+	}
+	failure.cause = err
+	return failure
+}
