@@ -1,7 +1,6 @@
 package weixin
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -53,15 +52,10 @@ func inspect(res *http.Response, place *wechat.Place) verdict {
 			continue
 		}
 		ended := errors.Is(err, io.EOF)
+		res.Body = &prefixedBody{prefix: prefix, err: err, rest: res.Body}
 		if rejected && short && ended {
-			res.Body = &prefixedBody{Reader: bytes.NewReader(prefix), Closer: res.Body}
 			return verdict{errcode: errcode, rejected: true}
 		}
-		rest := io.Reader(res.Body)
-		if err != nil {
-			rest = errorReader{err}
-		}
-		res.Body = &prefixedBody{Reader: io.MultiReader(bytes.NewReader(prefix), rest), Closer: res.Body}
 		return verdict{errcode: errcode, accepted: !rejected && (err == nil || ended) && showsAcceptance(errcode)}
 	}
 }
@@ -78,10 +72,27 @@ func showsAcceptance(errcode int) bool {
 
 // prefixedBody is a body of which the beginning was read already.
 type prefixedBody struct {
-	io.Reader
-	io.Closer
+	prefix []byte
+	err    error // what followed the prefix, if anything did
+	rest   io.ReadCloser
 }
 
-type errorReader struct{ err error }
+// Read implements io.Reader. Where the whole body is in the prefix, its end is
+// told together with its last bytes, so that nobody has to ask for more.
+func (b *prefixedBody) Read(p []byte) (int, error) {
+	if len(b.prefix) == 0 {
+		if b.err != nil {
+			return 0, b.err
+		}
+		return b.rest.Read(p)
+	}
+	n := copy(p, b.prefix)
+	b.prefix = b.prefix[n:]
+	if len(b.prefix) == 0 {
+		return n, b.err
+	}
+	return n, nil
+}
 
-func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
+// Close implements io.Closer.
+func (b *prefixedBody) Close() error { return b.rest.Close() }

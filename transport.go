@@ -212,17 +212,20 @@ func isUnsent(err error) bool {
 // outgoing returns the request as WeChat gets it.
 func (x *exchange) outgoing() *http.Request {
 	in := x.in
-	out := in.WithContext(x.ctx)
-	out.Host = x.target.Host
-	out.RequestURI = ""
-	out.Header = outgoingHeader(in.Header)
-	out.URL = &url.URL{
-		Scheme:   x.target.Scheme,
-		Host:     x.target.Host,
-		Path:     in.URL.Path,
-		RawPath:  in.URL.RawPath,
-		RawQuery: in.URL.RawQuery,
-	}
+	out := (&http.Request{
+		Method: in.Method,
+		Host:   x.target.Host,
+		URL: &url.URL{
+			Scheme:   x.target.Scheme,
+			Host:     x.target.Host,
+			Path:     in.URL.Path,
+			RawPath:  in.URL.RawPath,
+			RawQuery: in.URL.RawQuery,
+		},
+		Header: outgoingHeader(in.Header),
+		// WeChat answers a chunked request with 412.
+		ContentLength: x.length,
+	}).WithContext(x.ctx)
 	if x.target.Path != "" {
 		out.URL.Path = x.target.Path + in.URL.Path
 		out.URL.RawPath = x.target.EscapedPath() + in.URL.EscapedPath()
@@ -234,12 +237,6 @@ func (x *exchange) outgoing() *http.Request {
 	if x.token != nil {
 		out.URL.RawQuery = wechat.SetQueryParam(in.URL.RawQuery, x.account.Place.Parameter, x.token.escaped)
 	}
-	// WeChat answers a chunked request with 412.
-	out.TransferEncoding = nil
-	out.Trailer = nil
-	out.Close = false
-	out.ContentLength = x.length
-	out.Body, out.GetBody = nil, nil
 	sentAgain := isSentAgain(in.Method)
 	switch {
 	case x.body != nil:
