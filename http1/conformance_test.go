@@ -185,7 +185,7 @@ func (c *client) settle(t testing.TB, n int32) {
 		eventually(t, "the client closes", func() bool { return c.closed.Load() >= n })
 		return
 	}
-	time.Sleep(50 * time.Millisecond)
+	time.Sleep(30 * time.Millisecond)
 }
 
 // send makes a round trip that has to succeed.
