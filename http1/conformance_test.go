@@ -74,6 +74,9 @@ type transport struct {
 	// Content-Length and the like under a key that is not canonical are
 	// written as they are. If false: they are left out or refused.
 	writesFraming bool
+	// The configuration's ALPN is offered as it is, h2 and all. If false: h2 is
+	// never offered.
+	keepsNextProtos bool
 	// A goroutine watches idle connections, and closes what the server closed.
 	// If false: that is seen when the connection is about to be used.
 	watches bool
@@ -97,14 +100,15 @@ var transports = []transport{
 			tr.Protocols.SetHTTP1(true)
 			return tr
 		},
-		resends:       true,
-		chunks:        true,
-		switches:      true,
-		connects:      true,
-		trailers:      true,
-		emptiesHost:   true,
-		writesFraming: true,
-		watches:       true,
+		resends:         true,
+		chunks:          true,
+		switches:        true,
+		connects:        true,
+		trailers:        true,
+		emptiesHost:     true,
+		writesFraming:   true,
+		keepsNextProtos: true,
+		watches:         true,
 	},
 	{
 		name: "http1",

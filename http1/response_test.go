@@ -654,19 +654,29 @@ func TestResponseBody(t *testing.T) {
 // comes.
 func TestResponseBodyStreams(t *testing.T) {
 	each(t, func(t *testing.T, tr transport) {
-		for _, raw := range []string{
-			length("10", "hello"),
-			chunked("5\r\nhello\r\n"),
-			chunked("5\r\nhello"),
-			chunked("a\r\nhello"),
-			crlf("HTTP/1.1 200 OK", "", "hello"),
-		} {
-			s := newServer(t, func(c *serverConn) { c.read(); c.say("%s", raw); c.park() })
-			res := tr.new(t, config{}).send(t, newRequest(t, "GET", s.url, nil))
-			p := make([]byte, 100)
+		tests := []struct {
+			raw  string
+			size int // of the buffer
+		}{
+			{length("10", "hello"), 100},
+			{chunked("5\r\nhello\r\n"), 100},
+			{chunked("5\r\nhello"), 100},
+			// With room for more, net/http's reader waits for the rest of a
+			// chunk. Nobody has to do as well.
+			{chunked("a\r\nhello"), 5},
+			{crlf("HTTP/1.1 200 OK", "", "hello"), 100},
+		}
+		for _, test := range tests {
+			s := newServer(t, func(c *serverConn) { c.read(); c.say("%s", test.raw); c.park() })
+			req := newRequest(t, "GET", s.url, nil)
+			res := tr.new(t, config{}).send(t, req)
+			p := make([]byte, test.size)
 			n, err := io.ReadAtLeast(res.Body, p, 5)
 			if err != nil || string(p[:n]) != "hello" {
-				t.Errorf("got %q, %v", p[:n], err)
+				t.Errorf("%q: got %q, %v", test.raw, p[:n], err)
+			}
+			if req.Context().Err() != nil {
+				t.Errorf("%q: not before the end of the request", test.raw)
 			}
 			res.Body.Close()
 		}
