@@ -85,21 +85,29 @@ func TestCancelBefore(t *testing.T) {
 
 func TestCancelWhileDialing(t *testing.T) {
 	eachEnd(t, func(t *testing.T, tr transport, ctx context.Context, end func(), is error) {
-		dialing, ended := make(chan struct{}), make(chan struct{})
+		dialing, proceed, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		c := tr.new(t, config{dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			defer close(ended)
 			close(dialing)
+			if tr.dialsOn {
+				<-proceed
+				if ctx.Err() != nil {
+					t.Error("dialing was canceled")
+				}
+				return nil, errors.New("no line")
+			}
 			select {
 			case <-ctx.Done():
-				return nil, ctx.Err()
-			case <-time.After(2 * time.Second):
-				return nil, errors.New("net/http lets it go on")
+			case <-time.After(patience / 6):
+				t.Error("dialing was not canceled")
 			}
+			return nil, ctx.Err()
 		}})
 		go func() { <-dialing; end() }()
 		body := newBody("hello")
 		checkErr(t, c.refuse(t, newRequestContext(t, ctx, "POST", "http://a.example", body)), is)
 		body.done(t)
+		close(proceed)
 		wait(t, "dialing ends", ended)
 		if body.count() > 0 {
 			t.Error("the body was read")
@@ -116,7 +124,7 @@ func TestCancelWhileHandshaking(t *testing.T) {
 			c.drain()
 		})
 		c := tr.new(t, config{tls: clientTLS(), tlsHandshakeTimeout: 5 * time.Second})
-		go func() { wait(t, "the handshake begins", hello); end() }()
+		go func() { <-hello; end() }()
 		body := newBody("hello")
 		checkErr(t, c.refuse(t, newRequestContext(t, ctx, "POST", "https://"+s.addr, body)), is)
 		body.done(t)
@@ -125,65 +133,56 @@ func TestCancelWhileHandshaking(t *testing.T) {
 
 // The server does not read, so that the body stays where it is.
 func TestCancelWhileWriting(t *testing.T) {
+	cancelWhileWriting(t, newServer)
+}
+
+func TestCancelWhileWritingTLS(t *testing.T) {
+	cancelWhileWriting(t, func(t testing.TB, handle func(c *serverConn)) *server {
+		return newTLSServer(t, serverTLS(), handle)
+	})
+}
+
+func cancelWhileWriting(t *testing.T, start func(t testing.TB, handle func(c *serverConn)) *server) {
 	eachEnd(t, func(t *testing.T, tr transport, ctx context.Context, end func(), is error) {
-		for _, scheme := range []string{"http", "https"} {
-			began, gone := make(chan struct{}), make(chan struct{})
-			handle := func(c *serverConn) {
-				c.br.Peek(1)
-				if scheme == "http" {
-					close(began)
-				}
-				<-ctx.Done()
-				c.drain()
-				close(gone)
-			}
-			var s *server
-			if scheme == "http" {
-				s = newServer(t, handle)
-			} else {
-				s = newTLSServer(t, serverTLS(), func(c *serverConn) { close(began); handle(c) })
-			}
-			c := tr.new(t, config{tls: clientTLS()})
-			go func() {
-				wait(t, "the request begins", began)
-				time.Sleep(20 * time.Millisecond) // likely to be amid the body by now
-				end()
-			}()
-			const size = 64 << 20 // more than any socket takes
-			body := newBodyReader(repeat(size), size)
-			err := c.refuse(t, newRequestContext(t, ctx, "POST", s.url, body))
-			checkErr(t, err, is)
-			body.done(t)
-			wait(t, "the connection ends", gone)
-			if scheme == "http" && is == context.DeadlineExceeded {
-				return // the deadline is over for https
-			}
-			if scheme == "http" {
-				return // and ctx has ended in any case
-			}
-		}
+		began, gone := make(chan struct{}), make(chan struct{})
+		s := start(t, func(c *serverConn) {
+			c.br.Peek(1)
+			close(began)
+			<-ctx.Done()
+			c.drain()
+			close(gone)
+		})
+		c := tr.new(t, config{tls: clientTLS()})
+		go func() {
+			<-began
+			time.Sleep(20 * time.Millisecond) // likely to be amid the body by now
+			end()
+		}()
+		const size = 64 << 20 // more than any socket takes
+		body := newBodyReader(repeat(size), size)
+		checkErr(t, c.refuse(t, newRequestContext(t, ctx, "POST", s.url, body)), is)
+		body.done(t)
+		wait(t, "the connection ends", gone)
 	})
 }
 
 // The request body is what the request waits for.
 func TestCancelWhileBodyStalls(t *testing.T) {
 	eachEnd(t, func(t *testing.T, tr transport, ctx context.Context, end func(), is error) {
-		head, gone := make(chan struct{}), make(chan struct{})
+		head := make(chan struct{})
 		s := newServer(t, func(c *serverConn) {
 			c.readHead()
 			close(head)
 			c.drain()
-			close(gone)
 		})
 		c := tr.new(t, config{})
 		pr, pw := io.Pipe()
 		body := newBodyReader(pr, 1<<20)
 		go func() {
-			wait(t, "the header arrives", head)
+			<-head
 			end()
 			<-ctx.Done()
 			// As http.Server does to the body of a request whose client is gone.
-			wait(t, "the connection ends", gone)
 			pw.CloseWithError(io.ErrClosedPipe)
 		}()
 		checkErr(t, c.refuse(t, newRequestContext(t, ctx, "POST", s.url, body)), is)
@@ -214,7 +213,7 @@ func TestCancelWhileWaiting(t *testing.T) {
 				close(gone)
 			})
 			c := tr.new(t, config{})
-			go func() { wait(t, "the request arrives", arrived); end() }()
+			go func() { <-arrived; end() }()
 			body := newBody("hello")
 			err := c.refuse(t, newRequestContext(t, ctx, "POST", s.url, body))
 			if !errors.Is(err, is) {
@@ -392,7 +391,7 @@ func TestCancelOneOfTwo(t *testing.T) {
 // ResponseHeaderTimeout is the time from the end of the request to the end of
 // the header.
 func TestResponseHeaderTimeout(t *testing.T) {
-	const timeout = time.Second
+	const timeout = 800 * time.Millisecond
 	each(t, func(t *testing.T, tr transport) {
 		for name, partial := range map[string]string{"nothing": "", "some": "HTTP/1.1 200 OK\r\n", "103": "HTTP/1.1 103 Hints\r\n\r\n"} {
 			t.Run(name, func(t *testing.T) {
@@ -407,7 +406,7 @@ func TestResponseHeaderTimeout(t *testing.T) {
 					c.drain()
 					close(gone)
 				})
-				c := tr.new(t, config{responseHeaderTimeout: timeout / 10})
+				c := tr.new(t, config{responseHeaderTimeout: 50 * time.Millisecond})
 				body := newBody("hello")
 				err := c.refuse(t, newRequest(t, "POST", s.url, body))
 				if !isTimeout(err) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -30,6 +31,9 @@ import (
 // TestMain also checks that no goroutine outlives the tests.
 func TestMain(m *testing.M) {
 	log.SetOutput(io.Discard) // net/http logs answers nobody asked for
+	// Most tests wait for time to pass, not for a processor.
+	flag.Parse()
+	flag.Set("test.parallel", "8")
 	goleak.VerifyTestMain(m)
 }
 
@@ -77,6 +81,9 @@ type transport struct {
 	// The configuration's ALPN is offered as it is, h2 and all. If false: h2 is
 	// never offered.
 	keepsNextProtos bool
+	// Dialing goes on when the request ends that it was for: the connection
+	// could do for another one. If false: dialing ends with the request.
+	dialsOn bool
 	// A goroutine watches idle connections, and closes what the server closed.
 	// If false: that is seen when the connection is about to be used.
 	watches bool

@@ -318,7 +318,7 @@ func TestTLSHandshakeTimeout(t *testing.T) {
 // The handshake's time is no other time.
 func TestTLSHandshakeTimeoutOver(t *testing.T) {
 	each(t, func(t *testing.T, tr transport) {
-		const timeout = 2 * time.Second // the handshake has to do with that
+		const timeout = 1500 * time.Millisecond // the handshake has to do with that
 		s := newTLSServer(t, serverTLS(), func(c *serverConn) {
 			r, _ := c.read()
 			time.Sleep(timeout + 200*time.Millisecond)
