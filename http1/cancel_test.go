@@ -101,7 +101,7 @@ func TestCancelWhileDialing(t *testing.T) {
 			case <-time.After(patience / 6):
 				t.Error("dialing was not canceled")
 			}
-			return nil, ctx.Err()
+			return nil, errors.Join(ctx.Err(), errors.New("no line"))
 		}})
 		go func() { <-dialing; end() }()
 		body := newBody("hello")

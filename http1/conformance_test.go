@@ -2,7 +2,6 @@ package http1
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -33,7 +32,9 @@ func TestMain(m *testing.M) {
 	log.SetOutput(io.Discard) // net/http logs answers nobody asked for
 	// Most tests wait for time to pass, not for a processor.
 	flag.Parse()
-	flag.Set("test.parallel", "8")
+	if flag.Lookup("test.fuzz").Value.String() == "" {
+		flag.Set("test.parallel", "8")
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -116,6 +117,7 @@ var transports = []transport{
 		writesFraming:   true,
 		keepsNextProtos: true,
 		watches:         true,
+		dialsOn:         true,
 	},
 	{
 		name: "http1",
@@ -342,13 +344,6 @@ func (b *requestBody) done(t testing.TB) {
 	}
 }
 
-// isClosed says whether the body is closed by now.
-func (b *requestBody) isClosed() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.closes > 0
-}
-
 func (b *requestBody) count() (reads int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -573,9 +568,9 @@ func (c *serverConn) read() (received, error) {
 		if err != nil {
 			return r, err
 		}
-		body = append(body, strings.TrimSuffix(trailer, "\r\n")...)
+		r.body = strings.TrimSuffix(trailer, "\r\n")
 	}
-	r.body = string(body)
+	r.body = string(body) + r.body
 	c.s.mu.Lock()
 	c.s.got = append(c.s.got, r)
 	c.s.mu.Unlock()
@@ -674,7 +669,7 @@ func TestHarness(t *testing.T) {
 		if got := s.last(t).line(); got != "GET /a HTTP/1.1" {
 			t.Errorf("got %q", got)
 		}
-		if !bytes.Contains([]byte(s.last(t).head), []byte("\r\nHost: "+s.addr+"\r\n")) {
+		if !strings.Contains(s.last(t).head, "\r\nHost: "+s.addr+"\r\n") {
 			t.Errorf("got %q", s.last(t).head)
 		}
 	})

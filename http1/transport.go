@@ -4,6 +4,7 @@ package http1
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -47,7 +48,12 @@ func (t *Transport) init() {
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.init()
-	return t.std.RoundTrip(req)
+	res, err := t.std.RoundTrip(req)
+	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
+		res.Body.Close()
+		return nil, errors.New("http1: protocol switched")
+	}
+	return res, err
 }
 
 // CloseIdleConnections closes the connections no request uses.
