@@ -28,8 +28,9 @@ var ends = []struct {
 		return ctx, func() { cancel(errCause) }
 	}, errCause},
 	{"deadline", func(ctx context.Context) (context.Context, func()) {
-		ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
-		// The deadline ends it, not the test: cancel is for vet only.
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		// The deadline ends it, not the test. It has to leave the time to get
+		// to where it should end the request; cancel is for vet only.
 		return ctx, func() { _ = cancel }
 	}, context.DeadlineExceeded},
 }
@@ -169,11 +170,12 @@ func cancelWhileWriting(t *testing.T, start func(t testing.TB, handle func(c *se
 // The request body is what the request waits for.
 func TestCancelWhileBodyStalls(t *testing.T) {
 	eachEnd(t, func(t *testing.T, tr transport, ctx context.Context, end func(), is error) {
-		head := make(chan struct{})
+		head, gone := make(chan struct{}), make(chan struct{})
 		s := newServer(t, func(c *serverConn) {
 			c.readHead()
 			close(head)
 			c.drain()
+			close(gone)
 		})
 		c := tr.new(t, config{})
 		pr, pw := io.Pipe()
@@ -182,6 +184,10 @@ func TestCancelWhileBodyStalls(t *testing.T) {
 			<-head
 			end()
 			<-ctx.Done()
+			select {
+			case <-gone:
+			case <-time.After(patience):
+			}
 			// As http.Server does to the body of a request whose client is gone.
 			pw.CloseWithError(io.ErrClosedPipe)
 		}()
