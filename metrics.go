@@ -130,6 +130,9 @@ func reporters(ctx caddy.Context) (func(account string) *reporter, error) {
 		return nil, fmt.Errorf("loading the events app: %v", err)
 	}
 	return func(account string) *reporter {
+		// A counter that appears with its first event hides that one from rate.
+		m.fetches.WithLabelValues(account, "ok")
+		m.deaths.WithLabelValues(account)
 		return &reporter{
 			metrics: m, account: account, ctx: ctx, events: events.(*caddyevents.App),
 			servedOK: m.requests.WithLabelValues(account, strconv.Itoa(http.StatusOK)),

@@ -5,4 +5,4 @@ package http1
 // Supported says whether a connection can be looked at here before it is used.
 const Supported = false
 
-func (c *conn) alive() bool { return true }
+func (c *conn) alive() bool { return false }

@@ -8,10 +8,10 @@ import "syscall"
 const Supported = true
 
 // alive says whether the server has neither closed the connection nor sent
-// anything that nobody has asked for.
+// anything that nobody has asked for. Where that cannot be seen, it says no.
 func (c *conn) alive() bool {
 	if c.syscall == nil {
-		return true
+		return false
 	}
 	alive := false
 	err := c.syscall.Control(func(fd uintptr) { // Read would heed the deadline

@@ -26,7 +26,7 @@ type conn struct {
 	raw       net.Conn
 	rw        net.Conn // raw, or TLS over it
 	tls       *tls.ConnectionState
-	syscall   syscall.RawConn // of raw, to look at it; nil if it has none
+	syscall   syscall.RawConn // of raw, to look at it; without one it is not kept
 
 	kept      bool // it has served a request before
 	idleSince time.Time
@@ -278,7 +278,7 @@ func (x *exchange) finish() {
 	if x.ended.Swap(true) {
 		return
 	}
-	keep := x.keep && x.br.Buffered() == 0 && (x.upload == nil || x.upload.complete())
+	keep := x.keep && x.syscall != nil && x.br.Buffered() == 0 && (x.upload == nil || x.upload.complete())
 	x.br.Reset(nil)
 	readers.Put(x.br)
 	keep = (x.stop == nil || x.stop()) && keep

@@ -69,12 +69,11 @@ func closeBody(req *http.Request) {
 }
 
 // outgoing is a request as it goes onto the wire: its header, and its body if
-// that is small.
+// that is small and was read.
 type outgoing struct {
 	buf *[]byte
 
-	// body is what follows, if the body is large. Nobody has read any of it
-	// until the header is written.
+	// body is what follows. Nobody has read any of it.
 	body   io.ReadCloser
 	length int64
 	close  bool // the connection is not to be kept
@@ -89,31 +88,30 @@ func newOutgoing(req *http.Request) (*outgoing, error) {
 		o.release()
 		return nil, err
 	}
-	switch {
-	case !hasBody(req):
-		closeBody(req)
-	case req.ContentLength <= smallBody:
-		if err := o.readBody(req.Body, int(req.ContentLength)); err != nil {
-			o.release()
-			return nil, err
-		}
-		req.Body.Close()
-	default:
+	if hasBody(req) {
 		o.body, o.length = req.Body, req.ContentLength
+	} else {
+		closeBody(req)
 	}
 	return o, nil
 }
 
-// readBody reads a small body to its end.
-func (o *outgoing) readBody(body io.Reader, length int) error {
+// hasSmallBody says whether there is a small body that was not read yet.
+func (o *outgoing) hasSmallBody() bool { return o.body != nil && o.length <= smallBody }
+
+// readSmallBody reads a small body to its end.
+func (o *outgoing) readSmallBody() error {
 	start := len(*o.buf)
-	b := slices.Grow(*o.buf, length)[:start+length]
-	n, err := io.ReadFull(body, b[start:])
+	b := slices.Grow(*o.buf, int(o.length))[:start+int(o.length)]
+	n, err := io.ReadFull(o.body, b[start:])
 	*o.buf = b
 	if err != nil {
-		return bodyError(err, int64(n), int64(length))
+		return bodyError(err, int64(n), o.length)
 	}
-	return expectEnd(body, int64(length))
+	if err := expectEnd(o.body, o.length); err != nil {
+		return err
+	}
+	return o.takeBody().Close()
 }
 
 // bodyError returns why a body could not be read in full.

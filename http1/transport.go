@@ -13,7 +13,8 @@
 //     the server has closed it, or nothing could be written to it, the request
 //     goes out on another.
 //   - A request body has a known length. Requests are never chunked.
-//   - A body of up to 32 KiB is read to its end before a connection is used.
+//   - A body of up to 32 KiB is read to its end before anything is sent. While
+//     it is being read, the end of the request's context takes no effect.
 //   - There is no CONNECT, no upgrade to another protocol, no Expect, and no
 //     decompression. Of httptrace's hooks, Got1xxResponse is called.
 //   - Requests through a proxy are left to another RoundTripper.
@@ -102,6 +103,18 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			out.abandon()
 			return nil, err
 		}
+		if out.hasSmallBody() {
+			start := time.Now()
+			if err := out.readSmallBody(); err != nil {
+				c.raw.Close()
+				out.abandon()
+				return nil, err
+			}
+			if c.kept && time.Since(start) > slowBody && !c.alive() {
+				c.raw.Close()
+				continue
+			}
+		}
 		res, err := c.roundTrip(req, out)
 		if errors.Is(err, errUnsent) && c.kept {
 			continue
@@ -112,6 +125,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return res, err
 	}
 }
+
+// slowBody is how long a body may take before the connection it is for is looked
+// at again.
+const slowBody = 100 * time.Millisecond
 
 // CloseIdleConnections closes the connections that nobody uses.
 func (t *Transport) CloseIdleConnections() { t.pool.closeIdle() }
