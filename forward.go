@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -42,15 +43,11 @@ func (h *Handler) forward(w http.ResponseWriter, p *passage) {
 func informClient(w http.ResponseWriter, code int, header http.Header) {
 	h := w.Header()
 	before := h.Clone()
-	for name, values := range header {
-		h[name] = values
-	}
+	maps.Copy(h, header)
 	w.WriteHeader(code)
 	// These were the header of that answer alone.
 	clear(h)
-	for name, values := range before {
-		h[name] = values
-	}
+	maps.Copy(h, before)
 }
 
 // answer passes an answer on.

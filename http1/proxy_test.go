@@ -47,7 +47,7 @@ func TestProxy(t *testing.T) {
 	}
 	body := newBody("hello")
 	req := newRequest(t, "POST", s.url+"/error", body)
-	if _, err := tr.RoundTrip(req); !errors.Is(err, errProxy) { //nolint:bodyclose // there is none
+	if _, err := tr.RoundTrip(req); !errors.Is(err, errProxy) {
 		t.Errorf("got %v", err)
 	}
 	body.done(t)
