@@ -16,12 +16,14 @@ type keeper struct {
 }
 
 // KeepWarm starts to keep an account's token warm, beginning with what the
-// store has. It does not wait for anything.
+// store has, at some time within the given one: who has many accounts does not
+// want to begin with all of them at once. A request that needs the token does
+// not wait for that. KeepWarm does not wait for anything.
 //
 // During a reload the old and the new configuration both keep the token warm.
 // The newest does the work. When it is released, because the reload failed, the
 // one before goes on.
-func (m *TokenManager) KeepWarm(a *Account) {
+func (m *TokenManager) KeepWarm(a *Account, within time.Duration) {
 	s := a.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -32,7 +34,7 @@ func (m *TokenManager) KeepWarm(a *Account) {
 	}
 	s.keepers = append(s.keepers, k)
 	s.saving.handOver(k)
-	k.begin()
+	k.begin(jitter(within))
 }
 
 // Release ends KeepWarm, and waits for what is under way, so that no token that
@@ -50,7 +52,7 @@ func (m *TokenManager) Release(ctx context.Context, a *Account) {
 	f, heir := s.flight, s.keeper()
 	if heir != nil {
 		s.saving.handOver(heir)
-		heir.begin()
+		heir.begin(0)
 	}
 	unsaved := heir == nil && s.saving.stop()
 	s.mu.Unlock()
@@ -70,13 +72,14 @@ func (s *tokenState) keeper() *keeper {
 	return s.keepers[len(s.keepers)-1]
 }
 
-// begin sets the timer for the first time. The state is locked.
-func (k *keeper) begin() {
+// begin sets the timer for the first time, and has a token that is not known yet
+// be looked for after that time. The state is locked.
+func (k *keeper) begin(after time.Duration) {
 	s := k.account.state
 	switch {
 	case s.flight != nil: // its end sets the timer
 	case s.token == nil:
-		k.timer.Reset(0)
+		k.timer.Reset(after)
 	default:
 		k.account.schedule(k.manager.now())
 	}

@@ -78,7 +78,7 @@ func (w *world) start(i int, skew time.Duration) {
 	a := newAccount(Account{Name: "shop", Credentials: testCredentials, Source: w.source, Place: wechat.Official, Upstream: testUpstream},
 		newTokenState(w.source.Policy()))
 	w.processes[i], w.caches[i], w.generations[i] = &process{m, a}, cache, 0
-	m.KeepWarm(a)
+	m.KeepWarm(a, 0)
 }
 
 func (w *world) end(i int) {
@@ -145,7 +145,7 @@ func (w *world) check() error {
 			return fmt.Errorf("process %d went back from generation %d to %d", i, w.generations[i], generation)
 		}
 		w.generations[i] = generation
-		if cached, ok := p.cache.get(p.account.id); ok && token != nil && cached.generation < token.generation {
+		if cached, ok := p.cache.get(p.account); ok && token != nil && cached.generation < token.generation {
 			return fmt.Errorf("process %d has generation %d in its cache and %d in its state", i, cached.generation, token.generation)
 		}
 	}

@@ -104,14 +104,25 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // reload loses none of it.
 var statePool = caddy.NewUsagePool()
 
-// processCache is the one cache of the process: it has goroutines of its own,
-// and must not be closed while a request of an old configuration is under way.
-var processCache = sync.OnceValues(func() (*tokenCache, error) { return newTokenCache(1 << 14) })
+// processCache returns the one cache of the process: it has goroutines of its
+// own, and must not be closed while a request of an old configuration is under
+// way. The first configuration says how large it is; accounts beyond that cost
+// a lock.
+func processCache(accounts int) (*tokenCache, error) {
+	caching.Do(func() { caching.cache, caching.err = newTokenCache(int64(max(accounts, 1<<14))) })
+	return caching.cache, caching.err
+}
+
+var caching struct {
+	sync.Once
+	cache *tokenCache
+	err   error
+}
 
 // Provision resolves the accounts. It does not touch the network.
 func (app *App) Provision(ctx caddy.Context) error {
 	app.logger = ctx.Logger()
-	cache, err := processCache()
+	cache, err := processCache(len(app.Accounts))
 	if err != nil {
 		return fmt.Errorf("opening the token cache: %v", err)
 	}
@@ -283,11 +294,14 @@ func (app *App) warnOfLiteral(owner, option, value string) {
 // Start begins to keep the tokens valid. It does not wait for WeChat.
 func (app *App) Start() error {
 	for _, a := range app.accounts {
-		app.tokens.KeepWarm(a)
+		app.tokens.KeepWarm(a, time.Duration(len(app.accounts)-1)*startPause)
 	}
 	app.setRunning(true)
 	return nil
 }
+
+// startPause is how far apart accounts begin, on average.
+const startPause = time.Millisecond
 
 // stopTimeout bounds the wait for tokens that WeChat is about to issue.
 const stopTimeout = 5 * time.Second

@@ -19,6 +19,7 @@ type Token struct {
 	generation  int64
 	confirmed   int
 	strikes     int
+	state       *tokenState // whose token it is
 	fetchedAt   time.Time
 	checkedAt   time.Time
 	expiresAt   time.Time
@@ -45,7 +46,7 @@ type Token struct {
 }
 
 // newToken returns the record's token, or nil if it has none.
-func newToken(r *record, policy wechat.Policy, now time.Time) *Token {
+func newToken(r *record, policy wechat.Policy, state *tokenState, now time.Time) *Token {
 	if r.AccessToken == "" {
 		return nil
 	}
@@ -56,6 +57,7 @@ func newToken(r *record, policy wechat.Policy, now time.Time) *Token {
 		generation:  r.Generation,
 		confirmed:   r.Confirmations,
 		strikes:     r.Strikes,
+		state:       state,
 		fetchedAt:   r.FetchedAt,
 		checkedAt:   r.CheckedAt,
 		expiresAt:   r.ExpiresAt,

@@ -3,6 +3,7 @@ package weixin
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"math"
@@ -81,7 +82,7 @@ type Account struct {
 	Place       wechat.Place
 	Upstream    *url.URL
 
-	id     string
+	key    uint64 // in the cache
 	policy wechat.Policy
 
 	watcher watcher
@@ -94,7 +95,7 @@ type Account struct {
 
 // newAccount completes an account with what is known of its token.
 func newAccount(a Account, state *tokenState) *Account {
-	a.id = accountID(a.Credentials, a.Source, a.Upstream)
+	a.key = cacheKey(accountID(a.Credentials, a.Source, a.Upstream))
 	a.policy = a.Source.Policy()
 	a.state = state
 	a.watcher = nobody{}
@@ -110,6 +111,14 @@ func accountID(cred wechat.Credentials, source wechat.Source, upstream *url.URL)
 		h.Write([]byte{0})
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// cacheKey returns the beginning of an account's ID as a number, which costs the
+// cache less than a text.
+func cacheKey(id string) uint64 {
+	var key [8]byte
+	_, _ = hex.Decode(key[:], []byte(id)[:2*len(key)]) // it is hex
+	return binary.BigEndian.Uint64(key[:])
 }
 
 // tokenState is what a process knows about an account's token. The old and the
@@ -175,7 +184,7 @@ func (f *flight) wait(ctx context.Context) error {
 // allows. The error is a *TokenError, or that of ctx.
 func (m *TokenManager) Token(ctx context.Context, a *Account) (*Token, error) {
 	now := m.now()
-	t, ok := m.cache.get(a.id)
+	t, ok := m.cache.get(a)
 	if !ok || !t.usable(now) {
 		return m.await(ctx, a, nil)
 	}
@@ -240,8 +249,8 @@ func (m *TokenManager) await(ctx context.Context, a *Account, rejected *Token) (
 		s.mu.Lock()
 		now := m.now()
 		if t := s.token; t != nil && t.usable(now) && t.supersedes(rejected) {
-			if cached, ok := m.cache.get(a.id); !ok || cached != t {
-				m.cache.set(a.id, t)
+			if cached, ok := m.cache.get(a); !ok || cached != t {
+				m.cache.set(a, t)
 			}
 			s.mu.Unlock()
 			return t, nil
@@ -673,7 +682,7 @@ func (m *TokenManager) install(a *Account, r record) {
 		return
 	}
 	previous := s.token
-	s.token = newToken(&r, a.policy, m.now())
+	s.token = newToken(&r, a.policy, s, m.now())
 	s.pausedUntil = time.Time{}
 	if previous != nil && previous.generation == s.token.generation && previous.accepted.Load() {
 		s.token.accept()
@@ -681,7 +690,7 @@ func (m *TokenManager) install(a *Account, r record) {
 	if previous != nil && previous.accessToken == s.token.accessToken && previous.checkedAt.Equal(s.token.checkedAt) {
 		s.token.seenAt = previous.seenAt
 	}
-	m.cache.set(a.id, s.token)
+	m.cache.set(a, s.token)
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -254,7 +254,7 @@ func (p *process) refresh(t *testing.T, rejected *Token) *Token {
 	return token
 }
 
-func (p *process) keepWarm() { p.KeepWarm(p.account) }
+func (p *process) keepWarm() { p.KeepWarm(p.account, 0) }
 
 func wantCalls(t *testing.T, e *fakeEndpoint, want int) {
 	t.Helper()
@@ -1044,7 +1044,7 @@ func TestTokenLastingOfShortLife(t *testing.T) {
 }
 
 func TestTokenPrintsAsItsFingerprint(t *testing.T) {
-	token := newToken(&record{Generation: 1, AccessToken: "very-secret"}, wechat.Policy{}, time.Now())
+	token := newToken(&record{Generation: 1, AccessToken: "very-secret"}, wechat.Policy{}, nil, time.Now())
 	for _, format := range []string{"%s", "%v", "%+v", "%#v"} {
 		if s := fmt.Sprintf(format, token); s != token.fingerprint {
 			t.Errorf("%s prints %s", format, s)
