@@ -568,7 +568,8 @@ func (r *statusRequest) accountView(account *Account, now time.Time) accountView
 	a.FetchHistory, a.ReplayHistory = tokens.History(account)
 	fetches, replays := sum(a.FetchHistory), sum(a.ReplayHistory)
 	a.SparkLabel = fmt.Sprintf(r.text.spark, fetches, replays)
-	a.FetchBars, a.ReplayBars = bars(a.FetchHistory, -1), bars(a.ReplayHistory, 1)
+	top := max(slices.Max(a.FetchHistory), slices.Max(a.ReplayHistory))
+	a.FetchBars, a.ReplayBars = bars(a.FetchHistory, top, -1), bars(a.ReplayHistory, top, 1)
 	return a
 }
 
@@ -595,9 +596,10 @@ const (
 )
 
 // bars returns an SVG path of bars that stand on a base line, or hang from it.
-func bars(counts []int, direction int) string {
+// The one for top has the full height.
+func bars(counts []int, top, direction int) string {
 	var b strings.Builder
-	top := max(slices.Max(counts), barScale)
+	top = max(top, barScale)
 	for i, n := range counts {
 		if n > 0 {
 			fmt.Fprintf(&b, "M%d %dv%d", 4*i+2, barBase, direction*max(barHeight*n/top, 2))

@@ -62,15 +62,15 @@ func TestStatusTextsAreComplete(t *testing.T) {
 
 func TestBars(t *testing.T) {
 	counts := make([]int, historySlots)
-	if got := bars(counts, 1); got != "" {
+	if got := bars(counts, 0, 1); got != "" {
 		t.Errorf("got %s for nothing", got)
 	}
 	counts[0], counts[29] = 1, 2
-	if got, want := bars(counts, -1), "M2 13v-4M118 13v-8"; got != want {
+	if got, want := bars(counts, 2, -1), "M2 13v-4M118 13v-8"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	counts[29] = 1000
-	if got, want := bars(counts, 1), "M2 13v2M118 13v12"; got != want {
+	if got, want := bars(counts, 1000, 1), "M2 13v2M118 13v12"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

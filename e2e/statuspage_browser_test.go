@@ -114,10 +114,19 @@ func TestStatusPageLives(t *testing.T) {
 	tab.waitText("#link", "Live")
 	tab.wantNoTrouble()
 
-	// The proxy is gone, and comes back.
-	p.stop()
+	// The proxy cannot be reached for a moment.
+	connect := func(is bool) {
+		tab.call("Network.emulateNetworkConditions", map[string]any{"offline": !is, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}, nil)
+	}
+	connect(false)
 	tab.waitText("#link", "The proxy cannot be reached")
-	tab.takeTrouble()
+	w.revoke()
+	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
+	connect(true)
+	tab.waitText("#link", "Live")
+	tab.waitText("li .time", statusOf(t, get(t, p.admin+"/weixin/accounts/shop")).Fingerprint)
+	tab.wait("window.sameDocument")
+	tab.takeTrouble() // requests have failed
 }
 
 func TestStatusPageReadOnlyInBrowser(t *testing.T) {
