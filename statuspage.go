@@ -307,11 +307,7 @@ func isOwnOrigin(req *http.Request) bool {
 // isOurName says whether only a server of ours can have the name that the
 // request has for it: with HTTPS it has a certificate for it.
 func (p *StatusPage) isOurName(req *http.Request) bool {
-	host := req.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+	host := hostOf(req)
 	if req.TLS != nil || !strings.Contains(host, ".") {
 		return true
 	}
@@ -325,6 +321,15 @@ func (p *StatusPage) isOurName(req *http.Request) bool {
 		}
 	}
 	return slices.ContainsFunc(p.Hosts, func(name string) bool { return strings.EqualFold(name, host) })
+}
+
+// hostOf returns the name by which the client has reached us.
+func hostOf(req *http.Request) string {
+	host := req.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 }
 
 // fromButton says whether a POST comes from the button of a page that the caller
@@ -343,7 +348,7 @@ func (r *statusRequest) refuse(w http.ResponseWriter, refusal statusRefusal) {
 	status, message := refusal.status(), r.text.refusals[refusal]
 	reason := statusTexts[wechat.English].refusals[refusal]
 	if refusal == refusedHost {
-		message, reason = fmt.Sprintf(message, r.Host), fmt.Sprintf(reason, r.Host)
+		message, reason = fmt.Sprintf(message, hostOf(r.Request)), fmt.Sprintf(reason, hostOf(r.Request))
 	}
 	if refusal != refusedKey || r.Header.Get("Authorization") != "" {
 		r.page.logger.Info("status page refused", zap.Int("status", status), zap.String("reason", reason),

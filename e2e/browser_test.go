@@ -27,7 +27,6 @@ type browser struct {
 	lastID  int
 	answers map[int]chan devToolsMessage
 	tabs    map[string]*tab // by session
-	closed  bool
 }
 
 type devToolsMessage struct {
@@ -60,6 +59,7 @@ func startBrowser(t *testing.T) *browser {
 	b := &browser{t: t, to: to, answers: make(map[int]chan devToolsMessage), tabs: make(map[string]*tab)}
 	b.cmd = exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+		"--host-resolver-rules=MAP proxy.internal 127.0.0.1, MAP evil.example 127.0.0.1",
 		"--hide-scrollbars", "--remote-debugging-pipe", "--user-data-dir="+profile)
 	b.cmd.ExtraFiles = []*os.File{fromTest, toTest}
 	if err := b.cmd.Start(); err != nil {
@@ -69,10 +69,7 @@ func startBrowser(t *testing.T) *browser {
 	toTest.Close()
 	go b.read(from)
 	t.Cleanup(func() {
-		b.mu.Lock()
-		b.closed = true
-		b.mu.Unlock()
-		to.Close() // it ends when nobody holds its pipe
+		_, _ = to.WriteString(`{"id":1000000,"method":"Browser.close"}` + "\x00")
 		ended := make(chan error, 1)
 		go func() { ended <- b.cmd.Wait() }()
 		select {
@@ -81,6 +78,7 @@ func startBrowser(t *testing.T) *browser {
 			_ = b.cmd.Process.Kill()
 			<-ended
 		}
+		to.Close()
 		from.Close()
 	})
 	return b

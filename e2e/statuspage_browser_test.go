@@ -144,6 +144,57 @@ func TestStatusPageReadOnlyInBrowser(t *testing.T) {
 	}
 }
 
+// Browsers tell less of a request to a name over plain HTTP, and a name can be
+// anybody's.
+func TestStatusPageUnderNames(t *testing.T) {
+	b := startBrowser(t)
+	w := startWeChat(t)
+	site, url := anyName(t, "weixin_status /status")
+	p := startCaddy(t, w, config{site: site})
+	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
+	tab := b.open(view{width: 1200, language: "en"})
+	tab.load(strings.Replace(url, "127.0.0.1", "proxy.internal", 1) + "/status")
+	tab.waitText("li .state", "OK")
+	w.revoke()
+	tab.click("li [data-do=ask]")
+	tab.click("li [data-do=go]")
+	tab.waitText("output", "There is a new token: ")
+	tab.waitText("output", statusOf(t, get(t, p.admin+"/weixin/accounts/shop")).Fingerprint)
+	tab.waitText("#link", "Live")
+	tab.wantNoTrouble()
+
+	// A web site that says it is where the proxy is.
+	tab.load(strings.Replace(url, "127.0.0.1", "evil.example", 1) + "/status")
+	tab.waitText(".refusal", "hosts evil.example")
+	tab.screenshot("refused")
+	tab.takeTrouble() // status 403
+}
+
+// A caller's key is the password, and the page goes on with it.
+func TestStatusPageWithPassword(t *testing.T) {
+	b := startBrowser(t)
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{
+		site: statusSite, env: []string{"OPS_KEY=the-key-of-ops"},
+		global: defaultAccount + "\n caller ops {\n key {env.OPS_KEY}\n }",
+	})
+	tab := b.open(view{width: 1200, language: "en"})
+	tab.load(strings.Replace(p.url, "http://", "http://me:the-key-of-ops@", 1) + "/status")
+	tab.waitText("li .state", "OK")
+	before := statusOf(t, get(t, p.admin+"/weixin/accounts/shop")).Fingerprint
+	w.revoke()
+	tab.click("li [data-do=ask]")
+	tab.click("li [data-do=go]")
+	tab.waitText("output", "There is a new token: ")
+	after := statusOf(t, get(t, p.admin+"/weixin/accounts/shop")).Fingerprint
+	tab.waitText("li .time", after)
+	if before == after {
+		t.Error("there is no new token")
+	}
+	tab.waitText("#link", "Live")
+	tab.wantNoTrouble()
+}
+
 // The page with all that it can show, in every way it can be looked at.
 func TestStatusPageViews(t *testing.T) {
 	b := startBrowser(t)

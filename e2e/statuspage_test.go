@@ -329,7 +329,7 @@ func TestStatusPageAndOtherWebSites(t *testing.T) {
 			wantCovered(t, a)
 		}
 	}
-	if a := ask(t, http.MethodGet, url+"/status", "", "Host", "evil.example"); !strings.Contains(a.body, "hosts evil.example") {
+	if a := ask(t, http.MethodGet, url+"/status", "", "Host", "evil.example"+port); !strings.Contains(a.body, "hosts evil.example</p>") {
 		t.Errorf("it does not say what to write: %s", a)
 	}
 }
