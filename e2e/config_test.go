@@ -158,6 +158,9 @@ func TestExample(t *testing.T) {
 	a := get(t, "http://"+proxy+"/cgi-bin/user/get?access_token=whatever&secret="+appSecret)
 	wantOK(t, a)
 	wantReplayed(t, a, "40001")
+	if a := get(t, "http://"+proxy+"/status"); a.status != http.StatusOK || !strings.Contains(a.body, "<h2><bdi>demo</bdi></h2>") {
+		t.Errorf("the status page is %s", a)
+	}
 	if !eventually(func() bool { return p.logs.contains("access_token=REDACTED") }) {
 		t.Error("the access log does not mask the client's access_token")
 	}
