@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -70,8 +71,21 @@ func madeByWebPage(h http.Header) bool {
 	return len(h["Origin"]) > 0
 }
 
+// allowsAddress says whether the client's address may call. A caller's key
+// replaces the rule about addresses, unless there is one.
+func (a *Access) allowsAddress(app *App, req *http.Request) bool {
+	return len(app.callers) > 0 && len(a.AllowIPs) == 0 || containsClient(a.ranges, req)
+}
+
 // containsClient says whether the client's address is in one of the ranges.
 func containsClient(ranges []netip.Prefix, req *http.Request) bool {
+	addr := clientAddr(req)
+	return addr.IsValid() && slices.ContainsFunc(ranges, func(r netip.Prefix) bool { return r.Contains(addr) })
+}
+
+// clientAddr returns the client's address, or the zero Addr where it is not
+// known.
+func clientAddr(req *http.Request) netip.Addr {
 	ip, _ := caddyhttp.GetVar(req.Context(), caddyhttp.ClientIPVarKey).(string)
 	if ip == "" && (req.RemoteAddr == "@" || req.RemoteAddr == "") {
 		ip = "127.0.0.1" // a unix socket
@@ -79,13 +93,7 @@ func containsClient(ranges []netip.Prefix, req *http.Request) bool {
 	ip, _, _ = strings.Cut(ip, "%") // an IPv6 zone
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {
-		return false
+		return netip.Addr{}
 	}
-	addr = addr.Unmap()
-	for _, r := range ranges {
-		if r.Contains(addr) {
-			return true
-		}
-	}
-	return false
+	return addr.Unmap()
 }

@@ -21,6 +21,9 @@ func init() {
 	httpcaddyfile.RegisterGlobalOption("weixin", parseGlobalOption)
 	httpcaddyfile.RegisterHandlerDirective("weixin", parseDirective)
 	httpcaddyfile.RegisterDirectiveOrder("weixin", httpcaddyfile.Before, "reverse_proxy")
+	httpcaddyfile.RegisterHandlerDirective("weixin_status", parseStatusDirective)
+	// Further ahead than weixin, which may take every path.
+	httpcaddyfile.RegisterDirectiveOrder("weixin_status", httpcaddyfile.After, "metrics")
 }
 
 // parseGlobalOption sets up the app from the weixin global option. Syntax:
@@ -245,18 +248,76 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
 		return nil, err
 	}
-	option, ok := h.Option("weixin").(httpcaddyfile.App)
-	if !ok {
-		return nil, h.Err("weixin has no accounts: add the weixin global option, { weixin { account <name> { … } } }")
-	}
-	var app App
-	if err := json.Unmarshal(option.Value, &app); err != nil {
+	app, err := appOption(h)
+	if err != nil {
 		return nil, err
 	}
 	if _, ok := app.Accounts[handler.Account]; !ok && handler.Account != "" && !hasPlaceholder(handler.Account) {
 		return nil, h.Errf("there is no account %s: write one of %s", handler.Account, strings.Join(sortedKeys(app.Accounts), ", "))
 	}
 	return handler, nil
+}
+
+// appOption returns the app that the global option has set up. There has to be
+// one, or the accounts are nowhere.
+func appOption(h httpcaddyfile.Helper) (*App, error) {
+	option, ok := h.Option("weixin").(httpcaddyfile.App)
+	if !ok {
+		return nil, h.Err("weixin has no accounts: add the weixin global option, { weixin { account <name> { … } } }")
+	}
+	app := new(App)
+	return app, json.Unmarshal(option.Value, app)
+}
+
+// parseStatusDirective sets up the status page from the weixin_status
+// directive. Syntax:
+//
+//	weixin_status [<matcher>] {
+//		read_only
+//		allow_ips <ranges...>
+//		hosts     <names...>
+//	}
+func parseStatusDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	page := new(StatusPage)
+	if err := page.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	_, err := appOption(h)
+	return page, err
+}
+
+// UnmarshalCaddyfile sets up the status page from Caddyfile tokens. See
+// parseStatusDirective for the syntax.
+func (p *StatusPage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	if d.NextArg() {
+		return d.Errf("weixin_status takes no argument but a matcher, which begins with / or @, and here is %s", d.Val())
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch option := d.Val(); option {
+		case "read_only":
+			if d.NextArg() {
+				return d.Errf("read_only takes no value, but there is %s", d.Val())
+			}
+			p.ReadOnly = true
+		case "allow_ips":
+			if err := parseAllowIPs(d, &p.Access); err != nil {
+				return err
+			}
+		case "hosts":
+			if err := parseList(d, &p.Hosts, "status.example.com"); err != nil {
+				return err
+			}
+			for _, name := range p.Hosts {
+				if strings.ContainsAny(name, ":/*") {
+					return d.Errf("hosts %s is no name: write it without scheme, port and path, like status.example.com", name)
+				}
+			}
+		default:
+			return d.Errf("unknown option %s of weixin_status: write one of read_only, allow_ips, hosts", option)
+		}
+	}
+	return nil
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. See
@@ -427,5 +488,6 @@ func positionOf(owner, option string) string {
 var (
 	_ caddyfile.Unmarshaler = (*App)(nil)
 	_ caddyfile.Unmarshaler = (*Handler)(nil)
+	_ caddyfile.Unmarshaler = (*StatusPage)(nil)
 	_ caddyfile.Unmarshaler = (*Transport)(nil)
 )

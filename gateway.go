@@ -81,8 +81,7 @@ func (g *gateway) checkRequest(req *http.Request) *proxyError {
 	if req.Method == http.MethodTrace || req.Method == http.MethodConnect {
 		return badRequest("the WeChat API knows no method " + req.Method)
 	}
-	// A caller's key replaces the rule about addresses, unless there is one.
-	if (len(g.app.callers) == 0 || len(g.access.AllowIPs) > 0) && !containsClient(g.access.ranges, req) {
+	if !g.access.allowsAddress(g.app, req) {
 		return forbidden("the client's address may not call: add it to allow_ips")
 	}
 	if err := wechat.CheckPath(req.URL); err != nil {

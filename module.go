@@ -7,8 +7,8 @@
 // keeper.go, sharedstore.go, tokencache.go and record.go; a request's way is in
 // transport.go, with body.go and answer.go; WeChat's facts are in the package
 // wechat. Around it are the app (module.go), the handler (handler.go), the
-// transport for reverse_proxy (reverseproxy.go) and the Caddyfile
-// (caddyfile.go).
+// transport for reverse_proxy (reverseproxy.go), the status page
+// (statuspage.go) and the Caddyfile (caddyfile.go).
 package weixin
 
 import (

@@ -24,8 +24,9 @@ type AccountStatus struct {
 	Fingerprint string       `json:"fingerprint,omitempty"` // the first 8 hex digits of the token's SHA-256
 	FetchedAt   time.Time    `json:"fetched_at,omitzero"`
 	ExpiresAt   time.Time    `json:"expires_at,omitzero"`
-	Fetches     int64        `json:"fetches"` // by this process
-	Replays     int64        `json:"replays"` // by this process
+	RetryAt     time.Time    `json:"retry_at,omitzero"` // when a back-off ends
+	Fetches     int64        `json:"fetches"`           // by this process
+	Replays     int64        `json:"replays"`           // by this process
 	LastError   *StatusError `json:"last_error,omitempty"`
 
 	// Quota is of the day that it is in Beijing.
@@ -91,15 +92,24 @@ func (m *TokenManager) Status(a *Account) AccountStatus {
 		status.Fingerprint, status.FetchedAt, status.ExpiresAt = t.fingerprint, t.fetchedAt, t.expiresAt
 		status.usable = t.usable(now)
 	}
+	failure := s.failure(now)
 	switch {
-	case s.failure(now) != nil:
-		status.State = stateBackoff
+	case failure != nil:
+		status.State, status.RetryAt = stateBackoff, failure.RetryAt
 	case s.flight != nil:
 		status.State = stateRenewing
 	case status.usable:
 		status.State = stateOK
 	}
 	return status
+}
+
+// History returns how often this process has fetched the account's token in the
+// last hour, and how often it has replayed a request, in slots of two minutes,
+// the newest last.
+func (m *TokenManager) History(a *Account) (fetches, replays []int) {
+	now := m.now()
+	return a.state.fetchHistory.counts(now), a.state.replayHistory.counts(now)
 }
 
 // healthy says whether requests get a token, or nobody has needed one yet.

@@ -64,6 +64,11 @@ func TestValidateRefuses(t *testing.T) {
 		{"two callers with one key", caller("\t\t\tkey k\n\t\t}\n\t\tcaller zoo {\n\t\t\tkey k\n"), "11", []string{"caller orders", "key of its own"}},
 		{"caller twice", caller("\t\t\tkey k\n\t\t}\n\t\tcaller orders {\n\t\t\tkey l\n"), "10", []string{"twice"}},
 		{"no global option", ":8081 {\n\tweixin\n}\n", "2", []string{"global option"}},
+		{"status page with an argument", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin_status shop\n}\n", "14", []string{"no argument but a matcher", "shop"}},
+		{"status page with an unknown option", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin_status {\n\t\treadonly\n\t}\n}\n", "15", []string{"option readonly ", "read_only, allow_ips, hosts"}},
+		{"status page with a host that is none", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin_status {\n\t\thosts https://status.example.com\n\t}\n}\n", "15", []string{"without scheme"}},
+		{"status page with a value for read_only", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin_status {\n\t\tread_only yes\n\t}\n}\n", "15", []string{"no value"}},
+		{"status page without accounts", ":8081 {\n\tweixin_status\n}\n", "2", []string{"global option"}},
 		{"unknown account of the transport", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\treverse_proxy localhost:1 {\n\t\ttransport weixin shopp\n\t}\n}\n", "15", []string{"shopp", "shop"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -127,7 +132,7 @@ func TestExampleIsValid(t *testing.T) {
 func TestListModules(t *testing.T) {
 	out, _ := run(t, nil, "list-modules")
 	for _, module := range []string{
-		"weixin", "http.handlers.weixin", "http.handlers.weixin_sandbox", "http.reverse_proxy.transport.weixin", "weixin.stores.storage", "weixin.stores.redis", "admin.api.weixin",
+		"weixin", "http.handlers.weixin", "http.handlers.weixin_sandbox", "http.handlers.weixin_status", "http.reverse_proxy.transport.weixin", "weixin.stores.storage", "weixin.stores.redis", "admin.api.weixin",
 	} {
 		if !strings.Contains(out, "\n"+module+"\n") {
 			t.Errorf("%s is not listed", module)
@@ -153,6 +158,9 @@ func TestExample(t *testing.T) {
 	a := get(t, "http://"+proxy+"/cgi-bin/user/get?access_token=whatever&secret="+appSecret)
 	wantOK(t, a)
 	wantReplayed(t, a, "40001")
+	if a := get(t, "http://"+proxy+"/status"); a.status != http.StatusOK || !strings.Contains(a.body, "<h2><bdi>demo</bdi></h2>") {
+		t.Errorf("the status page is %s", a)
+	}
 	if !eventually(func() bool { return p.logs.contains("access_token=REDACTED") }) {
 		t.Error("the access log does not mask the client's access_token")
 	}

@@ -1,0 +1,641 @@
+package weixin
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-weixin/caddy-weixin/wechat"
+)
+
+func init() {
+	caddy.RegisterModule(StatusPage{})
+}
+
+// StatusPage is a web page that shows the state of the accounts' tokens, and has
+// a button that fetches one. Who may use the proxy may see it.
+//
+// Clients that accept `application/json` and no HTML get the same as JSON.
+type StatusPage struct {
+	// Whether to leave out the button that fetches a token.
+	ReadOnly bool `json:"read_only,omitempty"`
+
+	// Names under which the page is served over plain HTTP to clients that
+	// prove themselves by nothing but their address. IP addresses, localhost,
+	// names without a dot, and names that end in .localhost, .local, .internal
+	// or .home.arpa need not be listed. Any web site can give its own name the
+	// proxy's address, and would read the page with its visitor's browser if it
+	// were served under all names.
+	Hosts []string `json:"hosts,omitempty"`
+
+	Access
+
+	app    *App
+	logger *zap.Logger
+	key    []byte // of the buttons' token
+}
+
+// CaddyModule returns the Caddy module information.
+func (StatusPage) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.weixin_status",
+		New: func() caddy.Module { return new(StatusPage) },
+	}
+}
+
+// Provision sets up the page.
+func (p *StatusPage) Provision(ctx caddy.Context) error {
+	p.logger = ctx.Logger()
+	app, err := loadApp(ctx)
+	if err != nil {
+		return err
+	}
+	if len(app.accounts) == 0 {
+		_, err := app.account("")
+		return err
+	}
+	p.app = app
+	p.key = statusKey(app)
+	return p.provision()
+}
+
+// statusKey returns what the buttons' token is made with. Proxies with the same
+// configuration have the same, so that a page works behind a load balancer, and
+// after a restart.
+func statusKey(app *App) []byte {
+	h := sha256.New()
+	h.Write([]byte("weixin status page\n"))
+	for _, name := range sortedKeys(app.accounts) {
+		h.Write(app.accounts[name].virtualKey)
+	}
+	return h.Sum(nil)
+}
+
+// buttonHeader is the header in which the page's buttons send their token.
+// A page of another origin cannot send it without being asked about first, which
+// is refused.
+const buttonHeader = "X-Weixin-Status"
+
+// token returns what the buttons on a caller's page prove themselves with.
+func (p *StatusPage) token(c *caller) string {
+	mac := hmac.New(sha256.New, p.key)
+	if c != nil {
+		mac.Write([]byte(c.name))
+	}
+	return hex.EncodeToString(mac.Sum(nil)[:16])
+}
+
+var (
+	//go:embed statuspage/page.html
+	statusPageHTML string
+	//go:embed statuspage/style.css
+	statusPageStyle string
+	//go:embed statuspage/script.js
+	statusPageScript string
+
+	statusTemplates = template.Must(template.New("").Parse(statusPageHTML))
+
+	// statusPolicy allows the page its own style and script, by their digests,
+	// requests to where it came from, and its icon; and nothing else.
+	statusPolicy = "default-src 'none'; style-src " + cspDigest(statusPageStyle) + "; script-src " + cspDigest(statusPageScript) +
+		"; connect-src 'self'; img-src data:; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+)
+
+func cspDigest(content string) string {
+	sum := sha256.Sum256([]byte(content))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+// statusFormat is a form in which the status is asked for.
+type statusFormat uint8
+
+const (
+	formatPage statusFormat = iota
+	formatPart              // what of the page changes, for its script
+	formatJSON
+)
+
+func statusFormatOf(req *http.Request) statusFormat {
+	accept := strings.Join(req.Header["Accept"], ",")
+	switch format := req.URL.Query().Get("format"); {
+	case format == "json" || req.Method == http.MethodPost:
+		return formatJSON
+	case format == "part":
+		return formatPart
+	case strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/html"):
+		return formatJSON
+	}
+	return formatPage
+}
+
+// statusRequest is a request to the page.
+type statusRequest struct {
+	*http.Request
+	page   *StatusPage
+	format statusFormat
+	lang   wechat.Language
+	text   *statusText
+	caller *caller // nil where there are none
+}
+
+// ServeHTTP shows the page, or does what its button is for. It answers every
+// request itself.
+func (p *StatusPage) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
+	lang := preferredLanguage(strings.Join(req.Header["Accept-Language"], ","))
+	r := &statusRequest{Request: req, page: p, format: statusFormatOf(req), lang: lang, text: &statusTexts[lang]}
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Language", r.text.Lang)
+	h.Set("Content-Security-Policy", statusPolicy)
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Add("Vary", "Accept")
+	h.Add("Vary", "Accept-Language")
+	if refusal := r.admit(); refusal != admitted {
+		r.refuse(w, refusal)
+		return nil
+	}
+	if req.Method == http.MethodPost {
+		r.refresh(w)
+		return nil
+	}
+	r.show(w)
+	return nil
+}
+
+// statusRefusal is why a request is refused.
+type statusRefusal uint8
+
+const (
+	admitted statusRefusal = iota
+	refusedAddress
+	refusedHost
+	refusedWebPage
+	refusedKey
+	refusedIPs
+	refusedAllow
+	refusedMethod
+	refusedForgery
+	refusedBody
+	refusedUnknown
+	refusedInternal
+)
+
+func (refusal statusRefusal) status() int {
+	switch refusal {
+	case refusedKey:
+		return http.StatusUnauthorized
+	case refusedMethod:
+		return http.StatusMethodNotAllowed
+	case refusedBody:
+		return http.StatusBadRequest
+	case refusedUnknown:
+		return http.StatusNotFound
+	case refusedInternal:
+		return http.StatusInternalServerError
+	default:
+		return http.StatusForbidden
+	}
+}
+
+// admit applies the rules of the proxy, as far as they make sense for a page.
+func (r *statusRequest) admit() statusRefusal {
+	p := r.page
+	if !p.allowsAddress(p.app, r.Request) {
+		return refusedAddress
+	}
+	if !mayShowToWebPage(r.Request) {
+		return refusedWebPage
+	}
+	// Where a key is needed, another web site has none: browsers keep them apart
+	// by the site's name.
+	if len(p.app.callers) == 0 && !p.isOurName(r.Request) {
+		return refusedHost
+	}
+	if refusal := r.identify(); refusal != admitted {
+		return refusal
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		return admitted
+	case http.MethodPost:
+		if !p.ReadOnly {
+			return admitted
+		}
+	}
+	return refusedMethod
+}
+
+// identify finds out the caller by its key, which a browser sends as a password.
+func (r *statusRequest) identify() statusRefusal {
+	app := r.page.app
+	if len(app.callers) == 0 {
+		return admitted
+	}
+	key, ok := bearerOf(r.Header)
+	if !ok {
+		_, key, ok = r.BasicAuth()
+	}
+	if !ok {
+		return refusedKey
+	}
+	c := app.callerByKey(key)
+	switch {
+	case c == nil:
+		return refusedKey
+	case c.ips != nil && !containsClient(c.ips, r.Request):
+		return refusedIPs
+	case c.allow != nil && !c.allow.Match(r.Request):
+		return refusedAllow
+	}
+	r.caller = c
+	return admitted
+}
+
+// mayShowToWebPage says whether a request is none of another web site's, or no
+// more than a link on one. Browsers say so where they use HTTPS or localhost;
+// elsewhere there is an Origin, for requests whose answer a page could read, and
+// for those that change something.
+func mayShowToWebPage(req *http.Request) bool {
+	isLink := (req.Method == http.MethodGet || req.Method == http.MethodHead) &&
+		req.Header.Get("Sec-Fetch-Mode") == "navigate" && req.Header.Get("Sec-Fetch-Dest") == "document"
+	sites := req.Header["Sec-Fetch-Site"]
+	for _, site := range sites {
+		if site != "none" && site != "same-origin" && !isLink {
+			return false
+		}
+	}
+	if len(sites) > 0 {
+		return true
+	}
+	return len(req.Header["Origin"]) == 0 || isOwnOrigin(req)
+}
+
+// isOwnOrigin says whether the Origin is where the request was sent to.
+func isOwnOrigin(req *http.Request) bool {
+	origins := req.Header["Origin"]
+	if len(origins) != 1 {
+		return false
+	}
+	u, err := url.Parse(origins[0])
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, req.Host)
+}
+
+// isOurName says whether only a server of ours can have the name that the
+// request has for it: with HTTPS it has a certificate for it.
+func (p *StatusPage) isOurName(req *http.Request) bool {
+	host := hostOf(req)
+	if req.TLS != nil || !strings.Contains(host, ".") {
+		return true
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	// Nobody can register these.
+	for _, suffix := range []string{".localhost", ".local", ".internal", ".home.arpa"} {
+		if strings.HasSuffix(host, suffix) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(p.Hosts, func(name string) bool { return strings.EqualFold(name, host) })
+}
+
+// hostOf returns the name by which the client has reached us.
+func hostOf(req *http.Request) string {
+	host := req.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+}
+
+// fromButton says whether a POST comes from the button of a page that the caller
+// has been shown.
+func (r *statusRequest) fromButton() bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "same-origin" && (site != "" || !isOwnOrigin(r.Request)) {
+		return false
+	}
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && mediaType == "application/json" &&
+		hmac.Equal([]byte(r.Header.Get(buttonHeader)), []byte(r.page.token(r.caller)))
+}
+
+// refuse answers with an error, in the form that was asked for.
+func (r *statusRequest) refuse(w http.ResponseWriter, refusal statusRefusal) {
+	status, message := refusal.status(), r.text.refusals[refusal]
+	reason := statusTexts[wechat.English].refusals[refusal]
+	if refusal == refusedHost {
+		message, reason = fmt.Sprintf(message, hostOf(r.Request)), fmt.Sprintf(reason, hostOf(r.Request))
+	}
+	if refusal != refusedKey || r.Header.Get("Authorization") != "" {
+		r.page.logger.Info("status page refused", zap.Int("status", status), zap.String("reason", reason),
+			zap.String("method", r.Method), zap.Stringer("client", clientAddr(r.Request)))
+	}
+	switch refusal {
+	case refusedKey:
+		challenge := "Bearer"
+		if r.format == formatPage {
+			challenge = `Basic realm="weixin", charset="UTF-8"`
+		}
+		w.Header().Set("WWW-Authenticate", challenge)
+	case refusedMethod:
+		allow := "GET, HEAD, POST"
+		if r.page.ReadOnly {
+			allow = "GET, HEAD"
+		}
+		w.Header().Set("Allow", allow)
+	default:
+	}
+	if r.format == formatJSON {
+		r.writeJSON(w, status, statusMessage{message})
+		return
+	}
+	r.writeHTML(w, status, "error", map[string]any{
+		"Text": r.text, "Style": template.CSS(statusPageStyle), "Icon": statusIcon(severityBad), //nolint:gosec // they are constants
+		"Status": strconv.Itoa(status) + " " + http.StatusText(status), "Message": message,
+	})
+}
+
+// statusMessage is an answer for people.
+type statusMessage struct {
+	Message string `json:"message"`
+}
+
+func (r *statusRequest) writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	// The client may be gone, which is no concern of the proxy's.
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+func (r *statusRequest) writeHTML(w http.ResponseWriter, status int, name string, data any) {
+	var b bytes.Buffer
+	if err := statusTemplates.ExecuteTemplate(&b, name, data); err != nil {
+		r.page.logger.Error("the status page could not be made", zap.Error(err))
+		status = http.StatusInternalServerError
+		b.Reset()
+		b.WriteString(template.HTMLEscapeString(r.text.refusals[refusedInternal]))
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
+	w.WriteHeader(status)
+	_, _ = b.WriteTo(w)
+}
+
+// show shows the accounts that the caller may use.
+func (r *statusRequest) show(w http.ResponseWriter) {
+	view := r.view()
+	switch r.format {
+	case formatJSON:
+		r.writeJSON(w, http.StatusOK, view)
+	case formatPart:
+		r.writeHTML(w, http.StatusOK, "main", view)
+	default:
+		r.writeHTML(w, http.StatusOK, "page", view)
+	}
+}
+
+// refresh has an account's token fetched.
+func (r *statusRequest) refresh(w http.ResponseWriter) {
+	p := r.page
+	if !r.fromButton() {
+		r.refuse(w, refusedForgery)
+		return
+	}
+	var order struct {
+		Account string `json:"account"`
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRefreshBody))
+	if err != nil || json.Unmarshal(body, &order) != nil {
+		r.refuse(w, refusedBody)
+		return
+	}
+	account, ok := p.app.accounts[order.Account]
+	if !ok || r.caller != nil && !r.caller.mayUse(account) {
+		r.refuse(w, refusedUnknown)
+		return
+	}
+	fields := []zap.Field{zap.String("account", account.Name), zap.Stringer("client", clientAddr(r.Request))}
+	if r.caller != nil {
+		fields = append(fields, zap.String("caller", r.caller.name))
+	}
+	p.logger.Info("token refresh asked for on the status page", fields...)
+	before := p.app.tokens.Status(account).Fingerprint
+	if err := p.app.tokens.Renew(r.Context(), account, ""); err != nil {
+		message := r.text.notes[noteNoToken]
+		if tokenErr, ok := errors.AsType[*TokenError](err); ok {
+			message = strings.TrimSpace(tokenErr.cause() + " " + tokenErr.Advice(r.lang))
+		}
+		r.writeJSON(w, http.StatusBadGateway, statusMessage{message})
+		return
+	}
+	after := p.app.tokens.Status(account).Fingerprint
+	message := r.text.renewed
+	if after == before {
+		message = r.text.current
+	}
+	r.writeJSON(w, http.StatusOK, statusMessage{fmt.Sprintf(message, after)})
+}
+
+// Severities of an account's state: the page's classes and icons.
+const (
+	severityOK   = "ok"
+	severityBusy = "busy"
+	severityWarn = "warn"
+	severityBad  = "bad"
+	severityIdle = "idle"
+)
+
+// statusView is what the page shows, and the same as JSON.
+type statusView struct {
+	Now       time.Time     `json:"now"`
+	Attention []string      `json:"attention"` // the names of the accounts that need some
+	Accounts  []accountView `json:"accounts"`
+
+	Text     *statusText  `json:"-"`
+	Severity string       `json:"-"`
+	Headline string       `json:"-"`
+	Title    string       `json:"-"`
+	Icon     template.URL `json:"-"`
+	Style    template.CSS `json:"-"`
+	Script   template.JS  `json:"-"`
+	Token    string       `json:"-"` // of the buttons; "" where there are none
+}
+
+// accountView is an account on the page.
+type accountView struct {
+	AccountStatus
+	Usable        bool    `json:"usable"`        // whether requests may have the token
+	SecondsLeft   float64 `json:"seconds_left"`  // until it expires
+	FetchHistory  []int   `json:"fetch_history"` // of the last hour, in slots of two minutes, the newest last
+	ReplayHistory []int   `json:"replay_history"`
+
+	Text                    *statusText `json:"-"`
+	Severity                string      `json:"-"`
+	Word                    string      `json:"-"`
+	Note                    string      `json:"-"`
+	Question                string      `json:"-"`
+	Lifetime                float64     `json:"-"` // seconds
+	Clock                   string      `json:"-"`
+	SparkLabel              string      `json:"-"`
+	FetchBars, ReplayBars   string      `json:"-"`
+	NearFetches, NearForced bool        `json:"-"`
+	Over                    bool        `json:"-"` // whether the last error is
+	Button                  bool        `json:"-"`
+}
+
+// view returns what the caller sees.
+func (r *statusRequest) view() *statusView {
+	p := r.page
+	v := &statusView{
+		Now: p.app.tokens.now().UTC(), Attention: []string{}, Text: r.text, Severity: severityOK,
+		Style: template.CSS(statusPageStyle), Script: template.JS(statusPageScript), //nolint:gosec // they are constants
+	}
+	if !p.ReadOnly {
+		v.Token = p.token(r.caller)
+	}
+	for _, name := range sortedKeys(p.app.accounts) {
+		account := p.app.accounts[name]
+		if r.caller != nil && !r.caller.mayUse(account) {
+			continue
+		}
+		a := r.accountView(account, v.Now)
+		switch a.Severity {
+		case severityBad:
+			v.Severity = severityBad
+			v.Attention = append(v.Attention, name)
+		case severityWarn:
+			if v.Severity != severityBad {
+				v.Severity = severityWarn
+			}
+			v.Attention = append(v.Attention, name)
+		default:
+		}
+		v.Accounts = append(v.Accounts, a)
+	}
+	v.Headline = r.text.headline(len(v.Attention), len(v.Accounts))
+	v.Title = strings.TrimRight(v.Headline, ":：") + " – " + r.text.Title
+	v.Icon = statusIcon(v.Severity)
+	return v
+}
+
+func (r *statusRequest) accountView(account *Account, now time.Time) accountView {
+	tokens := r.page.app.tokens
+	a := accountView{AccountStatus: tokens.Status(account), Text: r.text, Button: !r.page.ReadOnly}
+	a.Warnings = a.warnings(r.lang)
+	if a.LastError != nil {
+		e := *a.LastError
+		e.Advice = wechat.Advice(e.Errcode, e.Errmsg, r.lang)
+		a.LastError = &e
+	}
+	a.Severity, a.Word = severityOf(&a.AccountStatus), r.text.words[a.State]
+	a.Over = a.State != stateBackoff && a.usable
+	if a.State == stateBackoff {
+		a.Note = r.text.notes[noteNoToken]
+		if a.usable {
+			a.Note = r.text.notes[noteStillUsable]
+		}
+	}
+	a.Question = r.text.questionKills
+	if account.policy.Idempotent {
+		a.Question = r.text.questionIdempotent
+	}
+	a.Usable = a.usable
+	left := max(a.ExpiresAt.Sub(now), 0)
+	a.SecondsLeft = left.Seconds()
+	a.Lifetime = max(a.ExpiresAt.Sub(a.FetchedAt).Seconds(), a.SecondsLeft, 1)
+	a.Clock = fmt.Sprintf("%d:%02d:%02d", int(left.Hours()), int(left.Minutes())%60, int(left.Seconds())%60)
+	a.NearFetches, a.NearForced = a.Quota.Fetches.near(), a.Quota.Forced != nil && a.Quota.Forced.near()
+
+	a.FetchHistory, a.ReplayHistory = tokens.History(account)
+	fetches, replays := sum(a.FetchHistory), sum(a.ReplayHistory)
+	a.SparkLabel = fmt.Sprintf(r.text.spark, fetches, replays)
+	top := max(slices.Max(a.FetchHistory), slices.Max(a.ReplayHistory))
+	a.FetchBars, a.ReplayBars = bars(a.FetchHistory, top, -1), bars(a.ReplayHistory, top, 1)
+	return a
+}
+
+func severityOf(s *AccountStatus) string {
+	switch {
+	case s.State == stateBackoff && !s.usable:
+		return severityBad
+	case s.State == stateBackoff || len(s.Warnings) > 0:
+		return severityWarn
+	case s.State == stateRenewing:
+		return severityBusy
+	case s.State == stateEmpty:
+		return severityIdle
+	}
+	return severityOK
+}
+
+// barHeight is how high a bar is at most, barScale for what at least: a few
+// events shall not look like many.
+const (
+	barHeight = 12
+	barScale  = 3
+	barBase   = 13
+)
+
+// bars returns an SVG path of bars that stand on a base line, or hang from it.
+// The one for top has the full height.
+func bars(counts []int, top, direction int) string {
+	var b strings.Builder
+	top = max(top, barScale)
+	for i, n := range counts {
+		if n > 0 {
+			fmt.Fprintf(&b, "M%d %dv%d", 4*i+2, barBase, direction*max(barHeight*n/top, 2))
+		}
+	}
+	return b.String()
+}
+
+func sum(counts []int) int {
+	n := 0
+	for _, count := range counts {
+		n += count
+	}
+	return n
+}
+
+// statusIcon returns the page's icon, a disc in the colour of the state.
+func statusIcon(severity string) template.URL {
+	colour := "2c8f62"
+	switch severity {
+	case severityWarn:
+		colour = "d98a00"
+	case severityBad:
+		colour = "d0342c"
+	}
+	return template.URL("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='6' fill='%23" + //nolint:gosec // it is one of three
+		colour + "'/%3E%3C/svg%3E")
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*StatusPage)(nil)
+	_ caddyhttp.MiddlewareHandler = (*StatusPage)(nil)
+)
