@@ -128,9 +128,7 @@ func (b *replayBody) release() {
 	defer b.mu.Unlock()
 	b.head = nil
 	if b.file != nil {
-		// What cannot be closed has no name any more, so nothing stays behind.
-		_ = b.file.Close()
-		removeTemporary(b.file)
+		spool.put(b.file)
 		b.file = nil
 	}
 }
@@ -186,27 +184,11 @@ func (b *replayBody) keep(p []byte) {
 		if p = p[room:]; len(p) == 0 {
 			return
 		}
-		if b.file, b.keepErr = createTemporary(); b.keepErr != nil {
+		if b.file, b.keepErr = spool.get(); b.keepErr != nil {
 			return
 		}
 	}
-	_, b.keepErr = b.file.Write(p)
-}
-
-// createTemporary returns a file without a name, so that it is gone with the
-// process, however that ends. Where a file in use must have a name, it is
-// removed when it is closed.
-func createTemporary() (*os.File, error) {
-	f, err := os.CreateTemp("", "caddy-weixin-body-*")
-	if err != nil {
-		return nil, err
-	}
-	removeTemporary(f)
-	return f, nil
-}
-
-func removeTemporary(f *os.File) {
-	_ = os.Remove(f.Name())
+	_, b.keepErr = b.file.WriteAt(p, b.kept-int64(len(b.head))-int64(len(p)))
 }
 
 // bodyReader is one attempt's view of a body.

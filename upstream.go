@@ -85,10 +85,15 @@ func newUpstreamTransport(headerTimeout time.Duration) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           dialer.DialContext,
-		Protocols:             protocols,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(64)},
+		Proxy:       http.ProxyFromEnvironment,
+		DialContext: dialer.DialContext,
+		Protocols:   protocols,
+		TLSClientConfig: &tls.Config{
+			MinVersion:         tls.VersionTLS12,
+			ClientSessionCache: tls.NewLRUClientSessionCache(64),
+			// Small records help who shows what has come so far. Requests are not shown.
+			DynamicRecordSizingDisabled: true,
+		},
 		TLSHandshakeTimeout:   tlsHandshakeTimeout,
 		ResponseHeaderTimeout: headerTimeout,
 		MaxIdleConns:          maxIdleConns,
