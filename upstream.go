@@ -72,9 +72,23 @@ func newRoundTripper(name string, base *http.Transport) (roundTripper, error) {
 		return base, nil
 	case name == roundTripperHTTP2:
 		base.Protocols.SetHTTP2(true)
-		return base, nil
+		return http2RoundTripper{base}, nil
 	}
 	return nil, fmt.Errorf("unknown round_tripper %s: write http1, net_http or http2", name)
+}
+
+// http2RoundTripper is the standard library's transport where it has HTTP/2, in
+// which a body is one even if it is empty. So a GET has none there; and where the
+// upstream has no HTTP/2 after all, the standard library may send one twice if
+// its connection is lost.
+type http2RoundTripper struct{ *http.Transport }
+
+// RoundTrip implements http.RoundTripper.
+func (t http2RoundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
+	if _, ok := req.Body.(emptyBody); ok {
+		req.Body, req.TransferEncoding = nil, nil // the request is the transport's own
+	}
+	return t.Transport.RoundTrip(req)
 }
 
 // newUpstreamTransport returns the standard library's transport to WeChat, with

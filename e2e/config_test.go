@@ -52,6 +52,7 @@ func TestValidateRefuses(t *testing.T) {
 		{"unknown option of the directive", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tallow 10.0.0.0/8\n\t}\n}\n", "15", []string{"option allow ", "allow_ips"}},
 		{"address that is none", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tallow_ips 10.0.0\n\t}\n}\n", "15", []string{"10.0.0", "private_ranges"}},
 		{"size that is none", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tbody_limit much\n\t}\n}\n", "15", []string{"much", "128MiB"}},
+		{"round tripper that is none", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tround_tripper http3\n\t}\n}\n", "15", []string{"http3", "http1, net_http or http2"}},
 		{"timeout that is none", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\ttimeout 0\n\t}\n}\n", "15", []string{"30s"}},
 		{"unknown way to issue", account("\t\t\tappid wx1\n\t\t\tissue some\n"), "5", []string{"some", "virtual, real or off"}},
 		{"caller without key", caller("\t\t\taccounts shop\n"), "9", []string{"orders", "key {env.ORDERS_KEY}"}},
