@@ -40,6 +40,8 @@ type conn struct {
 	// headerLeft is how many bytes may be read before the header must be
 	// complete. It belongs to who reads.
 	headerLeft int64
+
+	oneByte [1]byte // is read into where nothing is to come
 }
 
 func newConn(t *Transport, key connKey, raw net.Conn) *conn {
@@ -298,8 +300,13 @@ func (c *conn) read() bool {
 	// TLS may have more than it was asked for. A limit that is over keeps it
 	// from waiting for yet more.
 	c.limit(time.Unix(1, 0))
+	return c.isQuiet()
+}
+
+// isQuiet reads until the time limit, and says whether there was nothing to read.
+func (c *conn) isQuiet() bool {
 	c.headerLeft = 1
-	_, err := c.Read(make([]byte, 1))
+	_, err := c.Read(c.oneByte[:])
 	return errors.Is(err, os.ErrDeadlineExceeded)
 }
 

@@ -58,6 +58,13 @@ type Transport struct {
 	// as long as the server keeps it.
 	IdleConnTimeout time.Duration
 
+	// WarmFor is for how long after the last request to a host a connection to
+	// it is kept ready, so that the next one does not have to wait for
+	// handshakes: the last that is kept does not grow too old, and where the
+	// server closes it, another takes its place, at most every half minute.
+	// Default: not at all.
+	WarmFor time.Duration
+
 	// MaxIdleConnsPerHost is how many connections are kept that nobody uses.
 	// Default: 1024.
 	MaxIdleConnsPerHost int
