@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -105,5 +106,29 @@ func TestThief(t *testing.T) {
 	}
 	if warned != 1 {
 		t.Errorf("%d warnings in the log", warned)
+	}
+}
+
+// Whatever clients send, there are no more series than accounts and kinds of
+// answers.
+func TestMetricsStayBounded(t *testing.T) {
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{})
+	for i := range 300 {
+		n := strconv.Itoa(i)
+		req := newRequest(t, []string{http.MethodGet, http.MethodPost, "METHOD" + n}[i%3],
+			p.url+"/cgi-bin/p"+n+"?appid=wx"+n+"&access_token=t"+n+"&errcode="+n, nil)
+		req.Header.Set("X-Account", n)
+		req.Host = "host" + n + ".example"
+		do(t, req)
+	}
+	series := 0
+	for line := range strings.Lines(get(t, p.admin+"/metrics").body) {
+		if strings.HasPrefix(line, "caddy_weixin_") && !strings.Contains(line, "_bucket") {
+			series++
+		}
+	}
+	if series == 0 || series > 20 {
+		t.Errorf("%d series", series)
 	}
 }
