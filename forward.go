@@ -19,13 +19,24 @@ import (
 // duty of a proxy, and does what the standard library's ReverseProxy does,
 // without its copies of what is thrown away afterwards.
 func (h *Handler) forward(w http.ResponseWriter, p *passage) {
+	// http.Transport reads 1xx answers on a goroutine of its own, which may go on
+	// for a while after the request has failed.
+	var mu sync.Mutex
+	returned := false
 	ctx := httptrace.WithClientTrace(p.request.Context(), &httptrace.ClientTrace{
 		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
-			informClient(w, code, http.Header(header))
+			mu.Lock()
+			defer mu.Unlock()
+			if !returned {
+				informClient(w, code, http.Header(header))
+			}
 			return nil
 		},
 	})
 	res, err := h.sender.roundTrip(ctx, p.account, p.account.Upstream, p.request, p.virtual)
+	mu.Lock()
+	returned = true
+	mu.Unlock()
 	if err != nil {
 		h.refuse(w, p.request, p.account, h.failure(p.request, err))
 		return
@@ -93,6 +104,14 @@ func copyBody(w http.ResponseWriter, res *http.Response) error {
 	buf := copyBuffers.Get().(*[copyBufferSize]byte)
 	defer copyBuffers.Put(buf)
 	flush := http.NewResponseController(w).Flush
+	// A long body, or one of unknown length, may be a while in coming, unless
+	// its beginning was looked at already.
+	_, looked := res.Body.(*prefixedBody)
+	if !looked && (res.ContentLength < 0 || res.ContentLength > maxTokenErrorLength) {
+		if err := flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+	}
 	for {
 		n, err := res.Body.Read(buf[:])
 		if n > 0 {
@@ -104,6 +123,9 @@ func copyBody(w http.ResponseWriter, res *http.Response) error {
 		case errors.Is(err, io.EOF):
 			return nil // the server sends what is left
 		case err != nil:
+			// Or else the client could take this for a connection that was
+			// closed before its request came, and send it again.
+			_ = flush()
 			return err
 		}
 		if err := flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {

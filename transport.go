@@ -178,6 +178,10 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 	if err != nil {
 		return nil, verdict{}, err
 	}
+	if res.StatusCode < http.StatusOK {
+		res.Body.Close()
+		return nil, verdict{}, fmt.Errorf("an answer with status %d", res.StatusCode)
+	}
 	d := time.Since(start)
 	v := inspect(res, &x.account.Place)
 	x.account.watcher.answered(d, v.errcode)

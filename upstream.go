@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddy-weixin/caddy-weixin/http1"
@@ -78,23 +79,41 @@ func newRoundTripper(name string, base *http.Transport) (roundTripper, error) {
 		return base, nil
 	case name == roundTripperHTTP2:
 		base.Protocols.SetHTTP2(true)
-		return http2RoundTripper{base}, nil
+		return &http2Transport{Transport: base}, nil
 	}
 	return nil, fmt.Errorf("unknown round_tripper %s: write http1, net_http or http2", name)
 }
 
-// http2RoundTripper is the standard library's transport where it has HTTP/2, in
-// which a body is one even if it is empty. So a GET has none there; and where the
-// upstream has no HTTP/2 after all, the standard library may send one twice if
-// its connection is lost.
-type http2RoundTripper struct{ *http.Transport }
+// http2Transport is the standard library's transport with HTTP/2.
+//
+// There emptyBody does harm: such a request comes with a body of unknown length,
+// and fails where the server turns it away unread, as it does with all when it
+// ends a connection. It is of no use either, since in HTTP/2 nothing is sent
+// again that may have been processed. A request can be sent again with HTTP/1.1
+// on a connection that was used before, so by then it is known what the server
+// speaks.
+type http2Transport struct {
+	*http.Transport
+
+	// http1 has the hosts that have answered with HTTP/1.1.
+	http1 sync.Map
+}
 
 // RoundTrip implements http.RoundTripper.
-func (t http2RoundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
-	if _, ok := req.Body.(emptyBody); ok {
-		req.Body, req.TransferEncoding = nil, nil // the request is the transport's own
+func (t *http2Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	host := req.URL.Host
+	if _, empty := req.Body.(emptyBody); empty && req.URL.Scheme == "https" {
+		if _, ok := t.http1.Load(host); !ok {
+			bodyless := *req
+			bodyless.Body, bodyless.TransferEncoding = nil, nil
+			req = &bodyless
+		}
 	}
-	return t.Transport.RoundTrip(req)
+	res, err := t.Transport.RoundTrip(req)
+	if err == nil && res.ProtoMajor < 2 {
+		t.http1.Store(host, nil)
+	}
+	return res, err
 }
 
 // newUpstreamTransport returns the standard library's transport to WeChat, with

@@ -399,7 +399,7 @@ func TestCancelOneOfTwo(t *testing.T) {
 func TestResponseHeaderTimeout(t *testing.T) {
 	const timeout = 800 * time.Millisecond
 	each(t, func(t *testing.T, tr transport) {
-		for name, partial := range map[string]string{"nothing": "", "some": "HTTP/1.1 200 OK\r\n", "103": "HTTP/1.1 103 Hints\r\n\r\n"} {
+		for name, partial := range map[string]string{"nothing": "", "half a line": "HTTP/1.1 20", "some": "HTTP/1.1 200 OK\r\n", "103": "HTTP/1.1 103 Hints\r\n\r\n"} {
 			t.Run(name, func(t *testing.T) {
 				gone := make(chan struct{})
 				s := newServer(t, func(c *serverConn) {

@@ -41,6 +41,9 @@ type conn struct {
 	// complete. It belongs to who reads.
 	headerLeft int64
 
+	// readErr is why nothing more could be read. It belongs to who reads.
+	readErr error
+
 	oneByte [1]byte // is read into where nothing is to come
 }
 
@@ -175,10 +178,12 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4<<10)
 // Read reads from the connection, in the header no further than it may be long.
 func (c *conn) Read(p []byte) (int, error) {
 	if c.headerLeft <= 0 {
-		return 0, errHeaderTooLarge
+		c.readErr = errHeaderTooLarge
+		return 0, c.readErr
 	}
 	n, err := c.rw.Read(p[:min(int64(len(p)), c.headerLeft)])
 	c.headerLeft -= int64(n)
+	c.readErr = err
 	return n, err
 }
 
@@ -221,7 +226,7 @@ func (x *exchange) readAnswer(sendErr error) (*http.Response, error) {
 
 // readHeader reads until the header of the final answer.
 func (x *exchange) readHeader() (*http.Response, error) {
-	x.headerLeft = x.transport.maxHeader()
+	x.headerLeft, x.readErr = x.transport.maxHeader(), nil
 	for {
 		if _, err := x.br.Peek(1); err != nil {
 			if errors.Is(err, io.EOF) {
@@ -231,6 +236,11 @@ func (x *exchange) readHeader() (*http.Response, error) {
 		}
 		res, err := http.ReadResponse(x.br, x.req)
 		if err != nil {
+			if x.readErr != nil {
+				// A line that breaks off is taken for a whole one, and that is
+				// what the other error is about.
+				err = x.readErr
+			}
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}

@@ -121,6 +121,9 @@ func (p *pool) put(c *conn) {
 func (p *pool) sweep() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.timer != nil { // another may have been set meanwhile
+		p.timer.Stop()
+	}
 	now, next := time.Now(), time.Duration(-1)
 	for key, h := range p.hosts {
 		var newest, lost *conn

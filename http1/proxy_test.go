@@ -1,10 +1,13 @@
 package http1
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"sync/atomic"
 	"testing"
 )
 
@@ -19,8 +22,18 @@ func TestProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fallback := &http.Transport{Proxy: http.ProxyURL(proxyURL)}
-	defer fallback.CloseIdleConnections()
+	var opened, closed atomic.Int32
+	fallback := &http.Transport{
+		Proxy: http.ProxyURL(proxyURL),
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			opened.Add(1)
+			return &countedConn{Conn: nc, n: &closed}, nil
+		},
+	}
 	errProxy := errors.New("no proxy of that name")
 	tr := &Transport{
 		Fallback: fallback,
@@ -54,4 +67,6 @@ func TestProxy(t *testing.T) {
 	if body.count() > 0 {
 		t.Error("the body was read")
 	}
+	tr.CloseIdleConnections()
+	eventually(t, "the idle connection to the proxy is closed", func() bool { return opened.Load() > 0 && closed.Load() == opened.Load() })
 }

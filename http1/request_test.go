@@ -595,6 +595,28 @@ func (s *slow) Read(p []byte) (int, error) {
 	return s.r.Read(p)
 }
 
+// A server does not wait for a request for as long as a client may take for its
+// body.
+func TestRequestBodySlowerThanServer(t *testing.T) {
+	each(t, func(t *testing.T, tr transport) {
+		s := newServer(t, func(c *serverConn) {
+			c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+			if _, err := c.br.Peek(1); err != nil {
+				return
+			}
+			c.SetReadDeadline(time.Time{})
+			ok(c)
+		})
+		body := newBodyReader(&slow{r: strings.NewReader("hello"), pause: 300 * time.Millisecond}, 5)
+		c := tr.new(t, config{})
+		c.do(t, newRequest(t, "POST", s.url, body))
+		if got := s.last(t).body; got != "hello" {
+			t.Errorf("sent %q", got)
+		}
+		body.done(t)
+	})
+}
+
 func TestRequestBodyLarge(t *testing.T) {
 	each(t, func(t *testing.T, tr transport) {
 		s := newServer(t, numbered)

@@ -117,7 +117,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 				out.abandon()
 				return nil, err
 			}
-			if c.kept && time.Since(start) > slowBody && !c.alive() {
+			// A server does not wait for long for a request on a new connection
+			// either. The next one has the body at once.
+			if c.syscall != nil && time.Since(start) > slowBody && !c.alive() {
 				c.raw.Close()
 				continue
 			}
@@ -137,8 +139,14 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // at again.
 const slowBody = 100 * time.Millisecond
 
-// CloseIdleConnections closes the connections that nobody uses.
-func (t *Transport) CloseIdleConnections() { t.pool.closeIdle() }
+// CloseIdleConnections closes the connections that nobody uses, Fallback's too
+// if it has such a method.
+func (t *Transport) CloseIdleConnections() {
+	t.pool.closeIdle()
+	if fallback, ok := t.Fallback.(interface{ CloseIdleConnections() }); ok {
+		fallback.CloseIdleConnections()
+	}
+}
 
 // connect returns a connection that was kept, or else a new one.
 func (t *Transport) connect(ctx context.Context, key connKey) (*conn, error) {
