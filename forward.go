@@ -19,24 +19,9 @@ import (
 // duty of a proxy, and does what the standard library's ReverseProxy does,
 // without its copies of what is thrown away afterwards.
 func (h *Handler) forward(w http.ResponseWriter, p *passage) {
-	// http.Transport reads 1xx answers on a goroutine of its own, which may go on
-	// for a while after the request has failed.
-	var mu sync.Mutex
-	returned := false
-	ctx := httptrace.WithClientTrace(p.request.Context(), &httptrace.ClientTrace{
-		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
-			mu.Lock()
-			defer mu.Unlock()
-			if !returned {
-				informClient(w, code, http.Header(header))
-			}
-			return nil
-		},
-	})
-	res, err := h.sender.roundTrip(ctx, p.account, p.account.Upstream, p.request, p.virtual)
-	mu.Lock()
-	returned = true
-	mu.Unlock()
+	i := informer{client: w}
+	res, err := h.sender.roundTrip(i.context(p.request), p.account, p.account.Upstream, p.request, p.virtual)
+	i.end()
 	if err != nil {
 		h.refuse(w, p.request, p.account, h.failure(p.request, err))
 		return
@@ -50,15 +35,44 @@ func (h *Handler) forward(w http.ResponseWriter, p *passage) {
 	}
 }
 
-// informClient passes a 1xx answer on.
-func informClient(w http.ResponseWriter, code int, header http.Header) {
-	h := w.Header()
+// informer passes 1xx answers on.
+type informer struct {
+	trace  httptrace.ClientTrace
+	client http.ResponseWriter
+
+	// http.Transport reads answers on a goroutine of its own, which may go on for
+	// a while after the request has failed.
+	mu    sync.Mutex
+	ended bool
+}
+
+// context returns the context to send a request with.
+func (i *informer) context(req *http.Request) context.Context {
+	i.trace.Got1xxResponse = i.inform
+	return httptrace.WithClientTrace(req.Context(), &i.trace)
+}
+
+func (i *informer) inform(code int, header textproto.MIMEHeader) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.ended {
+		return nil
+	}
+	h := i.client.Header()
 	before := h.Clone()
-	maps.Copy(h, header)
-	w.WriteHeader(code)
+	maps.Copy(h, http.Header(header))
+	i.client.WriteHeader(code)
 	// These were the header of that answer alone.
 	clear(h)
 	maps.Copy(h, before)
+	return nil
+}
+
+// end is called when the final answer is there, or none comes.
+func (i *informer) end() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.ended = true
 }
 
 // answer passes an answer on.

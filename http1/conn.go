@@ -120,7 +120,7 @@ func (c *conn) roundTrip(req *http.Request, out *outgoing) (*http.Response, erro
 		x.stop = context.AfterFunc(ctx, x.abort)
 	}
 	c.wrote.Store(false)
-	if _, err := c.rw.Write(*out.buf); err != nil {
+	if _, err := c.rw.Write(out.buf); err != nil {
 		if !c.wrote.Load() && req.Context().Err() == nil {
 			err = fmt.Errorf("%w: %w", errUnsent, err)
 		}
@@ -148,6 +148,7 @@ type exchange struct {
 	br     *bufio.Reader
 	keep   bool // the connection, afterwards
 	ended  atomic.Bool
+	body   body // of the answer
 }
 
 // abort ends the exchange at once: whatever is under way on the connection
@@ -220,7 +221,8 @@ func (x *exchange) readAnswer(sendErr error) (*http.Response, error) {
 	if x.limited && (res.ContentLength < 0 || res.ContentLength > int64(x.br.Buffered())) {
 		x.limit(time.Time{})
 	}
-	res.Body = &body{exchange: x, rc: res.Body}
+	x.body = body{exchange: x, rc: res.Body}
+	res.Body = &x.body
 	return res, nil
 }
 

@@ -71,7 +71,7 @@ func closeBody(req *http.Request) {
 // outgoing is a request as it goes onto the wire: its header, and its body if
 // that is small and was read.
 type outgoing struct {
-	buf *[]byte
+	buf []byte
 
 	// body is what follows. Nobody has read any of it.
 	body   io.ReadCloser
@@ -81,10 +81,10 @@ type outgoing struct {
 
 // newOutgoing puts a request together.
 func newOutgoing(req *http.Request) (*outgoing, error) {
-	o := &outgoing{buf: buffers.Get().(*[]byte), close: wantsClose(req)}
-	head, err := appendHeader((*o.buf)[:0], req)
-	*o.buf = head
-	if err != nil {
+	o := outgoings.Get().(*outgoing)
+	o.body, o.length, o.close = nil, 0, wantsClose(req)
+	var err error
+	if o.buf, err = appendHeader(o.buf[:0], req); err != nil {
 		o.release()
 		return nil, err
 	}
@@ -101,10 +101,9 @@ func (o *outgoing) hasSmallBody() bool { return o.body != nil && o.length <= sma
 
 // readSmallBody reads a small body to its end.
 func (o *outgoing) readSmallBody() error {
-	start := len(*o.buf)
-	b := slices.Grow(*o.buf, int(o.length))[:start+int(o.length)]
-	n, err := io.ReadFull(o.body, b[start:])
-	*o.buf = b
+	start := len(o.buf)
+	o.buf = slices.Grow(o.buf, int(o.length))[:start+int(o.length)]
+	n, err := io.ReadFull(o.body, o.buf[start:])
 	if err != nil {
 		return bodyError(err, int64(n), o.length)
 	}
@@ -156,8 +155,8 @@ func (o *outgoing) takeBody() io.ReadCloser {
 
 // release gives the buffer back.
 func (o *outgoing) release() {
-	if cap(*o.buf) <= bufferSize+smallBody {
-		buffers.Put(o.buf)
+	if cap(o.buf) <= bufferSize+smallBody {
+		outgoings.Put(o)
 	}
 }
 

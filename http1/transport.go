@@ -209,11 +209,8 @@ func (t *Transport) maxHeader() int64 {
 	return t.MaxResponseHeaderBytes
 }
 
-// buffers are what requests are put together in, and large bodies copied with.
-var buffers = sync.Pool{New: func() any {
-	b := make([]byte, 0, bufferSize)
-	return &b
-}}
+// outgoings are requests' buffers.
+var outgoings = sync.Pool{New: func() any { return &outgoing{buf: make([]byte, 0, bufferSize)} }}
 
 // bufferSize has room for most requests with their bodies.
 const bufferSize = 8 << 10

@@ -33,7 +33,7 @@ func TestWarm(t *testing.T) {
 				s = newServer(t, serve)
 			}
 			tr := &Transport{
-				TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // it is about connections
+				TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 				IdleConnTimeout: 20 * time.Millisecond,
 				WarmFor:         2 * time.Second,
 			}
