@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 )
 
@@ -56,7 +57,7 @@ func setTempDir(t *testing.T, dir string) {
 	for _, name := range []string{"TMPDIR", "TMP", "TEMP"} {
 		t.Setenv(name, dir)
 	}
-	spool = spoolFiles{} // its files are elsewhere
+	spool.forget() // its files are elsewhere
 }
 
 func wantEmptyDir(t *testing.T, dir string) {
@@ -433,6 +434,52 @@ func TestBodyTemporaryFile(t *testing.T) {
 	wantEmptyDir(t, dir)
 }
 
+// forget closes the files that nobody uses.
+func (s *spoolFiles) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.unused {
+		closeTemporary(f.File)
+	}
+	s.unused = nil
+}
+
+// What nobody uses is closed, and soon.
+func TestSpoolFilesAreClosed(t *testing.T) {
+	setTempDir(t, t.TempDir())
+	synctest.Test(t, func(t *testing.T) {
+		var s spoolFiles
+		first, err := s.get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := s.get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.put(first)
+		time.Sleep(spoolPause / 2)
+		s.put(second)
+		if again, err := s.get(); err != nil || again != second {
+			t.Errorf("got %v, %v", again, err)
+		}
+		s.put(second)
+		time.Sleep(3 * spoolPause / 4)
+		synctest.Wait()
+		if _, err := first.Stat(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("the first is still open: %v", err)
+		}
+		if _, err := second.Stat(); err != nil {
+			t.Errorf("the second is not: %v", err)
+		}
+		time.Sleep(spoolPause)
+		synctest.Wait()
+		if _, err := second.Stat(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("the second is still open: %v", err)
+		}
+	})
+}
+
 // A file that is used again tells nothing of whom it served before, and takes no
 // more than its part of the disk.
 func TestSpoolFileIsUsedAgain(t *testing.T) {
@@ -441,7 +488,7 @@ func TestSpoolFileIsUsedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := file.WriteAt([]byte(strings.Repeat("secret", 1_000)), spoolFileMax); err != nil {
+	if _, err := file.WriteAt([]byte(strings.Repeat("secret", 1_000)), spoolMax); err != nil {
 		t.Fatal(err)
 	}
 	spool.put(file)
@@ -454,7 +501,7 @@ func TestSpoolFileIsUsedAgain(t *testing.T) {
 		r.Close()
 	}
 	b.release()
-	if info, err := file.Stat(); err == nil && info.Size() > spoolFileMax {
+	if info, err := file.Stat(); err == nil && info.Size() > spoolMax {
 		t.Errorf("it takes %d bytes", info.Size())
 	}
 }

@@ -3,7 +3,9 @@ package weixin
 import (
 	"os"
 	"runtime"
+	"slices"
 	"sync"
+	"time"
 )
 
 // spool hands out temporary files for request bodies.
@@ -12,21 +14,38 @@ var spool spoolFiles
 // spoolFiles are temporary files without a name, so that they are gone with the
 // process, however that ends.
 //
-// A file that is done with is used again, and written over: the system has its
-// memory already, and getting that costs more than the writing. What nobody has
-// used for a while is closed by the garbage collector.
+// A file that is done with may be used again within a second, and is written
+// over: the system has its memory already, and getting that costs more than the
+// writing.
 type spoolFiles struct {
-	unused sync.Pool
+	mu     sync.Mutex
+	unused []unusedFile // the one that was given back last is used first
+	timer  *time.Timer  // of the next close; nil while none is unused
 }
 
-// spoolFileMax bounds what a file that nobody uses takes of the disk.
-const spoolFileMax = 16 << 20
+type unusedFile struct {
+	*os.File
+	since time.Time
+}
+
+const (
+	// spoolPause is how long a file is kept that nobody uses.
+	spoolPause = time.Second
+
+	// spoolMax bounds what it takes of the disk meanwhile.
+	spoolMax = 16 << 20
+)
 
 // get returns a file. What it contains is another's, to be written over.
 func (s *spoolFiles) get() (*os.File, error) {
-	if f, ok := s.unused.Get().(*os.File); ok {
+	s.mu.Lock()
+	if last := len(s.unused) - 1; last >= 0 {
+		f := s.unused[last].File
+		s.unused = s.unused[:last]
+		s.mu.Unlock()
 		return f, nil
 	}
+	s.mu.Unlock()
 	f, err := os.CreateTemp("", "caddy-weixin-body-*")
 	if err != nil {
 		return nil, err
@@ -37,13 +56,39 @@ func (s *spoolFiles) get() (*os.File, error) {
 
 // put takes a file back.
 func (s *spoolFiles) put(f *os.File) {
-	// Elsewhere a file in use has a name, and is not left lying about.
-	if runtime.GOOS != "windows" {
-		if info, err := f.Stat(); err == nil && (info.Size() <= spoolFileMax || f.Truncate(spoolFileMax) == nil) {
-			s.unused.Put(f)
-			return
-		}
+	// On Windows a file in use has a name, and is not left lying about.
+	info, err := f.Stat()
+	if runtime.GOOS == "windows" || err != nil || info.Size() > spoolMax && f.Truncate(spoolMax) != nil {
+		closeTemporary(f)
+		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unused = append(s.unused, unusedFile{f, time.Now()})
+	if s.timer == nil {
+		s.timer = time.AfterFunc(spoolPause, s.sweep)
+	}
+}
+
+// sweep closes the files that nobody has used for a while.
+func (s *spoolFiles) sweep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.unused = slices.DeleteFunc(s.unused, func(f unusedFile) bool {
+		old := now.Sub(f.since) >= spoolPause
+		if old {
+			closeTemporary(f.File)
+		}
+		return old
+	})
+	s.timer = nil
+	if len(s.unused) > 0 {
+		s.timer = time.AfterFunc(s.unused[0].since.Add(spoolPause).Sub(now), s.sweep)
+	}
+}
+
+func closeTemporary(f *os.File) {
 	// What cannot be closed has no name any more, so nothing stays behind.
 	_ = f.Close()
 	removeTemporary(f)
