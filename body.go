@@ -57,6 +57,9 @@ func newReplayBody(req *http.Request, memory, limit int64) (*replayBody, int64, 
 		req.Body.Close()
 		return nil, 0, errBodyTooLarge
 	}
+	if req.ContentLength > memory {
+		memory = 0 // it goes into a file in any case
+	}
 	b := &replayBody{source: req.Body, memory: memory}
 	b.uses.Store(1)
 	length := req.ContentLength

@@ -24,7 +24,8 @@ type conn struct {
 	transport *Transport
 	key       connKey
 	raw       net.Conn
-	rw        net.Conn // raw, or TLS over it
+	wire      *wire    // raw, to be written to
+	rw        net.Conn // wire, or TLS over it
 	tls       *tls.ConnectionState
 	syscall   syscall.RawConn // of raw, to look at it; without one it is not kept
 
@@ -49,7 +50,8 @@ type conn struct {
 
 func newConn(t *Transport, key connKey, raw net.Conn) *conn {
 	c := &conn{transport: t, key: key, raw: raw}
-	c.rw = countingConn{raw, c}
+	c.wire = &wire{Conn: raw, c: c}
+	c.rw = c.wire
 	if sc, ok := raw.(syscall.Conn); ok {
 		if rc, err := sc.SyscallConn(); err == nil {
 			c.syscall = rc
@@ -58,18 +60,54 @@ func newConn(t *Transport, key connKey, raw net.Conn) *conn {
 	return c
 }
 
-// countingConn notes whether anything was written.
-type countingConn struct {
+// wire is the connection as it is written to, beneath TLS. TLS may write on its
+// own account while somebody reads.
+type wire struct {
 	net.Conn
 	c *conn
+
+	mu sync.Mutex
+
+	// While it is corked, what is written is held back here. TLS writes record by
+	// record, and each would be a packet and wake the server.
+	corked  bool
+	pending []byte
 }
 
-func (w countingConn) Write(p []byte) (int, error) {
+// Write implements io.Writer.
+func (w *wire) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.corked {
+		w.pending = append(w.pending, p...)
+		return len(p), nil
+	}
+	return w.write(p)
+}
+
+func (w *wire) write(p []byte) (int, error) {
 	n, err := w.Conn.Write(p)
 	if n > 0 {
 		w.c.wrote.Store(true)
 	}
 	return n, err
+}
+
+// cork holds back what is written from now on, in a buffer.
+func (w *wire) cork(buf []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.corked, w.pending = true, buf[:0]
+}
+
+// uncork writes what was held back, and returns the buffer.
+func (w *wire) uncork() ([]byte, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	buf := w.pending
+	w.corked, w.pending = false, nil
+	_, err := w.write(buf)
+	return buf, err
 }
 
 // handshake makes it a TLS connection.

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -50,12 +51,12 @@ func (u *upload) run() {
 
 // copy copies the body to the connection, and tells which of the two failed.
 func (u *upload) copy() (sendErr, readErr error) {
-	buf := copyBuffers.Get().(*[copyBufferSize]byte)
+	buf := copyBuffers.Get().(*copyBuffer)
 	defer copyBuffers.Put(buf)
 	for sent := int64(0); sent < u.length; {
-		n, err := u.body.Read(buf[:min(copyBufferSize, u.length-sent)])
+		n, err := u.body.Read(buf.plain[:min(copyBufferSize, u.length-sent)])
 		if n > 0 {
-			if _, err := u.exchange.rw.Write(buf[:n]); err != nil {
+			if err := u.send(buf.plain[:n], buf); err != nil {
 				return err, nil
 			}
 			sent += int64(n)
@@ -67,9 +68,29 @@ func (u *upload) copy() (sendErr, readErr error) {
 	return nil, expectEnd(u.body, u.length)
 }
 
-const copyBufferSize = 32 << 10
+// send sends a part of the body in one piece.
+func (u *upload) send(p []byte, buf *copyBuffer) error {
+	x := u.exchange
+	if x.tls == nil {
+		_, err := x.rw.Write(p)
+		return err
+	}
+	x.wire.cork(buf.sealed)
+	_, err := x.rw.Write(p)
+	var flushErr error
+	buf.sealed, flushErr = x.wire.uncork()
+	return errors.Join(err, flushErr)
+}
 
-var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
+const copyBufferSize = 64 << 10
+
+// copyBuffer holds a part of a body, and the same as TLS records.
+type copyBuffer struct {
+	plain  [copyBufferSize]byte
+	sealed []byte
+}
+
+var copyBuffers = sync.Pool{New: func() any { return new(copyBuffer) }}
 
 // headerRead notes that there is an answer, so that no time limit for it is set
 // any more.
