@@ -82,6 +82,9 @@ func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 		token, left, lastError := "-", "-", "-"
 		if s.Fingerprint != "" {
 			token, left = s.Fingerprint, max(s.ExpiresAt.Sub(now), 0).Round(time.Second).String()
+			if !s.Usable && left != "0s" {
+				left = "rejected"
+			}
 		}
 		if s.LastError != nil {
 			lastError = fmt.Sprintf("%d, %s ago", s.LastError.Errcode, now.Sub(s.LastError.At).Round(time.Second))
@@ -107,17 +110,34 @@ func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 }
 
 func commandRefresh(flags caddycmd.Flags) (int, error) {
-	name := flags.Arg(0)
-	body, err := askAdmin(flags, http.MethodPost, "/weixin/accounts/"+url.PathEscape(name)+"/refresh")
+	path := "/weixin/accounts/" + url.PathEscape(flags.Arg(0))
+	before, err := askAccount(flags, http.MethodGet, path)
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
-	var s AccountStatus
-	if err := json.Unmarshal(body, &s); err != nil {
-		return caddy.ExitCodeFailedStartup, fmt.Errorf("the admin endpoint's answer is no account: %v", err)
+	after, err := askAccount(flags, http.MethodPost, path+"/refresh")
+	if err != nil {
+		return caddy.ExitCodeFailedStartup, err
 	}
-	fmt.Printf("%s: token %s, expires in %s\n", s.Name, s.Fingerprint, time.Until(s.ExpiresAt).Round(time.Second))
+	what := "new token"
+	if after.Fingerprint == before.Fingerprint {
+		what = "WeChat goes on with token"
+	}
+	fmt.Printf("%s: %s %s, expires in %s\n", after.Name, what, after.Fingerprint, time.Until(after.ExpiresAt).Round(time.Second))
 	return caddy.ExitCodeSuccess, nil
+}
+
+// askAccount asks the admin endpoint for an account.
+func askAccount(flags caddycmd.Flags, method, path string) (*AccountStatus, error) {
+	body, err := askAdmin(flags, method, path)
+	if err != nil {
+		return nil, err
+	}
+	s := new(AccountStatus)
+	if err := json.Unmarshal(body, s); err != nil {
+		return nil, fmt.Errorf("the admin endpoint's answer is no account: %v", err)
+	}
+	return s, nil
 }
 
 // askAdmin sends a request to the admin endpoint.

@@ -39,7 +39,9 @@ type AccountStatus struct {
 	// Warnings are what will be a failure if nobody does anything about it.
 	Warnings []StatusWarning `json:"warnings,omitempty"`
 
-	usable bool
+	// Usable is whether requests get the token: it has neither expired nor been
+	// rejected without another to take its place.
+	Usable bool `json:"usable"`
 }
 
 // StatusWarning is a trouble that has not made any request fail yet.
@@ -90,7 +92,7 @@ func (m *TokenManager) Status(a *Account) AccountStatus {
 	status.Warnings = status.warnings(wechat.English)
 	if t := s.token; t != nil {
 		status.Fingerprint, status.FetchedAt, status.ExpiresAt = t.fingerprint, t.fetchedAt, t.expiresAt
-		status.usable = t.usable(now)
+		status.Usable = t.usable(now)
 	}
 	failure := s.failure(now)
 	switch {
@@ -98,7 +100,7 @@ func (m *TokenManager) Status(a *Account) AccountStatus {
 		status.State, status.RetryAt = stateBackoff, failure.RetryAt
 	case s.flight != nil:
 		status.State = stateRenewing
-	case status.usable:
+	case status.Usable:
 		status.State = stateOK
 	}
 	return status
@@ -114,7 +116,7 @@ func (m *TokenManager) History(a *Account) (fetches, replays []int) {
 
 // healthy says whether requests get a token, or nobody has needed one yet.
 func (s *AccountStatus) healthy() bool {
-	return s.usable || s.State == stateEmpty
+	return s.Usable || s.State == stateEmpty
 }
 
 // Renew gets another token at once, whatever went before: it ends a back-off.

@@ -488,7 +488,6 @@ type statusView struct {
 // accountView is an account on the page.
 type accountView struct {
 	AccountStatus
-	Usable        bool    `json:"usable"`        // whether requests may have the token
 	SecondsLeft   float64 `json:"seconds_left"`  // until it expires
 	FetchHistory  []int   `json:"fetch_history"` // of the last hour, in slots of two minutes, the newest last
 	ReplayHistory []int   `json:"replay_history"`
@@ -552,10 +551,10 @@ func (r *statusRequest) accountView(account *Account, now time.Time) accountView
 		a.LastError = &e
 	}
 	a.Severity, a.Word = severityOf(&a.AccountStatus), r.text.words[a.State]
-	a.Over = a.State != stateBackoff && a.usable
+	a.Over = a.State != stateBackoff && a.Usable
 	if a.State == stateBackoff {
 		a.Note = r.text.notes[noteNoToken]
-		if a.usable {
+		if a.Usable {
 			a.Note = r.text.notes[noteStillUsable]
 		}
 	}
@@ -563,7 +562,6 @@ func (r *statusRequest) accountView(account *Account, now time.Time) accountView
 	if account.policy.Idempotent {
 		a.Question = r.text.questionIdempotent
 	}
-	a.Usable = a.usable
 	left := max(a.ExpiresAt.Sub(now), 0)
 	a.SecondsLeft = left.Seconds()
 	a.Lifetime = max(a.ExpiresAt.Sub(a.FetchedAt).Seconds(), a.SecondsLeft, 1)
@@ -580,7 +578,7 @@ func (r *statusRequest) accountView(account *Account, now time.Time) accountView
 
 func severityOf(s *AccountStatus) string {
 	switch {
-	case s.State == stateBackoff && !s.usable:
+	case s.State == stateBackoff && !s.Usable:
 		return severityBad
 	case s.State == stateBackoff || len(s.Warnings) > 0:
 		return severityWarn

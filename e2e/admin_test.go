@@ -145,8 +145,12 @@ func TestCommands(t *testing.T) {
 	w.revoke()
 	out, ok = run(t, nil, "weixin", "refresh", "shop", address)
 	after := statusOf(t, get(t, p.admin+"/weixin/accounts/shop")).Fingerprint
-	if !ok || !strings.Contains(out, after) || before == after {
+	if !ok || !strings.Contains(out, "new token "+after) || before == after {
 		t.Errorf("refresh: %v\n%s", ok, out)
+	}
+	// A stable token that nobody has killed is still the account's.
+	if out, ok = run(t, nil, "weixin", "refresh", "shop", address); !ok || !strings.Contains(out, "goes on with token "+after) {
+		t.Errorf("refresh of a good token: %v\n%s", ok, out)
 	}
 	out, ok = run(t, nil, "weixin", "status", "--json", address)
 	var statuses []accountStatus
@@ -158,7 +162,7 @@ func TestCommands(t *testing.T) {
 	w.revoke()
 	get(t, p.url+"/cgi-bin/user/get")
 	out, ok = run(t, nil, "weixin", "status", address)
-	if ok || !strings.Contains(out, "backoff") || !strings.Contains(out, "whitelist") {
+	if ok || !strings.Contains(out, "backoff") || !strings.Contains(out, "rejected") || !strings.Contains(out, "whitelist") {
 		t.Errorf("status while WeChat refuses: %v\n%s", ok, out)
 	}
 	out, ok = run(t, nil, "weixin", "refresh", "shop", address)
