@@ -78,31 +78,34 @@ func TestThiefAndSeveralProcesses(t *testing.T) {
 }
 
 func TestNoThief(t *testing.T) {
-	for name, f := range map[string]func(t *testing.T, p *process){
-		"in its last minutes": func(t *testing.T, p *process) {
+	for name, c := range map[string]struct {
+		deaths int // that count
+		f      func(t *testing.T, p *process)
+	}{
+		"in its last minutes": {0, func(t *testing.T, p *process) {
 			for range 4 {
 				p.dies(t, 111*time.Minute)
 			}
-		},
-		"an API that rejects every token": func(t *testing.T, p *process) {
+		}},
+		"an API that rejects every token": {1, func(t *testing.T, p *process) {
 			for range 10 {
 				p.refresh(t, p.token(t))
 				time.Sleep(time.Minute)
 			}
-		},
-		"now and then": func(t *testing.T, p *process) {
+		}},
+		"now and then": {10, func(t *testing.T, p *process) {
 			for range 10 {
 				p.dies(t, 40*time.Minute)
 			}
-		},
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := startProcess(t, wechat.Classic{}, newMemoryStore(), &fakeEndpoint{})
 				w := new(watched)
 				p.account.watcher = w
-				f(t, p)
-				if w.thieves != 0 {
+				c.f(t, p)
+				if w.thieves != 0 || w.deaths != c.deaths {
 					t.Errorf("got %+v", w)
 				}
 			})
