@@ -9,7 +9,6 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/caddy-weixin/caddy-weixin/wechat"
@@ -117,12 +116,17 @@ func copyBody(w http.ResponseWriter, res *http.Response) error {
 	}
 	buf := copyBuffers.Get().(*[copyBufferSize]byte)
 	defer copyBuffers.Put(buf)
-	flush := http.NewResponseController(w).Flush
+	flush := func() error {
+		if err := http.NewResponseController(w).Flush(); !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+		return nil
+	}
 	// A long body, or one of unknown length, may be a while in coming, unless
 	// its beginning was looked at already.
 	_, looked := res.Body.(*prefixedBody)
 	if !looked && (res.ContentLength < 0 || res.ContentLength > maxTokenErrorLength) {
-		if err := flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if err := flush(); err != nil {
 			return err
 		}
 	}
@@ -142,7 +146,7 @@ func copyBody(w http.ResponseWriter, res *http.Response) error {
 			_ = flush()
 			return err
 		}
-		if err := flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if err := flush(); err != nil {
 			return err
 		}
 	}
@@ -156,13 +160,7 @@ var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }
 // dropHopFields removes from an answer's header what concerns the way from
 // WeChat to the proxy alone.
 func dropHopFields(h http.Header) {
-	for _, field := range h["Connection"] {
-		for name := range strings.SplitSeq(field, ",") {
-			if name = textproto.TrimString(name); name != "" {
-				h.Del(name)
-			}
-		}
-	}
+	dropConnectionFields(h, h["Connection"])
 	for _, name := range [...]string{
 		"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
 		"Te", "Trailer", "Transfer-Encoding", "Upgrade",

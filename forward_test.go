@@ -1,7 +1,6 @@
 package weixin
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -24,32 +23,14 @@ import (
 // gets a request's connection once the request is read; it is closed after it.
 func startForwarder(t *testing.T, roundTripper string, headerTimeout time.Duration, upstream func(net.Conn)) *httptest.Server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-					upstream(conn)
-				}
-			}()
-		}
-	}()
+	address := startRawServer(t, func(conn net.Conn, _ *http.Request) { upstream(conn) })
 	base, err := newRoundTripper(roundTripper, newUpstreamTransport(headerTimeout))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(base.CloseIdleConnections)
 	h := &Handler{logger: zap.NewNop(), sender: &transport{base: base, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20}}
-	account := &Account{Name: "shop", Place: wechat.Official, Upstream: &url.URL{Scheme: "http", Host: l.Addr().String()}, watcher: nobody{}}
+	account := &Account{Name: "shop", Place: wechat.Official, Upstream: &url.URL{Scheme: "http", Host: address}, watcher: nobody{}}
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		h.forward(w, &passage{account: account, request: req})
 	}))

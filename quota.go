@@ -11,17 +11,14 @@ import (
 // beijing is the time zone of WeChat's days. It has no daylight saving time.
 var beijing = time.FixedZone("UTC+8", 8*60*60)
 
-// midnightAfter returns when the next of WeChat's days begins.
-func midnightAfter(t time.Time) time.Time {
-	y, m, d := t.In(beijing).Date()
-	return time.Date(y, m, d+1, 0, 0, 0, 0, beijing)
-}
-
 // midnightBefore returns when the day of t began.
 func midnightBefore(t time.Time) time.Time {
 	y, m, d := t.In(beijing).Date()
 	return time.Date(y, m, d, 0, 0, 0, 0, beijing)
 }
+
+// midnightAfter returns when the next of WeChat's days begins.
+func midnightAfter(t time.Time) time.Time { return midnightBefore(t).AddDate(0, 0, 1) }
 
 // dayOf returns a day of WeChat's as text, such as 2026-11-21.
 func dayOf(t time.Time) string { return t.In(beijing).Format(time.DateOnly) }

@@ -279,13 +279,7 @@ func outgoingHeader(in http.Header) http.Header {
 			out[name] = values
 		}
 	}
-	for _, field := range in["Connection"] {
-		for name := range strings.SplitSeq(field, ",") {
-			if name = textproto.TrimString(name); name != "" {
-				delete(out, http.CanonicalHeaderKey(name))
-			}
-		}
-	}
+	dropConnectionFields(out, in["Connection"])
 	out["Accept-Encoding"] = identityEncoding
 	if _, ok := out["User-Agent"]; !ok {
 		out["User-Agent"] = nil // or else it would be Go's
@@ -301,6 +295,17 @@ func outgoingHeader(in http.Header) http.Header {
 		out["x-idempotency-key"] = key
 	}
 	return out
+}
+
+// dropConnectionFields removes from a header what a Connection header names.
+func dropConnectionFields(h http.Header, connection []string) {
+	for _, field := range connection {
+		for name := range strings.SplitSeq(field, ",") {
+			if name = textproto.TrimString(name); name != "" {
+				h.Del(name)
+			}
+		}
+	}
 }
 
 var identityEncoding = []string{"identity"}

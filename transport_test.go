@@ -17,16 +17,15 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/wechat"
 )
 
-// A server that closes every connection after one answer without saying so: the
-// next request finds the connection closed, or loses it. Whatever the method, no
-// request arrives twice, and those that find it closed go out on another.
-func TestConnectionsThatAreClosedSilently(t *testing.T) {
+// startRawServer starts a server that has answer deal with the first request of
+// every connection, closes it afterwards, and returns its address.
+func startRawServer(t *testing.T, answer func(net.Conn, *http.Request)) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	var received atomic.Int32
+	t.Cleanup(func() { l.Close() })
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -35,20 +34,29 @@ func TestConnectionsThatAreClosedSilently(t *testing.T) {
 			}
 			go func() {
 				defer conn.Close()
-				req, err := http.ReadRequest(bufio.NewReader(conn))
-				if err != nil {
-					return
+				if req, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+					answer(conn, req)
 				}
-				_, _ = io.Copy(io.Discard, req.Body)
-				received.Add(1)
-				fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 			}()
 		}
 	}()
+	return l.Addr().String()
+}
+
+// A server that closes every connection after one answer without saying so: the
+// next request finds the connection closed, or loses it. Whatever the method, no
+// request arrives twice, and those that find it closed go out on another.
+func TestConnectionsThatAreClosedSilently(t *testing.T) {
+	var received atomic.Int32
+	address := startRawServer(t, func(conn net.Conn, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+		received.Add(1)
+		fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+	})
 	base := newUpstreamTransport(time.Minute)
 	defer base.CloseIdleConnections()
 	tr := &transport{base: base, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20}
-	target := &url.URL{Scheme: "http", Host: l.Addr().String()}
+	target := &url.URL{Scheme: "http", Host: address}
 	account := &Account{Name: "shop", Place: wechat.Official, watcher: nobody{}}
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
 		for _, body := range []string{"", "{}"} {
