@@ -1,9 +1,8 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -16,51 +15,40 @@ import (
 
 // certificates are those of the upstream, made for one run.
 type certificates struct {
-	authority, certificate, key string // files
+	authority, certificate, key string // files: the root, the chain without it, and its key
 	pool                        *x509.CertPool
 }
 
 // upstreamName is for nginx, which compares certificates with names only.
 const upstreamName = "wechat.test"
 
-// newCertificates makes an authority and a certificate for the addresses.
+// newCertificates makes a chain like that of api.weixin.qq.com: a root, an
+// authority below it, and a certificate for the addresses, with RSA all the way
+// (https://developers.weixin.qq.com/community/develop/article/doc/0002025ca6c3a8c4d7d1afbaf6b013).
+// Another kind of key would make handshakes cheaper than they are.
 func newCertificates(dir string, addresses ...net.IP) (*certificates, error) {
-	authority := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "caddy-weixin bench"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().AddDate(0, 0, 7),
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageCertSign,
-	}
-	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	root, err := newIssuer("caddy-weixin bench root", nil)
 	if err != nil {
 		return nil, err
 	}
-	authorityDER, err := x509.CreateCertificate(rand.Reader, authority, authority, authorityKey.Public(), authorityKey)
+	authority, err := newIssuer("caddy-weixin bench authority", root)
 	if err != nil {
 		return nil, err
 	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2),
-		Subject:      pkix.Name{CommonName: "upstream"},
-		NotBefore:    authority.NotBefore,
-		NotAfter:     authority.NotAfter,
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		IPAddresses:  addresses,
-		DNSNames:     []string{upstreamName},
-	}
-	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	leaf := unsigned("upstream")
+	leaf.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
+	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	leaf.IPAddresses = addresses
+	leaf.DNSNames = []string{upstreamName}
+	key, err := rsa.GenerateKey(rand.Reader, keyBits)
 	if err != nil {
 		return nil, err
 	}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, authority, leafKey.Public(), authorityKey)
+	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, authority.certificate, key.Public(), authority.key)
 	if err != nil {
 		return nil, err
 	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(leafKey)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, err
 	}
@@ -70,11 +58,11 @@ func newCertificates(dir string, addresses ...net.IP) (*certificates, error) {
 		key:         filepath.Join(dir, "key.pem"),
 		pool:        x509.NewCertPool(),
 	}
-	authorityPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authorityDER})
-	c.pool.AppendCertsFromPEM(authorityPEM)
+	rootPEM := certificatePEM(root.der)
+	c.pool.AppendCertsFromPEM(rootPEM)
 	for file, data := range map[string][]byte{
-		c.authority:   authorityPEM,
-		c.certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leafDER}),
+		c.authority:   rootPEM,
+		c.certificate: append(certificatePEM(leafDER), certificatePEM(authority.der)...),
 		c.key:         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
 	} {
 		if err := os.WriteFile(file, data, 0o600); err != nil {
@@ -82,4 +70,45 @@ func newCertificates(dir string, addresses ...net.IP) (*certificates, error) {
 		}
 	}
 	return c, nil
+}
+
+const keyBits = 2048
+
+// issuer signs certificates.
+type issuer struct {
+	certificate *x509.Certificate
+	key         *rsa.PrivateKey
+	der         []byte
+}
+
+// newIssuer makes an issuer, which signs itself where there is no parent.
+func newIssuer(name string, parent *issuer) (*issuer, error) {
+	key, err := rsa.GenerateKey(rand.Reader, keyBits)
+	if err != nil {
+		return nil, err
+	}
+	i := &issuer{certificate: unsigned(name), key: key}
+	i.certificate.IsCA = true
+	i.certificate.BasicConstraintsValid = true
+	i.certificate.KeyUsage = x509.KeyUsageCertSign
+	if parent == nil {
+		parent = i
+	}
+	i.der, err = x509.CreateCertificate(rand.Reader, i.certificate, parent.certificate, key.Public(), parent.key)
+	return i, err
+}
+
+// unsigned returns what all the certificates have in common.
+func unsigned(name string) *x509.Certificate {
+	now := time.Now()
+	return &x509.Certificate{
+		SerialNumber: big.NewInt(now.UnixNano()),
+		Subject:      pkix.Name{CommonName: name},
+		NotBefore:    now.Add(-time.Hour),
+		NotAfter:     now.AddDate(0, 0, 7),
+	}
+}
+
+func certificatePEM(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -77,6 +78,23 @@ func (c *client) close() {
 		_ = c.conn.Close()
 		c.conn = nil
 	}
+}
+
+// abort closes the connection without a word to the other side, so that no
+// farewells are on the way while something else is measured.
+func (c *client) abort() {
+	if c.conn == nil {
+		return
+	}
+	conn := c.conn
+	if tlsConn, ok := conn.(*tls.Conn); ok {
+		conn = tlsConn.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+	c.conn = nil
 }
 
 // do sends the request and compares the answer. It allocates nothing.

@@ -36,7 +36,7 @@ type oneShot struct {
 
 func (o *oneShot) do(ctx context.Context) (time.Duration, error) {
 	c := newClient(o.dial)
-	defer c.close()
+	defer c.abort()
 	begin := time.Now()
 	err := c.do(ctx, o.call)
 	return time.Since(begin), err
