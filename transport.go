@@ -28,8 +28,7 @@ const replayedHeader = "X-Weixin-Replayed"
 //
 // WeChat checks the token before it does anything else, so a request that was
 // refused for it had no effect, whatever its method. No other request is ever
-// sent again, but for what http.Transport does where a connection it kept
-// turns out to be closed.
+// sent again.
 type transport struct {
 	base   roundTripper
 	tokens *TokenManager
@@ -104,7 +103,7 @@ type exchange struct {
 func (x *exchange) do() (*http.Response, error) {
 	place := &x.account.Place
 	if !place.Takes(x.in.URL.Path) {
-		return x.attempt()
+		return x.base.RoundTrip(x.outgoing())
 	}
 	var err error
 	if x.token, err = x.tokens.Token(x.ctx, x.account); err != nil {
@@ -174,7 +173,7 @@ func (x *exchange) refused(res *http.Response, errcode int, cause string) (*http
 // try sends the request with the token, and looks at what the answer says of it.
 func (x *exchange) try() (*http.Response, verdict, error) {
 	start := time.Now()
-	res, err := x.attempt()
+	res, err := x.base.RoundTrip(x.outgoing())
 	if err != nil {
 		return nil, verdict{}, err
 	}
@@ -189,28 +188,6 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 		x.token.accept()
 	}
 	return res, v, nil
-}
-
-// attempt sends the request, so that WeChat gets it once.
-//
-// http.Transport sends a request again where a connection that it kept turns
-// out to be closed: any request of which nothing was written, and one whose
-// method is GET or the like even if WeChat may have read it, provided its body
-// can be had again. So the body of those never can. A connection that WeChat
-// closed before the request was on its way is tried again here.
-func (x *exchange) attempt() (*http.Response, error) {
-	for {
-		res, err := x.base.RoundTrip(x.outgoing())
-		if err == nil || x.ctx.Err() != nil || !isUnsent(err) {
-			return res, err
-		}
-	}
-}
-
-// isUnsent says whether a request failed because its connection was closed
-// before it was sent. A new connection never fails so: there is no loop.
-func isUnsent(err error) bool {
-	return strings.HasSuffix(err.Error(), "server closed idle connection")
 }
 
 // outgoing returns the request as WeChat gets it.
@@ -241,34 +218,12 @@ func (x *exchange) outgoing() *http.Request {
 	if x.token != nil {
 		out.URL.RawQuery = wechat.SetQueryParam(in.URL.RawQuery, x.account.Place.Parameter, x.token.escaped)
 	}
-	sentAgain := isSentAgain(in.Method)
-	switch {
-	case x.body != nil:
+	if x.body != nil {
 		out.Body = x.body.open()
-		if !sentAgain {
-			out.GetBody = func() (io.ReadCloser, error) { return x.body.open(), nil }
-		}
-	case sentAgain:
-		out.Body = emptyBody{}
-		// Or else http.Transport tries for a while to find out whether the body
-		// is empty, and sends it chunked if it did not get to it in time.
-		out.TransferEncoding = identityEncoding
+		out.GetBody = func() (io.ReadCloser, error) { return x.body.open(), nil }
 	}
 	return out
 }
-
-// isSentAgain says whether http.Transport sends a request of this method again
-// though it may have been processed.
-func isSentAgain(method string) bool {
-	return method == "" || method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
-}
-
-// emptyBody is a body without bytes of which http.Transport does not know that
-// it can be had again.
-type emptyBody struct{}
-
-func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
-func (emptyBody) Close() error             { return nil }
 
 // outgoingHeader returns a request's header without what concerns the way from
 // the client to the proxy alone.
@@ -283,16 +238,6 @@ func outgoingHeader(in http.Header) http.Header {
 	out["Accept-Encoding"] = identityEncoding
 	if _, ok := out["User-Agent"]; !ok {
 		out["User-Agent"] = nil // or else it would be Go's
-	}
-	// To http.Transport this header means that a request may be sent again
-	// even if it may have been processed. In this spelling it does not.
-	if key, ok := out["Idempotency-Key"]; ok {
-		delete(out, "Idempotency-Key")
-		out["idempotency-key"] = key
-	}
-	if key, ok := out["X-Idempotency-Key"]; ok {
-		delete(out, "X-Idempotency-Key")
-		out["x-idempotency-key"] = key
 	}
 	return out
 }

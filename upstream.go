@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/caddy-weixin/caddy-weixin/http1"
@@ -46,7 +45,8 @@ const (
 // defaultRoundTripper is a variable so that a build for tests can have another.
 var defaultRoundTripper = roundTripperHTTP1
 
-// roundTripper sends requests to an upstream and keeps connections to it.
+// roundTripper sends requests to an upstream and keeps connections to it. It
+// sends none again that the upstream may have processed.
 type roundTripper interface {
 	http.RoundTripper
 	CloseIdleConnections()
@@ -66,7 +66,7 @@ func newRoundTripper(name string, base *http.Transport) (roundTripper, error) {
 	case name == roundTripperHTTP1 && http1.Supported:
 		return &http1.Transport{
 			Proxy:                 base.Proxy,
-			Fallback:              base,
+			Fallback:              &netHTTP{base},
 			DialContext:           base.DialContext,
 			TLSClientConfig:       base.TLSClientConfig,
 			TLSHandshakeTimeout:   base.TLSHandshakeTimeout,
@@ -76,44 +76,12 @@ func newRoundTripper(name string, base *http.Transport) (roundTripper, error) {
 			WarmFor:               warmFor,
 		}, nil
 	case name == roundTripperHTTP1, name == roundTripperNetHTTP:
-		return base, nil
+		return &netHTTP{base}, nil
 	case name == roundTripperHTTP2:
 		base.Protocols.SetHTTP2(true)
-		return &http2Transport{Transport: base}, nil
+		return &netHTTP2{netHTTP: netHTTP{base}}, nil
 	}
 	return nil, fmt.Errorf("unknown round_tripper %s: write http1, net_http or http2", name)
-}
-
-// http2Transport is the standard library's transport with HTTP/2.
-//
-// There emptyBody does harm: such a request comes with a body of unknown length,
-// and fails where the server turns it away unread, as it does with all when it
-// ends a connection. It is of no use either, since in HTTP/2 nothing is sent
-// again that may have been processed. A request can be sent again with HTTP/1.1
-// on a connection that was used before, so by then it is known what the server
-// speaks.
-type http2Transport struct {
-	*http.Transport
-
-	// http1 has the hosts that have answered with HTTP/1.1.
-	http1 sync.Map
-}
-
-// RoundTrip implements http.RoundTripper.
-func (t *http2Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	host := req.URL.Host
-	if _, empty := req.Body.(emptyBody); empty && req.URL.Scheme == "https" {
-		if _, ok := t.http1.Load(host); !ok {
-			bodyless := *req
-			bodyless.Body, bodyless.TransferEncoding = nil, nil
-			req = &bodyless
-		}
-	}
-	res, err := t.Transport.RoundTrip(req)
-	if err == nil && res.ProtoMajor < 2 {
-		t.http1.Store(host, nil)
-	}
-	return res, err
 }
 
 // newUpstreamTransport returns the standard library's transport to WeChat, with

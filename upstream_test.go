@@ -2,9 +2,7 @@ package weixin
 
 import (
 	"compress/gzip"
-	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"log"
@@ -13,14 +11,8 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"go.uber.org/zap"
-
-	"github.com/caddy-weixin/caddy-weixin/wechat"
 )
 
 func TestParseUpstream(t *testing.T) {
@@ -208,103 +200,5 @@ func TestUpstreamHeaderTimeoutSparesTheBody(t *testing.T) {
 	transport := newUpstreamTransport(30 * time.Second)
 	if transport.ResponseHeaderTimeout != 30*time.Second || newUpstreamTransport(0).ResponseHeaderTimeout != 0 {
 		t.Error("the timeout is not the one that was asked for")
-	}
-}
-
-// newHTTP2Transport returns a transport with HTTP/2 to a server.
-func newHTTP2Transport(t *testing.T, upstream *httptest.Server) (*transport, *url.URL) {
-	t.Helper()
-	connections := newUpstreamTransport(time.Minute)
-	connections.TLSClientConfig.RootCAs = x509.NewCertPool()
-	connections.TLSClientConfig.RootCAs.AddCert(upstream.Certificate())
-	base, err := newRoundTripper(roundTripperHTTP2, connections)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(base.CloseIdleConnections)
-	target, err := url.Parse(upstream.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &transport{base: base, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20}, target
-}
-
-// send sends a request without a token.
-func (t *transport) send(ctx context.Context, target *url.URL, method, body string) (*http.Response, error) {
-	req, err := http.NewRequest(method, "http://proxy/sns/userinfo", strings.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	account := &Account{Name: "shop", Place: wechat.Official, watcher: nobody{}}
-	return t.roundTrip(ctx, account, target, req, false)
-}
-
-// With HTTP/2 no request fails because the server ends connections, and each
-// comes with its length.
-func TestHTTP2(t *testing.T) {
-	var received atomic.Int32
-	upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if received.Add(1)%50 == 0 {
-			w.Header().Set("Connection", "close") // ends it
-		}
-		body, _ := io.ReadAll(req.Body)
-		if req.ProtoMajor != 2 || req.ContentLength != int64(len(body)) {
-			w.WriteHeader(http.StatusPreconditionFailed)
-		}
-	}))
-	upstream.EnableHTTP2 = true
-	upstream.StartTLS()
-	defer upstream.Close()
-	tr, target := newHTTP2Transport(t, upstream)
-	const clients, each = 8, 100
-	var wg sync.WaitGroup
-	for i := range clients {
-		wg.Go(func() {
-			for j := range each {
-				method := []string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost}[(i+j)%4]
-				body := ""
-				if method == http.MethodPost {
-					body = "{}"
-				}
-				res, err := tr.send(t.Context(), target, method, body)
-				if err != nil {
-					t.Errorf("%s: %v", method, err)
-					continue
-				}
-				res.Body.Close()
-				if res.StatusCode != http.StatusOK {
-					t.Errorf("%s: %s", method, res.Status)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if n := received.Load(); n != clients*each {
-		t.Errorf("%d requests arrived, of %d", n, clients*each)
-	}
-}
-
-// Where the server has no HTTP/2, nothing is sent twice either.
-func TestHTTP2ServerHasNone(t *testing.T) {
-	var received atomic.Int32
-	upstream := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		// Those that find a connection in place, over which the one before came.
-		if received.Add(1)%2 == 0 {
-			panic(http.ErrAbortHandler)
-		}
-	}))
-	defer upstream.Close()
-	tr, target := newHTTP2Transport(t, upstream)
-	for i := range 10 {
-		res, err := tr.send(t.Context(), target, http.MethodGet, "")
-		if (err != nil) != (i%2 == 1) {
-			t.Errorf("request %d: %v", i, err)
-		}
-		if err == nil {
-			res.Body.Close()
-		}
-	}
-	if n := received.Load(); n != 10 {
-		t.Errorf("%d requests arrived, of 10", n)
 	}
 }
