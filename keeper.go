@@ -109,6 +109,7 @@ func (a *Account) schedule(now time.Time) {
 	}
 	if s.token != nil {
 		s.token.renewAt.Store(dueAt.UnixNano())
+		s.recallLeases()
 	}
 	if k := s.keeper(); k != nil {
 		k.timer.Reset(max(warmAt.Sub(now), keeperPause))

@@ -75,8 +75,7 @@ func (w *world) start(i int, skew time.Duration) {
 	}
 	m := newTokenManager(cache, w.store, w.endpoint, zap.NewNop())
 	m.now = func() time.Time { return time.Now().Add(skew).Round(0) }
-	a := newAccount(Account{Name: "shop", Credentials: testCredentials, Source: w.source, Place: wechat.Official, Upstream: testUpstream},
-		newTokenState(w.source.Policy()))
+	a := (&Account{Name: "shop", Credentials: testCredentials, Source: w.source, Place: wechat.Official, Upstream: testUpstream}).bind(newTokenState(w.source.Policy()))
 	w.processes[i], w.caches[i], w.generations[i] = &process{m, a}, cache, 0
 	m.KeepWarm(a, 0)
 }

@@ -216,14 +216,14 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 		app.logger.Warn("the AppSecret and the tokens go to the upstream unencrypted: use https",
 			zap.String("account", name), zap.String("upstream", upstream))
 	}
-	a := Account{
+	account := &Account{
 		Name:        name,
 		Credentials: wechat.Credentials{AppID: appID, AppSecret: secret},
 		Source:      source,
 		Place:       wechat.Official,
 		Upstream:    u,
 	}
-	key := accountID(a.Credentials, a.Source, a.Upstream)
+	key := accountID(account.Credentials, account.Source, account.Upstream)
 	state, _, err := statePool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		return newTokenState(source.Policy()), nil
 	})
@@ -231,9 +231,9 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 		return err
 	}
 	app.states = append(app.states, key)
-	account := newAccount(a, state.(*tokenState))
+	account.bind(state.(*tokenState))
 	account.virtualID = newVirtualID("account", appID)
-	if account.virtualKey, err = virtualKey(a.Credentials); err != nil {
+	if account.virtualKey, err = virtualKey(account.Credentials); err != nil {
 		return err
 	}
 	app.accounts[name], app.byAppID[appID], app.byVirtualID[account.virtualID] = account, account, account

@@ -56,7 +56,10 @@ func TestConnectionsThatAreClosedSilently(t *testing.T) {
 	address := startRawServer(t, func(conn net.Conn, req *http.Request) {
 		_, _ = io.Copy(io.Discard, req.Body)
 		received.Add(1)
-		fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+		fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+		if req.Method != http.MethodHead {
+			fmt.Fprint(conn, "{}")
+		}
 	})
 	eachRoundTripper(t, func(t *testing.T, roundTripper string) {
 		base, err := newRoundTripper(roundTripper, newUpstreamTransport(time.Minute))

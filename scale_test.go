@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strconv"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-weixin/caddy-weixin/wechat"
@@ -25,10 +27,10 @@ func manyAccounts(tb testing.TB, m *TokenManager, n int, source wechat.Source) [
 	accounts := make([]*Account, n)
 	for i := range accounts {
 		name := strconv.Itoa(i)
-		a := newAccount(Account{
+		a := (&Account{
 			Name: name, Credentials: wechat.Credentials{AppID: fmt.Sprintf("wx%016d", i), AppSecret: "a-secret-of-some-length"},
 			Source: source, Place: wechat.Official, Upstream: testUpstream,
-		}, newTokenState(source.Policy()))
+		}).bind(newTokenState(source.Policy()))
 		a.state.mu.Lock()
 		m.install(a, record{
 			Generation: now.UnixMilli(), AccessToken: "80_" + name + "-0123456789abcdefghijklmnopqrstuvwxyz",
@@ -40,8 +42,9 @@ func manyAccounts(tb testing.TB, m *TokenManager, n int, source wechat.Source) [
 	return accounts
 }
 
-// BenchmarkScale looks tokens up among many accounts, and tells how much memory
-// each of them takes.
+// BenchmarkScale looks tokens up among many accounts, tells how much memory each
+// of them takes, and what a whole request costs that names one by its AppID,
+// without the network.
 func BenchmarkScale(b *testing.B) {
 	for _, n := range []int{1, 1_000, 1_000_000} {
 		b.Run(strconv.Itoa(n)+" accounts", func(b *testing.B) {
@@ -54,34 +57,98 @@ func BenchmarkScale(b *testing.B) {
 			m := newTokenManager(cache, newMemoryStore(), &fakeEndpoint{}, zap.NewNop())
 			accounts := manyAccounts(b, m, n, wechat.Classic{})
 			perAccount := float64(heapInUse()-before) / float64(n)
-			ctx := context.Background()
+			h := handlerOf(b, m, accounts)
 			// Who has a million accounts does not use all of them at the same
 			// moment: these are in use now, chosen from all of them.
 			busy := make([]*Account, min(n, 1_000))
 			for i := range busy {
 				busy[i] = accounts[rand.IntN(n)]
 			}
-			b.ReportAllocs()
 			for _, c := range []struct {
 				name     string
 				accounts []*Account
 			}{{"1000 in use", busy}, {"all in use", accounts}} {
-				b.Run(c.name, func(b *testing.B) {
+				b.Run(c.name+"/token", func(b *testing.B) {
+					ctx := context.Background()
+					// The first time, each is looked up in the cache.
+					for _, a := range c.accounts {
+						if _, err := m.Token(ctx, a); err != nil {
+							b.Fatal(err)
+						}
+					}
 					b.ReportAllocs()
-					i := 0
-					for b.Loop() {
-						// A step that visits them all in no order.
-						i = (i + 618_033) % len(c.accounts)
-						if _, err := m.Token(ctx, c.accounts[i]); err != nil {
+					for next := eachOf(c.accounts); b.Loop(); {
+						if _, err := m.Token(ctx, next()); err != nil {
 							b.Fatal(err)
 						}
 					}
 					b.ReportMetric(perAccount, "B/account")
 				})
+				b.Run(c.name+"/request", func(b *testing.B) {
+					req := requestFromHere(b)
+					b.ReportAllocs()
+					for next := eachOf(c.accounts); b.Loop(); {
+						req.URL.RawQuery = "appid=" + next().Credentials.AppID
+						w := httptest.NewRecorder()
+						if err := h.ServeHTTP(w, req, nil); err != nil || w.Code != http.StatusOK {
+							b.Fatal(w.Code, err)
+						}
+					}
+				})
 			}
 			runtime.KeepAlive(accounts)
 		})
 	}
+}
+
+// eachOf returns a function that returns one after the other, again and again,
+// in no order.
+func eachOf(accounts []*Account) func() *Account {
+	i := 0
+	return func() *Account {
+		i = (i + 618_033) % len(accounts)
+		return accounts[i]
+	}
+}
+
+// handlerOf returns a handler for the accounts, with an upstream that answers at
+// once.
+func handlerOf(tb testing.TB, m *TokenManager, accounts []*Account) *Handler {
+	tb.Helper()
+	app := &App{tokens: m, byAppID: make(map[string]*Account, len(accounts)), accounts: make(map[string]*Account, len(accounts))}
+	for _, a := range accounts {
+		app.byAppID[a.Credentials.AppID], app.accounts[a.Name] = a, a
+	}
+	h := &Handler{logger: zap.NewNop(), sender: &transport{base: atOnce{}, tokens: m, logger: zap.NewNop()}}
+	if err := h.provision(); err != nil {
+		tb.Fatal(err)
+	}
+	h.gateway = gateway{app: app, access: &h.Access}
+	return h
+}
+
+// atOnce is an upstream without a network.
+type atOnce struct{}
+
+// RoundTrip implements http.RoundTripper.
+func (atOnce) RoundTrip(*http.Request) (*http.Response, error) {
+	return jsonResponse(`{"errcode":0}`), nil
+}
+
+// CloseIdleConnections does nothing.
+func (atOnce) CloseIdleConnections() {}
+
+// requestFromHere returns a request as Caddy hands it on, from a client on the
+// same machine.
+func requestFromHere(tb testing.TB) *http.Request {
+	tb.Helper()
+	vars := map[string]any{caddyhttp.ClientIPVarKey: "127.0.0.1"}
+	ctx := context.WithValue(tb.Context(), caddyhttp.VarsCtxKey, vars)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://proxy/cgi-bin/user/info", nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return req
 }
 
 func heapInUse() uint64 {
@@ -137,10 +204,10 @@ func TestBeginningsAreSpread(t *testing.T) {
 		})
 		m := newTokenManager(cache, newMemoryStore(), endpoint, zap.NewNop())
 		for i := range n {
-			a := newAccount(Account{
+			a := (&Account{
 				Name: strconv.Itoa(i), Credentials: wechat.Credentials{AppID: strconv.Itoa(i), AppSecret: "s"},
 				Source: wechat.Stable{}, Upstream: testUpstream,
-			}, newTokenState(wechat.Stable{}.Policy()))
+			}).bind(newTokenState(wechat.Stable{}.Policy()))
 			m.KeepWarm(a, n*time.Millisecond)
 			defer m.Release(t.Context(), a)
 		}

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -48,12 +49,12 @@ const (
 
 // TokenManager keeps accounts supplied with a valid access_token.
 //
-// A token is looked for in the in-process cache, in the account's state, in the
-// store, and at WeChat's token endpoint, in that order. It is saved in the
-// store before anybody uses it. At any time one goroutine of the process works
-// on an account's token, and holds the account's lock in the store while it
-// asks WeChat; everybody else waits for its result, or goes on with the token
-// there is.
+// A token is looked for in the account's lease, in the in-process cache, in the
+// account's state, in the store, and at WeChat's token endpoint, in that order.
+// It is saved in the store before anybody uses it. At any time one goroutine of
+// the process works on an account's token, and holds the account's lock in the
+// store while it asks WeChat; everybody else waits for its result, or goes on
+// with the token there is.
 type TokenManager struct {
 	cache    *tokenCache
 	store    *sharedStore
@@ -76,6 +77,8 @@ func newTokenManager(cache *tokenCache, st store.Store, rt http.RoundTripper, lo
 
 // Account is a WeChat account as the token manager and the transport see it.
 type Account struct {
+	lease lease // first, as every request looks at it
+
 	Name        string
 	Credentials wechat.Credentials
 	Source      wechat.Source
@@ -93,13 +96,16 @@ type Account struct {
 	state *tokenState
 }
 
-// newAccount completes an account with what is known of its token.
-func newAccount(a Account, state *tokenState) *Account {
+// bind completes an account with what is known of its token.
+func (a *Account) bind(state *tokenState) *Account {
 	a.key = cacheKey(accountID(a.Credentials, a.Source, a.Upstream))
 	a.policy = a.Source.Policy()
 	a.state = state
 	a.watcher = nobody{}
-	return &a
+	state.mu.Lock()
+	defer state.mu.Unlock()
+	state.accounts = append(state.accounts, weak.Make(a))
+	return a
 }
 
 // accountID identifies an account's token: what makes for another token makes
@@ -129,7 +135,11 @@ type tokenState struct {
 	token   *Token // the record's; nil if it has none
 	flight  *flight
 	keepers []*keeper // of the configurations that keep the token warm, the newest last
-	saving  saving
+
+	// accounts are those that share the state, one for each configuration.
+	accounts []weak.Pointer[Account]
+
+	saving saving
 
 	// unreachable is the last attempt if it did not reach the token endpoint,
 	// which is this process's trouble and none of the others'.
@@ -179,11 +189,14 @@ func (f *flight) wait(ctx context.Context) error {
 	}
 }
 
-// Token returns the account's token. While it is valid that takes no lock and
+// Token returns the account's token. While it is leased that takes no lock and
 // allocates nothing. Where there is none it waits for one, as long as ctx
 // allows. The error is a *TokenError, or that of ctx.
 func (m *TokenManager) Token(ctx context.Context, a *Account) (*Token, error) {
 	now := m.now()
+	if t := a.lease.take(now); t != nil {
+		return t, nil
+	}
 	t, ok := m.cache.get(a)
 	if !ok || !t.usable(now) {
 		return m.await(ctx, a, nil)
@@ -191,6 +204,7 @@ func (m *TokenManager) Token(ctx context.Context, a *Account) (*Token, error) {
 	if due := t.renewAt.Load(); now.UnixNano() >= due {
 		m.renewInBackground(a, t, due)
 	}
+	a.grantLease(t)
 	return t, nil
 }
 
@@ -259,7 +273,7 @@ func (m *TokenManager) await(ctx context.Context, a *Account, rejected *Token) (
 		if f == nil {
 			err := a.grounded(now)
 			if err != nil && rejected != nil {
-				rejected.dead.Store(true)
+				s.kill(rejected)
 			}
 			if err == nil && now.Before(s.pausedUntil) {
 				err = errStillRejected
@@ -418,8 +432,14 @@ func (t *task) settled() (*Token, error) {
 // bury marks a rejected token for which there is no other. The state is locked.
 func (t *task) bury() {
 	if token := t.state.token; t.rejected && token != nil && !token.supersedes(t.replaces) {
-		token.dead.Store(true)
+		t.state.kill(token)
 	}
+}
+
+// kill keeps a rejected token from being used any more. The state is locked.
+func (s *tokenState) kill(token *Token) {
+	token.dead.Store(true)
+	s.recallLeases()
 }
 
 // remedy is what to do about a token that is missing, due or rejected.
@@ -691,6 +711,7 @@ func (m *TokenManager) install(a *Account, r record) {
 		s.token.seenAt = previous.seenAt
 	}
 	m.cache.set(a, s.token)
+	s.recallLeases()
 }
 
 func sleep(ctx context.Context, d time.Duration) {
