@@ -9,6 +9,10 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	// It is in the Caddy that is built below. Were it not imported, `go test`
+	// would take results for good that are from before it was changed.
+	_ "github.com/caddy-weixin/caddy-weixin"
 )
 
 // TestMain is the upstream where the tests start it.

@@ -17,6 +17,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	// It is in the Caddy that is built below. Were it not imported, `go test`
+	// would take results for good that are from before it was changed.
+	_ "github.com/caddy-weixin/caddy-weixin"
 )
 
 // binary builds cmd/caddy once, with the race detector if the tests have it.
