@@ -1,11 +1,15 @@
 package weixin
 
 import (
+	"context"
+	"crypto/tls"
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // netHTTP is the standard library's transport, but sends no request again that
@@ -21,32 +25,42 @@ type netHTTP struct {
 	*http.Transport
 }
 
+// unsentAttempts is how many connections may be closed before a request is sent
+// over them. A server that has closed one may close a new one just as well.
+const unsentAttempts = 5
+
 // RoundTrip implements http.RoundTripper.
 func (t *netHTTP) RoundTrip(req *http.Request) (*http.Response, error) {
-	out := sentOnce(req)
-	for {
-		res, err := t.Transport.RoundTrip(out)
-		if err == nil || req.Context().Err() != nil || !isUnsent(err) {
+	for attempt := 1; ; attempt++ {
+		res, err := t.Transport.RoundTrip(sentOnce(req))
+		if err == nil || req.Context().Err() != nil || !isUnsent(err) || attempt == unsentAttempts {
 			return res, err
 		}
-		if req.Body != nil {
-			if req.GetBody == nil {
-				return nil, err
-			}
-			body, bodyErr := req.GetBody()
-			if bodyErr != nil {
-				return nil, bodyErr
-			}
-			out.Body = body
+		if hasNoBody(req) {
+			continue
 		}
+		if req.GetBody == nil {
+			return nil, err
+		}
+		body, bodyErr := req.GetBody()
+		if bodyErr != nil {
+			return nil, bodyErr
+		}
+		again := *req
+		again.Body = body
+		req = &again
 	}
 }
 
 // isUnsent says whether a request failed because its connection was closed
-// before it was sent. A new connection never fails so: there is no loop.
+// before it was sent: http.Transport has these errors where nobody was waiting
+// for an answer.
 func isUnsent(err error) bool {
-	return strings.HasSuffix(err.Error(), "server closed idle connection")
+	text := err.Error()
+	return strings.HasSuffix(text, "server closed idle connection") || strings.HasPrefix(text, "readLoopPeekFailLocked: ")
 }
+
+func hasNoBody(req *http.Request) bool { return req.Body == nil || req.Body == http.NoBody }
 
 // sentOnce returns the request in a form in which http.Transport does not send
 // it again once the server may have read it.
@@ -60,7 +74,7 @@ func sentOnce(req *http.Request) *http.Request {
 		return out
 	}
 	out.GetBody = nil
-	if out.Body == nil || out.Body == http.NoBody {
+	if hasNoBody(out) {
 		out.Body = emptyBody{}
 		// Or else http.Transport tries for a while to find out whether the body
 		// is empty, and sends it chunked if it did not get to it in time.
@@ -98,25 +112,72 @@ func withoutIdempotencyKey(h http.Header) http.Header {
 }
 
 // netHTTP2 is the standard library's transport with HTTP/2, in which nothing is
-// sent again that the server has processed: its answer says what it has not.
-// Where the server speaks HTTP/1.1 only, it is a netHTTP. A request can be sent
-// again on a connection that was used before, so by then that is known.
+// sent again that the server has processed: it says itself what it has not. For
+// servers that speak HTTP/1.1 only, it is a netHTTP.
 type netHTTP2 struct {
 	netHTTP
+	hosts sync.Map // what each speaks, as *protocol
+}
 
-	// http1 has the hosts that have answered with HTTP/1.1.
-	http1 sync.Map
+// protocol is what a host speaks. Until that is known, one request at a time is
+// on its way to a connection, so that none uses one that was used before.
+type protocol struct {
+	asking  chan struct{}
+	version atomic.Int32 // 1 or 2; 0 is not known
 }
 
 // RoundTrip implements http.RoundTripper.
 func (t *netHTTP2) RoundTrip(req *http.Request) (*http.Response, error) {
-	host := req.URL.Host
-	if _, ok := t.http1.Load(host); ok || req.URL.Scheme != "https" {
+	if req.URL.Scheme != "https" {
+		return t.netHTTP.RoundTrip(req)
+	}
+	v, ok := t.hosts.Load(req.URL.Host)
+	if !ok {
+		v, _ = t.hosts.LoadOrStore(req.URL.Host, &protocol{asking: make(chan struct{}, 1)})
+	}
+	p := v.(*protocol)
+	if p.version.Load() == 0 {
+		select {
+		case p.asking <- struct{}{}:
+		case <-req.Context().Done():
+			if req.Body != nil {
+				req.Body.Close()
+			}
+			return nil, context.Cause(req.Context())
+		}
+		if p.version.Load() == 0 {
+			return t.ask(req, p)
+		}
+		<-p.asking
+	}
+	if p.version.Load() == 1 {
 		return t.netHTTP.RoundTrip(req)
 	}
 	res, err := t.Transport.RoundTrip(req)
 	if err == nil && res.ProtoMajor < 2 {
-		t.http1.Store(host, nil)
+		p.version.Store(1) // not all servers of this name are the same
 	}
 	return res, err
+}
+
+// ask sends a request to a host of which it is not known what it speaks. That is
+// known as soon as there is a connection.
+func (t *netHTTP2) ask(req *http.Request, p *protocol) (*http.Response, error) {
+	known := sync.OnceFunc(func() { <-p.asking })
+	defer known()
+	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		version := int32(1)
+		if conn, ok := info.Conn.(*tls.Conn); ok && conn.ConnectionState().NegotiatedProtocol == "h2" {
+			version = 2
+		}
+		if version == 1 && info.Reused {
+			// It was opened for a request that has gone away, and http.Transport
+			// would send this one again if it is lost. Not over a new one.
+			info.Conn.Close()
+			return
+		}
+		p.version.Store(version)
+		known()
+	}}
+	return t.Transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,8 +51,7 @@ func startRawServer(t *testing.T, answer func(net.Conn, *http.Request)) string {
 }
 
 // A server that closes every connection after one answer without saying so: the
-// next request finds the connection closed, or loses it. Whatever the method, no
-// request arrives twice, and those that find it closed go out on another.
+// next request finds the connection closed, and goes out on another.
 func TestConnectionsThatAreClosedSilently(t *testing.T) {
 	var received atomic.Int32
 	address := startRawServer(t, func(conn net.Conn, req *http.Request) {
@@ -104,6 +105,7 @@ func TestConnectionsThatAreClosedSilently(t *testing.T) {
 // mortalConn is a connection that the server may close at any moment.
 type mortalConn struct {
 	net.Conn
+	cause  error // of its death
 	dead   atomic.Bool
 	closed chan struct{} // by this side
 	once   sync.Once
@@ -119,7 +121,7 @@ func (c *mortalConn) die() {
 func (c *mortalConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.dead.Load() {
-		return 0, io.EOF
+		return 0, c.cause
 	}
 	return n, err
 }
@@ -131,16 +133,18 @@ func (c *mortalConn) Close() error {
 
 // A request that did not leave is sent again, with its body.
 func TestUnsentRequests(t *testing.T) {
+	for _, cause := range []error{io.EOF, syscall.ECONNRESET} {
+		t.Run(cause.Error(), func(t *testing.T) { testUnsentRequests(t, cause) })
+	}
+}
+
+func testUnsentRequests(t *testing.T, cause error) {
 	var received atomic.Int32
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		received.Add(1)
 		_, _ = io.Copy(w, req.Body)
 	}))
 	defer upstream.Close()
-	target, err := url.Parse(upstream.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
 	died := 0
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		if info.Reused {
@@ -150,20 +154,9 @@ func TestUnsentRequests(t *testing.T) {
 	}})
 	for _, method := range []string{http.MethodGet, http.MethodOptions, http.MethodPost, http.MethodDelete} {
 		for _, body := range []string{"", "{}"} {
-			connections := newUpstreamTransport(time.Minute)
-			dial := connections.DialContext
-			connections.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-				conn, err := dial(ctx, network, addr)
-				if err != nil {
-					return nil, err
-				}
-				return &mortalConn{Conn: conn, closed: make(chan struct{})}, nil
-			}
-			base, err := newRoundTripper(roundTripperNetHTTP, connections)
-			if err != nil {
-				t.Fatal(err)
-			}
-			tr := &transport{base: base, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20}
+			tr, target := newTestTransport(t, upstream, roundTripperNetHTTP, func(conn net.Conn) net.Conn {
+				return &mortalConn{Conn: conn, cause: cause, closed: make(chan struct{})}
+			})
 			received.Store(0)
 			died = 0
 			const requests = 5
@@ -180,18 +173,110 @@ func TestUnsentRequests(t *testing.T) {
 			if n := received.Load(); n != requests || died == 0 {
 				t.Errorf("%s with %q: %d requests arrived, of %d, and %d connections died", method, body, n, requests, died)
 			}
-			base.CloseIdleConnections()
 		}
 	}
 }
 
-// newHTTP2Transport returns a transport with HTTP/2 to a server.
-func newHTTP2Transport(t *testing.T, upstream *httptest.Server) (*transport, *url.URL) {
+// A request that the server has read and not answered is not sent again,
+// whatever its method, and every request comes with its length.
+func TestLostRequests(t *testing.T) {
+	for _, name := range []string{roundTripperHTTP1, roundTripperNetHTTP, roundTripperHTTP2} {
+		t.Run(name, func(t *testing.T) {
+			for _, method := range []string{
+				http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPost, http.MethodPut, http.MethodDelete,
+			} {
+				for _, body := range []string{"", "{}"} {
+					testLostRequest(t, name, method, body)
+				}
+			}
+		})
+	}
+}
+
+func testLostRequest(t *testing.T, roundTripper, method, body string) {
+	t.Helper()
+	var received atomic.Int32
+	upstream := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		if len(req.TransferEncoding) > 0 || req.ContentLength != int64(len(body)) || req.Header.Get("Idempotency-Key") != "1" {
+			t.Errorf("%s with %q: got %v %v of %d bytes", method, body, req.Header, req.TransferEncoding, req.ContentLength)
+		}
+		_, _ = io.Copy(io.Discard, req.Body)
+		if received.Add(1) == 2 {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	defer upstream.Close()
+	tr, target := newTestTransport(t, upstream, roundTripper, nil)
+	for i := range 2 {
+		res, err := tr.send(t.Context(), target, method, body)
+		if (err != nil) != (i == 1) {
+			t.Errorf("%s with %q, request %d: %v", method, body, i, err)
+		}
+		if err == nil {
+			res.Body.Close()
+		}
+	}
+	if n := received.Load(); n != 2 {
+		t.Errorf("%s with %q: %d requests arrived, of 2", method, body, n)
+	}
+}
+
+// A server that accepts connections and closes them is not asked for ever.
+func TestServerClosesNewConnections(t *testing.T) {
+	var accepted atomic.Int32
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted.Add(1)
+			conn.Close()
+		}
+	}()
+	// The request is written late, when that has been noticed.
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { time.Sleep(10 * time.Millisecond) }})
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		accepted.Store(0)
+		connections := newUpstreamTransport(time.Minute)
+		tr := &transport{base: &netHTTP{connections}, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20}
+		if _, err := tr.send(ctx, &url.URL{Scheme: "http", Host: l.Addr().String()}, method, "{}"); err == nil {
+			t.Errorf("%s: an answer from nowhere", method)
+		}
+		if n := accepted.Load(); n < 1 || n > unsentAttempts {
+			t.Errorf("%s: %d connections", method, n)
+		}
+		connections.CloseIdleConnections()
+	}
+}
+
+// newTestTransport returns a transport to a server, over what wrap makes of its
+// connections.
+func newTestTransport(t *testing.T, upstream *httptest.Server, roundTripper string, wrap func(net.Conn) net.Conn) (*transport, *url.URL) {
 	t.Helper()
 	connections := newUpstreamTransport(time.Minute)
-	connections.TLSClientConfig.RootCAs = x509.NewCertPool()
-	connections.TLSClientConfig.RootCAs.AddCert(upstream.Certificate())
-	base, err := newRoundTripper(roundTripperHTTP2, connections)
+	if certificate := upstream.Certificate(); certificate != nil {
+		connections.TLSClientConfig.RootCAs = x509.NewCertPool()
+		connections.TLSClientConfig.RootCAs.AddCert(certificate)
+	}
+	if wrap != nil {
+		dial := connections.DialContext
+		connections.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return wrap(conn), nil
+		}
+	}
+	base, err := newRoundTripper(roundTripper, connections)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,6 +294,7 @@ func (t *transport) send(ctx context.Context, target *url.URL, method, body stri
 	if err != nil {
 		return nil, err
 	}
+	req.Header.Set("Idempotency-Key", "1")
 	account := &Account{Name: "shop", Place: wechat.Official, watcher: nobody{}}
 	return t.roundTrip(ctx, account, target, req, false)
 }
@@ -229,7 +315,7 @@ func TestHTTP2(t *testing.T) {
 	upstream.EnableHTTP2 = true
 	upstream.StartTLS()
 	defer upstream.Close()
-	tr, target := newHTTP2Transport(t, upstream)
+	tr, target := newTestTransport(t, upstream, roundTripperHTTP2, nil)
 	const clients, each = 8, 100
 	var wg sync.WaitGroup
 	for i := range clients {
@@ -265,7 +351,7 @@ func TestHTTP2ServerHasNone(t *testing.T) {
 		}
 	}))
 	defer upstream.Close()
-	tr, target := newHTTP2Transport(t, upstream)
+	tr, target := newTestTransport(t, upstream, roundTripperHTTP2, nil)
 	for i := range 10 {
 		res, err := tr.send(t.Context(), target, http.MethodGet, "")
 		if (err != nil) != (i%2 == 1) {
@@ -278,4 +364,104 @@ func TestHTTP2ServerHasNone(t *testing.T) {
 	if n := received.Load(); n != 10 {
 		t.Errorf("%d requests arrived, of 10", n)
 	}
+}
+
+// Several first requests to a server of which it is not known yet that it has no
+// HTTP/2: the second finds the first one's connection, and loses it.
+func TestHTTP2ServerHasNoneAtTheSameTime(t *testing.T) {
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		for _, body := range []string{"", "{}"} {
+			var received atomic.Int32
+			first := make(chan struct{})
+			upstream := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+				switch received.Add(1) {
+				case 1:
+					<-first
+				case 2:
+					panic(http.ErrAbortHandler)
+				}
+			}))
+			var dials atomic.Int32
+			dialing := make(chan struct{})
+			tr, target := newTestTransport(t, upstream, roundTripperHTTP2, func(conn net.Conn) net.Conn {
+				if dials.Add(1) == 2 {
+					close(dialing)
+					time.Sleep(50 * time.Millisecond) // the first one's is free sooner
+				}
+				return conn
+			})
+			var wg sync.WaitGroup
+			for range 2 {
+				wg.Go(func() {
+					if res, err := tr.send(t.Context(), target, method, body); err == nil {
+						res.Body.Close()
+					}
+				})
+			}
+			<-dialing
+			close(first)
+			wg.Wait()
+			if n := received.Load(); n != 2 {
+				t.Errorf("%s with %q: %d requests arrived, of 2", method, body, n)
+			}
+			upstream.Close()
+		}
+	}
+}
+
+// Who waits for what a server speaks does not wait for longer than it may.
+func TestHTTP2WaitsNoLonger(t *testing.T) {
+	upstream := httptest.NewUnstartedServer(http.NotFoundHandler())
+	upstream.EnableHTTP2 = true
+	upstream.StartTLS()
+	defer upstream.Close()
+	reached, open := make(chan struct{}), make(chan struct{})
+	tr, target := newTestTransport(t, upstream, roundTripperHTTP2, func(conn net.Conn) net.Conn {
+		close(reached)
+		<-open
+		return conn
+	})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		res, err := tr.send(t.Context(), target, http.MethodGet, "")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		res.Body.Close()
+	})
+	<-reached
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := tr.send(ctx, target, http.MethodPost, "{}"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	close(open)
+	wg.Wait()
+}
+
+// The first request may fail before it is known what the server speaks.
+func TestHTTP2FirstRequestFails(t *testing.T) {
+	upstream := httptest.NewUnstartedServer(http.NotFoundHandler())
+	upstream.EnableHTTP2 = true
+	upstream.StartTLS()
+	defer upstream.Close()
+	failed := false
+	tr, target := newTestTransport(t, upstream, roundTripperHTTP2, func(conn net.Conn) net.Conn {
+		if !failed {
+			failed = true
+			conn.Close()
+		}
+		return conn
+	})
+	if _, err := tr.send(t.Context(), target, http.MethodGet, ""); err == nil {
+		t.Fatal("an answer from nowhere")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	res, err := tr.send(ctx, target, http.MethodGet, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
 }
