@@ -108,7 +108,7 @@ func (a *Account) schedule(now time.Time) {
 		warmAt, dueAt = latest(warmAt, f.RetryAt), latest(dueAt, f.RetryAt)
 	}
 	if s.token != nil {
-		s.token.renewAt.Store(dueAt.UnixNano())
+		s.token.renewAt = dueAt.UnixNano()
 		s.recallLeases()
 	}
 	if k := s.keeper(); k != nil {

@@ -12,8 +12,8 @@ import (
 // there are many accounts, and the cache's lock is one for all of the process's
 // requests where there is one account.
 //
-// Leases are granted and recalled while the state is locked, so that none
-// outlasts the token's being the one to use.
+// Leases are granted and recalled while the state is locked, so that no lease
+// outlives its token.
 type lease struct {
 	token atomic.Pointer[Token]
 	until atomic.Int64 // in nanoseconds since the epoch; 0 is not at all
@@ -24,22 +24,19 @@ func (l *lease) take(now time.Time) *Token {
 	if now.UnixNano() >= l.until.Load() {
 		return nil
 	}
-	// Not the one that the time was for, if another was granted in between: a
-	// newer one.
+	// If another token was granted in between, this is that newer one.
 	return l.token.Load()
 }
 
-// grantLease lets the account use a token until there is something to be done
-// about it: it has to be renewed, or has expired.
-func (a *Account) grantLease(t *Token) {
-	s := a.state
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.token != t || t.dead.Load() {
+// grantLease lets the account use its state's token until there is something to
+// be done about it: it has to be renewed, or has expired. The state is locked.
+func (a *Account) grantLease() {
+	t := a.state.token
+	if t == nil || t.dead.Load() {
 		return
 	}
 	a.lease.token.Store(t)
-	a.lease.until.Store(min(t.renewAt.Load(), t.expiresAt.UnixNano()))
+	a.lease.until.Store(min(t.renewAt, t.expiresAt.UnixNano()))
 }
 
 // recallLeases has the next request of every account that shares the state look

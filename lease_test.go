@@ -2,10 +2,13 @@ package weixin
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/caddy-weixin/caddy-weixin/wechat"
 )
@@ -85,20 +88,69 @@ func TestLeasesAreRecalled(t *testing.T) {
 	})
 }
 
-// Between the look at the cache and the lease anything may happen.
-func TestLeaseComesTooLate(t *testing.T) {
+// The cache may be behind, and a token may die at any moment.
+func TestNoLeaseOfWhatIsNotToBeUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := startProcess(t, wechat.Classic{}, newMemoryStore(), &fakeEndpoint{})
 		first := p.token(t)
 		second := p.refresh(t, first)
-		p.account.grantLease(first)
-		if token := p.account.lease.take(p.now()); token != nil {
+		s := p.account.state
+		s.mu.Lock()
+		s.recallLeases()
+		s.mu.Unlock()
+		p.cache.cache.Del(p.account.key)
+		p.cache.set(p.account, first)
+		p.token(t)
+		if token := p.account.lease.take(p.now()); token == first {
 			t.Errorf("got %s in place of %s", token.accessToken, second.accessToken)
 		}
-		second.dead.Store(true)
-		p.account.grantLease(second)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.kill(second)
+		p.account.grantLease()
 		if token := p.account.lease.take(p.now()); token != nil {
 			t.Errorf("got %s, which is dead", token.accessToken)
+		}
+	})
+}
+
+// Another process's token may come through the store at any time.
+func TestLeaseAndAnotherProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st, endpoint := newMemoryStore(), &fakeEndpoint{}
+		p := startProcess(t, wechat.Classic{}, st, endpoint)
+		st.set(func(s *memoryStore) { s.saveErr = errors.New("full") })
+		wantToken(t, p.token(t), "token-1")
+		st.set(func(s *memoryStore) { s.saveErr = nil })
+		other := startProcess(t, wechat.Classic{}, st, endpoint)
+		wantToken(t, other.token(t), "token-2")
+		time.Sleep(5 * time.Second) // until p tries to save again
+		wantToken(t, p.token(t), "token-2")
+	})
+}
+
+// Accounts that the cache has no room for are renewed like all others.
+func TestMoreAccountsThanTheCacheHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cache, err := newTokenCache(16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cache.close()
+		endpoint := &fakeEndpoint{stable: true}
+		m := newTokenManager(cache, newMemoryStore(), endpoint, zap.NewNop())
+		const n = 100
+		accounts := manyAccounts(t, m, n, wechat.Stable{})
+		for range 60 {
+			for _, a := range accounts {
+				if _, err := m.Token(t.Context(), a); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Minute)
+		}
+		if asked := endpoint.callCount(); asked < n*10 {
+			t.Errorf("the endpoint was asked %d times in an hour, for %d accounts", asked, n)
 		}
 	})
 }

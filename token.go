@@ -35,8 +35,8 @@ type Token struct {
 
 	// renewAt is when the next request that uses the token starts its renewal,
 	// in nanoseconds since the epoch: dueAt, but later while a renewal is under
-	// way or has to wait.
-	renewAt atomic.Int64
+	// way or has to wait. It belongs to the state, and is locked with it.
+	renewAt int64
 
 	// accepted is whether WeChat has been seen to accept the token.
 	accepted atomic.Bool
@@ -70,7 +70,7 @@ func newToken(r *record, policy wechat.Policy, state *tokenState, now time.Time)
 			t.dueAt = recheck
 		}
 	}
-	t.renewAt.Store(t.dueAt.UnixNano())
+	t.renewAt = t.dueAt.UnixNano()
 	return t
 }
 

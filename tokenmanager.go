@@ -201,10 +201,11 @@ func (m *TokenManager) Token(ctx context.Context, a *Account) (*Token, error) {
 	if !ok || !t.usable(now) {
 		return m.await(ctx, a, nil)
 	}
-	if due := t.renewAt.Load(); now.UnixNano() >= due {
-		m.renewInBackground(a, t, due)
+	a.state.mu.Lock()
+	defer a.state.mu.Unlock()
+	if a.state.token == t { // the cache may not have the newest
+		m.use(a, now)
 	}
-	a.grantLease(t)
 	return t, nil
 }
 
@@ -266,6 +267,9 @@ func (m *TokenManager) await(ctx context.Context, a *Account, rejected *Token) (
 			if cached, ok := m.cache.get(a); !ok || cached != t {
 				m.cache.set(a, t)
 			}
+			if rejected == nil {
+				m.use(a, now)
+			}
 			s.mu.Unlock()
 			return t, nil
 		}
@@ -298,17 +302,17 @@ func (m *TokenManager) await(ctx context.Context, a *Account, rejected *Token) (
 	return nil, errStillRejected
 }
 
-// renewInBackground starts the renewal of a token that stays in use meanwhile.
-// Of all the requests that find it due, one does so.
-func (m *TokenManager) renewInBackground(a *Account, t *Token, due int64) {
-	if !t.renewAt.CompareAndSwap(due, math.MaxInt64) {
-		return
+// use has the account use its state's token, and starts the renewal of one that
+// is due, which stays in use meanwhile. The state is locked.
+func (m *TokenManager) use(a *Account, now time.Time) {
+	s := a.state
+	if now.UnixNano() >= s.token.renewAt {
+		s.token.renewAt = math.MaxInt64
+		if s.flight == nil {
+			m.launch(a, nil)
+		}
 	}
-	a.state.mu.Lock()
-	defer a.state.mu.Unlock()
-	if a.state.flight == nil {
-		m.launch(a, nil)
-	}
+	a.grantLease()
 }
 
 // grounded returns an error while the token endpoint must not be asked because

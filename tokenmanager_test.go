@@ -47,10 +47,12 @@ func (e *fakeEndpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	e.mu.Lock()
 	latency := e.latency
 	e.mu.Unlock()
-	select {
-	case <-time.After(latency):
-	case <-req.Context().Done():
-		return nil, req.Context().Err()
+	if latency > 0 {
+		select {
+		case <-time.After(latency):
+		case <-req.Context().Done():
+			return nil, req.Context().Err()
+		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -240,8 +242,8 @@ func sameAccount(a *Account) *Account {
 	return (&Account{Name: a.Name, Credentials: a.Credentials, Source: a.Source, Place: a.Place, Upstream: a.Upstream}).bind(a.state)
 }
 
-// token returns the token as a request gets it that is not the first: those
-// before it have a token fetched, and leased.
+// token returns the token as the third of three requests gets it. The first may
+// have it fetched, or find it in the cache; the others have it on a lease.
 func (p *process) token(t *testing.T) *Token {
 	t.Helper()
 	var token *Token
