@@ -29,7 +29,7 @@ func startForwarder(t *testing.T, roundTripper string, headerTimeout time.Durati
 		t.Fatal(err)
 	}
 	t.Cleanup(base.CloseIdleConnections)
-	h := &Handler{logger: zap.NewNop(), sender: &transport{base: base, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20}}
+	h := &Handler{logger: zap.NewNop(), sender: transportOver(base)}
 	account := &Account{Name: "shop", Place: wechat.Official, Upstream: &url.URL{Scheme: "http", Host: address}, watcher: nobody{}}
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		h.forward(w, &passage{account: account, request: req})

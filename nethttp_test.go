@@ -68,7 +68,7 @@ func TestConnectionsThatAreClosedSilently(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer base.CloseIdleConnections()
-		tr := &transport{base: base, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20}
+		tr := transportOver(base)
 		target := &url.URL{Scheme: "http", Host: address}
 		account := &Account{Name: "shop", Place: wechat.Official, watcher: nobody{}}
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
@@ -246,7 +246,7 @@ func TestServerClosesNewConnections(t *testing.T) {
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		accepted.Store(0)
 		connections := newUpstreamTransport(time.Minute)
-		tr := &transport{base: &netHTTP{connections}, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20}
+		tr := transportOver(&netHTTP{connections})
 		if _, err := tr.send(ctx, &url.URL{Scheme: "http", Host: l.Addr().String()}, method, "{}"); err == nil {
 			t.Errorf("%s: an answer from nowhere", method)
 		}
@@ -285,7 +285,22 @@ func newTestTransport(t *testing.T, upstream *httptest.Server, roundTripper stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &transport{base: base, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20}, target
+	return transportOver(base), target
+}
+
+// transportOver returns a transport that needs no token.
+func transportOver(base roundTripper) *transport {
+	return &transport{base: base, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20}
+}
+
+// startHTTP2Server starts a server with HTTP/2.
+func startHTTP2Server(t *testing.T, handler http.Handler) *httptest.Server {
+	t.Helper()
+	s := httptest.NewUnstartedServer(handler)
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
 }
 
 // send sends a request without a token.
@@ -303,7 +318,7 @@ func (t *transport) send(ctx context.Context, target *url.URL, method, body stri
 // comes with its length.
 func TestHTTP2(t *testing.T) {
 	var received atomic.Int32
-	upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	upstream := startHTTP2Server(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if received.Add(1)%50 == 0 {
 			w.Header().Set("Connection", "close") // ends it
 		}
@@ -312,9 +327,6 @@ func TestHTTP2(t *testing.T) {
 			w.WriteHeader(http.StatusPreconditionFailed)
 		}
 	}))
-	upstream.EnableHTTP2 = true
-	upstream.StartTLS()
-	defer upstream.Close()
 	tr, target := newTestTransport(t, upstream, roundTripperHTTP2, nil)
 	const clients, each = 8, 100
 	var wg sync.WaitGroup
@@ -411,10 +423,7 @@ func TestHTTP2ServerHasNoneAtTheSameTime(t *testing.T) {
 
 // Who waits for what a server speaks does not wait for longer than it may.
 func TestHTTP2WaitsNoLonger(t *testing.T) {
-	upstream := httptest.NewUnstartedServer(http.NotFoundHandler())
-	upstream.EnableHTTP2 = true
-	upstream.StartTLS()
-	defer upstream.Close()
+	upstream := startHTTP2Server(t, http.NotFoundHandler())
 	reached, open := make(chan struct{}), make(chan struct{})
 	tr, target := newTestTransport(t, upstream, roundTripperHTTP2, func(conn net.Conn) net.Conn {
 		close(reached)
@@ -442,10 +451,7 @@ func TestHTTP2WaitsNoLonger(t *testing.T) {
 
 // The first request may fail before it is known what the server speaks.
 func TestHTTP2FirstRequestFails(t *testing.T) {
-	upstream := httptest.NewUnstartedServer(http.NotFoundHandler())
-	upstream.EnableHTTP2 = true
-	upstream.StartTLS()
-	defer upstream.Close()
+	upstream := startHTTP2Server(t, http.NotFoundHandler())
 	failed := false
 	tr, target := newTestTransport(t, upstream, roundTripperHTTP2, func(conn net.Conn) net.Conn {
 		if !failed {

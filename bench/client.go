@@ -83,18 +83,13 @@ func (c *client) close() {
 // abort closes the connection without a word to the other side, so that no
 // farewells are on the way while something else is measured.
 func (c *client) abort() {
-	if c.conn == nil {
-		return
+	if conn, ok := c.conn.(*tls.Conn); ok {
+		c.conn = conn.NetConn()
 	}
-	conn := c.conn
-	if tlsConn, ok := conn.(*tls.Conn); ok {
-		conn = tlsConn.NetConn()
+	if conn, ok := c.conn.(*net.TCPConn); ok {
+		_ = conn.SetLinger(0)
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-	_ = conn.Close()
-	c.conn = nil
+	c.close()
 }
 
 // do sends the request and compares the answer. It allocates nothing.
