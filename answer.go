@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/caddy-weixin/caddy-weixin/wechat"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // maxTokenErrorLength bounds what can be a token error. WeChat's have some 200

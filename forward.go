@@ -11,7 +11,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/caddy-weixin/caddy-weixin/wechat"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // forward sends the request to WeChat and the answer to the client. It has every

@@ -8,7 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-weixin/caddy-weixin/wechat"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // gateway decides about a request before it is forwarded: who makes it, which

@@ -27,7 +27,7 @@ import (
 
 	_ "github.com/caddy-weixin/caddy-weixin/sandbox" // http.handlers.weixin_sandbox
 	"github.com/caddy-weixin/caddy-weixin/store"
-	"github.com/caddy-weixin/caddy-weixin/wechat"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 func init() {

@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-weixin/caddy-weixin/wechat"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 func TestDays(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 
-	"github.com/caddy-weixin/caddy-weixin/wechat"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // sealVersion is the first bytes of every sealed value. It changes with the

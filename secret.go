@@ -9,7 +9,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/caddy-weixin/caddy-weixin/wechat"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // secretRequest is a request to an API that takes AppID and AppSecret. They may

@@ -5,7 +5,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-weixin/caddy-weixin/wechat"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // A token of the classic endpoint dies when the next one is fetched. Where

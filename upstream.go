@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-weixin/caddy-weixin/http1"
+	"github.com/caddy-weixin/caddy-weixin/internal/upstream/http1"
 )
 
 // defaultUpstream is where the WeChat API is.

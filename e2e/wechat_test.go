@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/caddy-weixin/caddy-weixin/sandbox"
-	"github.com/caddy-weixin/caddy-weixin/wechat"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 const (

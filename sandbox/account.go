@@ -3,7 +3,7 @@ package sandbox
 import (
 	"time"
 
-	"github.com/caddy-weixin/caddy-weixin/wechat"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // account is the state of an account. The server's mutex guards it.

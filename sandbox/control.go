@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/caddy-weixin/caddy-weixin/wechat"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // byMethod has a value for each token endpoint.

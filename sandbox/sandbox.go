@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddy-weixin/caddy-weixin/wechat"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // The account of a sandbox that is given none.

@@ -10,7 +10,7 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/caddy-weixin/caddy-weixin/wechat"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // token is an account's access_token.
