@@ -13,8 +13,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/dustin/go-humanize"
 
-	"github.com/caddy-weixin/caddy-weixin/store"
+	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+	"github.com/caddy-weixin/caddy-weixin/store"
 )
 
 func init() {
@@ -241,7 +242,7 @@ func parseName(d *caddyfile.Dispenser) (string, error) {
 //		body_buffer   <size>
 //		body_limit    <size>
 //		timeout       <duration>
-//		round_tripper http1|net_http|http2
+//		round_tripper http1|net_http
 //	}
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	handler := new(Handler)
@@ -333,7 +334,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //		body_buffer   <size>
 //		body_limit    <size>
 //		timeout       <duration>
-//		round_tripper http1|net_http|http2
+//		round_tripper http1|net_http
 //	}
 func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err := parseForwarding(d, &t.Account, &t.Access, &t.ForwardingConfig); err != nil {
@@ -367,8 +368,8 @@ func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cf
 		case "timeout":
 			err = parseTimeout(d, &cfg.Timeout)
 		case "round_tripper":
-			if err = parseString(d, &cfg.RoundTripper, roundTripperNetHTTP); err == nil {
-				if _, unknown := newRoundTripper(cfg.RoundTripper, newUpstreamTransport(0)); unknown != nil {
+			if err = parseString(d, &cfg.RoundTripper, upstream.NetHTTP); err == nil {
+				if unknown := upstream.CheckRoundTripper(cfg.RoundTripper); unknown != nil {
 					err = d.Err(unknown.Error())
 				}
 			}
@@ -420,15 +421,15 @@ func parseString(d *caddyfile.Dispenser, value *string, example string) error {
 	return nil
 }
 
-func parseUpstreamOption(d *caddyfile.Dispenser, upstream *string) error {
-	if err := parseString(d, upstream, defaultUpstream); err != nil {
+func parseUpstreamOption(d *caddyfile.Dispenser, base *string) error {
+	if err := parseString(d, base, wechat.DefaultHost); err != nil {
 		return err
 	}
-	if hasPlaceholder(*upstream) {
+	if hasPlaceholder(*base) {
 		return nil // resolved when the configuration is loaded
 	}
-	if _, err := parseUpstream(*upstream); err != nil {
-		return d.Errf("upstream %s %v", *upstream, err)
+	if _, err := upstream.ParseURL(*base); err != nil {
+		return d.Errf("upstream %s %v", *base, err)
 	}
 	return nil
 }

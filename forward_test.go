@@ -16,15 +16,16 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // startForwarder starts a proxy for a path that takes no token. The upstream
 // gets a request's connection once the request is read; it is closed after it.
-func startForwarder(t *testing.T, roundTripper string, headerTimeout time.Duration, upstream func(net.Conn)) *httptest.Server {
+func startForwarder(t *testing.T, roundTripper string, headerTimeout time.Duration, serve func(net.Conn)) *httptest.Server {
 	t.Helper()
-	address := startRawServer(t, func(conn net.Conn, _ *http.Request) { upstream(conn) })
-	base, err := newRoundTripper(roundTripper, newUpstreamTransport(headerTimeout))
+	address := startRawServer(t, func(conn net.Conn, _ *http.Request) { serve(conn) })
+	base, err := upstream.NewRoundTripper(roundTripper, upstream.NewTransport(headerTimeout))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +44,7 @@ const userInfo = "/sns/userinfo"
 // eachRoundTripper runs f for those that speak HTTP/1.1.
 func eachRoundTripper(t *testing.T, f func(t *testing.T, roundTripper string)) {
 	t.Helper()
-	for _, name := range []string{roundTripperHTTP1, roundTripperNetHTTP} {
+	for _, name := range []string{upstream.HTTP1, upstream.NetHTTP} {
 		t.Run(name, func(t *testing.T) { f(t, name) })
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 )
 
 func init() {
@@ -50,8 +52,7 @@ type ForwardingConfig struct {
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
 	// What requests are sent with: `http1` is the fastest; `net_http` is the
-	// Go standard library's HTTP/1.1; `http2` is the standard library's with
-	// HTTP/2, where the upstream has it. Default: http1
+	// Go standard library's. Default: http1
 	RoundTripper string `json:"round_tripper,omitempty"`
 }
 
@@ -76,11 +77,11 @@ func (c ForwardingConfig) newSender(app *App, logger *zap.Logger, configure func
 	if c.Timeout == 0 {
 		c.Timeout = caddy.Duration(defaultTimeout)
 	}
-	connections := newUpstreamTransport(time.Duration(c.Timeout))
+	connections := upstream.NewTransport(time.Duration(c.Timeout))
 	if err := configure(connections); err != nil {
 		return nil, err
 	}
-	base, err := newRoundTripper(c.RoundTripper, connections)
+	base, err := upstream.NewRoundTripper(c.RoundTripper, connections)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@
 package weixin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,9 +26,10 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 	_ "github.com/caddy-weixin/caddy-weixin/sandbox" // http.handlers.weixin_sandbox
 	"github.com/caddy-weixin/caddy-weixin/store"
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 func init() {
@@ -130,7 +132,7 @@ func (app *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	app.endpoint = newUpstreamTransport(fetchTimeout)
+	app.endpoint = upstream.NewTransport(fetchTimeout)
 	// On a connection that was kept, a fetch might be sent twice.
 	app.endpoint.DisableKeepAlives = true
 	app.tokens = newTokenManager(cache, st, app.endpoint, app.logger)
@@ -196,25 +198,19 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 	if err := checkIssue(cfg.Issue); err != nil {
 		return err
 	}
-	upstream := cfg.Upstream
-	if upstream == "" {
-		upstream = app.Upstream
-	}
-	if upstream == "" {
-		upstream = defaultUpstream
-	}
-	if upstream, err = resolve("upstream", upstream); err != nil {
+	base := cmp.Or(cfg.Upstream, app.Upstream, wechat.DefaultHost)
+	if base, err = resolve("upstream", base); err != nil {
 		return err
 	}
-	u, err := parseUpstream(upstream)
+	u, err := upstream.ParseURL(base)
 	if err != nil {
 		// It may hold a password, so it is not repeated.
 		return fmt.Errorf("upstream %w%s", err, positionOf("account "+name, "upstream"))
 	}
 	app.warnOfLiteral("account "+name, "secret", cfg.AppSecret)
-	if isCleartext(u) {
+	if upstream.IsCleartext(u) {
 		app.logger.Warn("the AppSecret and the tokens go to the upstream unencrypted: use https",
-			zap.String("account", name), zap.String("upstream", upstream))
+			zap.String("account", name), zap.String("upstream", base))
 	}
 	account := &Account{
 		Name:        name,

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -21,6 +20,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -63,7 +63,7 @@ func TestConnectionsThatAreClosedSilently(t *testing.T) {
 		}
 	})
 	eachRoundTripper(t, func(t *testing.T, roundTripper string) {
-		base, err := newRoundTripper(roundTripper, newUpstreamTransport(time.Minute))
+		base, err := upstream.NewRoundTripper(roundTripper, upstream.NewTransport(time.Minute))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,11 +140,11 @@ func TestUnsentRequests(t *testing.T) {
 
 func testUnsentRequests(t *testing.T, cause error) {
 	var received atomic.Int32
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		received.Add(1)
 		_, _ = io.Copy(w, req.Body)
 	}))
-	defer upstream.Close()
+	defer server.Close()
 	died := 0
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		if info.Reused {
@@ -154,7 +154,7 @@ func testUnsentRequests(t *testing.T, cause error) {
 	}})
 	for _, method := range []string{http.MethodGet, http.MethodOptions, http.MethodPost, http.MethodDelete} {
 		for _, body := range []string{"", "{}"} {
-			tr, target := newTestTransport(t, upstream, roundTripperNetHTTP, func(conn net.Conn) net.Conn {
+			tr, target := newTestTransport(t, server, upstream.NetHTTP, func(conn net.Conn) net.Conn {
 				return &mortalConn{Conn: conn, cause: cause, closed: make(chan struct{})}
 			})
 			received.Store(0)
@@ -180,7 +180,7 @@ func testUnsentRequests(t *testing.T, cause error) {
 // A request that the server has read and not answered is not sent again,
 // whatever its method, and every request comes with its length.
 func TestLostRequests(t *testing.T) {
-	for _, name := range []string{roundTripperHTTP1, roundTripperNetHTTP, roundTripperHTTP2} {
+	for _, name := range []string{upstream.HTTP1, upstream.NetHTTP} {
 		t.Run(name, func(t *testing.T) {
 			for _, method := range []string{
 				http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPost, http.MethodPut, http.MethodDelete,
@@ -196,7 +196,7 @@ func TestLostRequests(t *testing.T) {
 func testLostRequest(t *testing.T, roundTripper, method, body string) {
 	t.Helper()
 	var received atomic.Int32
-	upstream := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 		if len(req.TransferEncoding) > 0 || req.ContentLength != int64(len(body)) || req.Header.Get("Idempotency-Key") != "1" {
 			t.Errorf("%s with %q: got %v %v of %d bytes", method, body, req.Header, req.TransferEncoding, req.ContentLength)
 		}
@@ -205,8 +205,8 @@ func testLostRequest(t *testing.T, roundTripper, method, body string) {
 			panic(http.ErrAbortHandler)
 		}
 	}))
-	defer upstream.Close()
-	tr, target := newTestTransport(t, upstream, roundTripper, nil)
+	defer server.Close()
+	tr, target := newTestTransport(t, server, roundTripper, nil)
 	for i := range 2 {
 		res, err := tr.send(t.Context(), target, method, body)
 		if (err != nil) != (i == 1) {
@@ -245,12 +245,16 @@ func TestServerClosesNewConnections(t *testing.T) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { time.Sleep(10 * time.Millisecond) }})
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		accepted.Store(0)
-		connections := newUpstreamTransport(time.Minute)
-		tr := transportOver(&netHTTP{connections})
+		connections := upstream.NewTransport(time.Minute)
+		base, err := upstream.NewRoundTripper(upstream.NetHTTP, connections)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr := transportOver(base)
 		if _, err := tr.send(ctx, &url.URL{Scheme: "http", Host: l.Addr().String()}, method, "{}"); err == nil {
 			t.Errorf("%s: an answer from nowhere", method)
 		}
-		if n := accepted.Load(); n < 1 || n > unsentAttempts {
+		if n := accepted.Load(); n < 1 || n > 5 {
 			t.Errorf("%s: %d connections", method, n)
 		}
 		connections.CloseIdleConnections()
@@ -259,10 +263,10 @@ func TestServerClosesNewConnections(t *testing.T) {
 
 // newTestTransport returns a transport to a server, over what wrap makes of its
 // connections.
-func newTestTransport(t *testing.T, upstream *httptest.Server, roundTripper string, wrap func(net.Conn) net.Conn) (*transport, *url.URL) {
+func newTestTransport(t *testing.T, server *httptest.Server, roundTripper string, wrap func(net.Conn) net.Conn) (*transport, *url.URL) {
 	t.Helper()
-	connections := newUpstreamTransport(time.Minute)
-	if certificate := upstream.Certificate(); certificate != nil {
+	connections := upstream.NewTransport(time.Minute)
+	if certificate := server.Certificate(); certificate != nil {
 		connections.TLSClientConfig.RootCAs = x509.NewCertPool()
 		connections.TLSClientConfig.RootCAs.AddCert(certificate)
 	}
@@ -276,12 +280,12 @@ func newTestTransport(t *testing.T, upstream *httptest.Server, roundTripper stri
 			return wrap(conn), nil
 		}
 	}
-	base, err := newRoundTripper(roundTripper, connections)
+	base, err := upstream.NewRoundTripper(roundTripper, connections)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(base.CloseIdleConnections)
-	target, err := url.Parse(upstream.URL)
+	target, err := url.Parse(server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,18 +293,8 @@ func newTestTransport(t *testing.T, upstream *httptest.Server, roundTripper stri
 }
 
 // transportOver returns a transport that needs no token.
-func transportOver(base roundTripper) *transport {
+func transportOver(base upstream.RoundTripper) *transport {
 	return &transport{base: base, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20}
-}
-
-// startHTTP2Server starts a server with HTTP/2.
-func startHTTP2Server(t *testing.T, handler http.Handler) *httptest.Server {
-	t.Helper()
-	s := httptest.NewUnstartedServer(handler)
-	s.EnableHTTP2 = true
-	s.StartTLS()
-	t.Cleanup(s.Close)
-	return s
 }
 
 // send sends a request without a token.
@@ -312,162 +306,4 @@ func (t *transport) send(ctx context.Context, target *url.URL, method, body stri
 	req.Header.Set("Idempotency-Key", "1")
 	account := &Account{Name: "shop", Place: wechat.Official, watcher: nobody{}}
 	return t.roundTrip(ctx, account, target, req, false)
-}
-
-// With HTTP/2 no request fails because the server ends connections, and each
-// comes with its length.
-func TestHTTP2(t *testing.T) {
-	var received atomic.Int32
-	upstream := startHTTP2Server(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if received.Add(1)%50 == 0 {
-			w.Header().Set("Connection", "close") // ends it
-		}
-		body, _ := io.ReadAll(req.Body)
-		if req.ProtoMajor != 2 || req.ContentLength != int64(len(body)) {
-			w.WriteHeader(http.StatusPreconditionFailed)
-		}
-	}))
-	tr, target := newTestTransport(t, upstream, roundTripperHTTP2, nil)
-	const clients, each = 8, 100
-	var wg sync.WaitGroup
-	for i := range clients {
-		wg.Go(func() {
-			for j := range each {
-				method := []string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost}[(i+j)%4]
-				body := []string{"", "{}"}[j/4%2]
-				res, err := tr.send(t.Context(), target, method, body)
-				if err != nil {
-					t.Errorf("%s: %v", method, err)
-					continue
-				}
-				res.Body.Close()
-				if res.StatusCode != http.StatusOK {
-					t.Errorf("%s: %s", method, res.Status)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if n := received.Load(); n != clients*each {
-		t.Errorf("%d requests arrived, of %d", n, clients*each)
-	}
-}
-
-// Where the server has no HTTP/2, nothing is sent twice either.
-func TestHTTP2ServerHasNone(t *testing.T) {
-	var received atomic.Int32
-	upstream := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		// Those that find a connection in place, over which the one before came.
-		if received.Add(1)%2 == 0 {
-			panic(http.ErrAbortHandler)
-		}
-	}))
-	defer upstream.Close()
-	tr, target := newTestTransport(t, upstream, roundTripperHTTP2, nil)
-	for i := range 10 {
-		res, err := tr.send(t.Context(), target, http.MethodGet, "")
-		if (err != nil) != (i%2 == 1) {
-			t.Errorf("request %d: %v", i, err)
-		}
-		if err == nil {
-			res.Body.Close()
-		}
-	}
-	if n := received.Load(); n != 10 {
-		t.Errorf("%d requests arrived, of 10", n)
-	}
-}
-
-// Several first requests to a server of which it is not known yet that it has no
-// HTTP/2: the second finds the first one's connection, and loses it.
-func TestHTTP2ServerHasNoneAtTheSameTime(t *testing.T) {
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
-		for _, body := range []string{"", "{}"} {
-			var received atomic.Int32
-			first := make(chan struct{})
-			upstream := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
-				switch received.Add(1) {
-				case 1:
-					<-first
-				case 2:
-					panic(http.ErrAbortHandler)
-				}
-			}))
-			var dials atomic.Int32
-			dialing := make(chan struct{})
-			tr, target := newTestTransport(t, upstream, roundTripperHTTP2, func(conn net.Conn) net.Conn {
-				if dials.Add(1) == 2 {
-					close(dialing)
-					time.Sleep(50 * time.Millisecond) // the first one's is free sooner
-				}
-				return conn
-			})
-			var wg sync.WaitGroup
-			for range 2 {
-				wg.Go(func() {
-					if res, err := tr.send(t.Context(), target, method, body); err == nil {
-						res.Body.Close()
-					}
-				})
-			}
-			<-dialing
-			close(first)
-			wg.Wait()
-			if n := received.Load(); n != 2 {
-				t.Errorf("%s with %q: %d requests arrived, of 2", method, body, n)
-			}
-			upstream.Close()
-		}
-	}
-}
-
-// Who waits for what a server speaks does not wait for longer than it may.
-func TestHTTP2WaitsNoLonger(t *testing.T) {
-	upstream := startHTTP2Server(t, http.NotFoundHandler())
-	reached, open := make(chan struct{}), make(chan struct{})
-	tr, target := newTestTransport(t, upstream, roundTripperHTTP2, func(conn net.Conn) net.Conn {
-		close(reached)
-		<-open
-		return conn
-	})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		res, err := tr.send(t.Context(), target, http.MethodGet, "")
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		res.Body.Close()
-	})
-	<-reached
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if _, err := tr.send(ctx, target, http.MethodPost, "{}"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
-	}
-	close(open)
-	wg.Wait()
-}
-
-// The first request may fail before it is known what the server speaks.
-func TestHTTP2FirstRequestFails(t *testing.T) {
-	upstream := startHTTP2Server(t, http.NotFoundHandler())
-	failed := false
-	tr, target := newTestTransport(t, upstream, roundTripperHTTP2, func(conn net.Conn) net.Conn {
-		if !failed {
-			failed = true
-			conn.Close()
-		}
-		return conn
-	})
-	if _, err := tr.send(t.Context(), target, http.MethodGet, ""); err == nil {
-		t.Fatal("an answer from nowhere")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	res, err := tr.send(ctx, target, http.MethodGet, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	res.Body.Close()
 }

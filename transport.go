@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -30,7 +31,7 @@ const replayedHeader = "X-Weixin-Replayed"
 // refused for it had no effect, whatever its method. No other request is ever
 // sent again.
 type transport struct {
-	base   roundTripper
+	base   upstream.RoundTripper
 	tokens *TokenManager
 	logger *zap.Logger
 

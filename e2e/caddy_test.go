@@ -51,7 +51,7 @@ func build(name string, race bool) (string, error) {
 	}
 	// The tests hold for each of them.
 	if name := os.Getenv("ROUND_TRIPPER"); name != "" {
-		args = append(args, "-ldflags", "-X github.com/caddy-weixin/caddy-weixin.defaultRoundTripper="+name)
+		args = append(args, "-ldflags", "-X github.com/caddy-weixin/caddy-weixin/internal/upstream.defaultRoundTripper="+name)
 	}
 	out, err := exec.Command("go", append(args, "../cmd/caddy")...).CombinedOutput()
 	if err != nil {

@@ -19,3 +19,6 @@ var Official = Place{
 	Takes:        func(path string) bool { return KindOf(path) == AccountToken },
 	IsTokenError: IsTokenError,
 }
+
+// DefaultHost is the base URL of the API of official accounts and mini programs.
+const DefaultHost = "https://api.weixin.qq.com"

@@ -1,4 +1,4 @@
-package weixin
+package upstream
 
 import (
 	"compress/gzip"
@@ -13,11 +13,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 func TestParseUpstream(t *testing.T) {
 	for _, tc := range []struct{ in, want string }{
-		{defaultUpstream, "https://api.weixin.qq.com"},
+		{wechat.DefaultHost, "https://api.weixin.qq.com"},
 		{"https://api2.weixin.qq.com/", "https://api2.weixin.qq.com"},
 		{"HTTPS://sh.api.weixin.qq.com", "https://sh.api.weixin.qq.com"},
 		{"http://127.0.0.1:8080", "http://127.0.0.1:8080"},
@@ -27,8 +29,8 @@ func TestParseUpstream(t *testing.T) {
 		{"https://proxy.example/a%20b/", "https://proxy.example/a%20b"},
 		{"https://proxy.example/a%2Fb/", "https://proxy.example/a%2Fb"},
 	} {
-		if got, err := parseUpstream(tc.in); err != nil || got.String() != tc.want {
-			t.Errorf("parseUpstream(%q) = %v, %v; want %s", tc.in, got, err, tc.want)
+		if got, err := ParseURL(tc.in); err != nil || got.String() != tc.want {
+			t.Errorf("ParseURL(%q) = %v, %v; want %s", tc.in, got, err, tc.want)
 		}
 	}
 	for _, in := range []string{
@@ -38,35 +40,35 @@ func TestParseUpstream(t *testing.T) {
 		"https://host?", "https://host?a=b", "https://host/x?access_token=T", "https://host#x",
 		"https://user@host", "https://user:CANARY@host", "https://user:CANARY@host:port", ":CANARY",
 	} {
-		u, err := parseUpstream(in)
+		u, err := ParseURL(in)
 		if err == nil {
-			t.Errorf("parseUpstream(%q) = %v", in, u)
+			t.Errorf("ParseURL(%q) = %v", in, u)
 			continue
 		}
 		// The error goes into a log line, and the URL may hold a password.
-		if text := err.Error(); strings.Contains(text, "CANARY") || !strings.Contains(text, defaultUpstream) {
-			t.Errorf("parseUpstream(%q): %s", in, text)
+		if text := err.Error(); strings.Contains(text, "CANARY") || !strings.Contains(text, wechat.DefaultHost) {
+			t.Errorf("ParseURL(%q): %s", in, text)
 		}
 	}
 }
 
 // Paths are appended to the upstream, by the transport and by sources alike.
 func FuzzParseUpstream(f *testing.F) {
-	for _, seed := range []string{defaultUpstream, "http://[::1]:80/a/b/", "https://u:p@h/?q#f", "https:x", "http://h/%2f/", "http://h//"} {
+	for _, seed := range []string{wechat.DefaultHost, "http://[::1]:80/a/b/", "https://u:p@h/?q#f", "https:x", "http://h/%2f/", "http://h//"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		u, err := parseUpstream(s)
+		u, err := ParseURL(s)
 		if err != nil {
 			return
 		}
 		if u.Hostname() == "" || u.User != nil || u.Opaque != "" || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(u.Path, "/") {
-			t.Fatalf("parseUpstream(%q) = %#v", s, u)
+			t.Fatalf("ParseURL(%q) = %#v", s, u)
 		}
 		u.Path, u.RawPath = u.Path+"/cgi-bin/token", ""
 		again, err := url.Parse(u.String())
 		if err != nil || again.Host != u.Host || again.Path != u.Path {
-			t.Fatalf("parseUpstream(%q) with a path is %q, read as %q, %v", s, u, again, err)
+			t.Fatalf("ParseURL(%q) with a path is %q, read as %q, %v", s, u, again, err)
 		}
 	})
 }
@@ -90,12 +92,12 @@ func TestIsCleartext(t *testing.T) {
 		"http://127.0.0.1.example":       true,
 		"http://[::ffff:192.168.0.1]:80": true,
 	} {
-		u, err := parseUpstream(s)
+		u, err := ParseURL(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := isCleartext(u); got != want {
-			t.Errorf("isCleartext(%s) = %t", s, got)
+		if got := IsCleartext(u); got != want {
+			t.Errorf("IsCleartext(%s) = %t", s, got)
 		}
 	}
 }
@@ -103,7 +105,7 @@ func TestIsCleartext(t *testing.T) {
 // upstreamRequest sends a request to a server the way it is sent to WeChat.
 func upstreamRequest(t *testing.T, server *httptest.Server, headerTimeout time.Duration) (*http.Response, error) {
 	t.Helper()
-	transport := newUpstreamTransport(headerTimeout)
+	transport := NewTransport(headerTimeout)
 	t.Cleanup(transport.CloseIdleConnections)
 	if server.Certificate() != nil {
 		transport.TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
@@ -138,7 +140,7 @@ func TestUpstreamCertificateIsVerified(t *testing.T) {
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // what the refused handshake is to it
 	server.StartTLS()
 	defer server.Close()
-	transport := newUpstreamTransport(0)
+	transport := NewTransport(0)
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
 	if err != nil {
@@ -197,8 +199,8 @@ func TestUpstreamHeaderTimeout(t *testing.T) {
 
 // A download may take longer than the timeout, which is for the header.
 func TestUpstreamHeaderTimeoutSparesTheBody(t *testing.T) {
-	transport := newUpstreamTransport(30 * time.Second)
-	if transport.ResponseHeaderTimeout != 30*time.Second || newUpstreamTransport(0).ResponseHeaderTimeout != 0 {
+	transport := NewTransport(30 * time.Second)
+	if transport.ResponseHeaderTimeout != 30*time.Second || NewTransport(0).ResponseHeaderTimeout != 0 {
 		t.Error("the timeout is not the one that was asked for")
 	}
 }

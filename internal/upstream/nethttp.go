@@ -1,16 +1,14 @@
-package weixin
+package upstream
 
 import (
-	"context"
-	"crypto/tls"
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptrace"
 	"strings"
-	"sync"
-	"sync/atomic"
 )
+
+// identityEncoding says that a body is sent as it is.
+var identityEncoding = []string{"identity"}
 
 // netHTTP is the standard library's transport, but sends no request again that
 // WeChat may have processed.
@@ -52,7 +50,7 @@ func (t *netHTTP) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// isUnsent says whether a request failed because its connection was closed
+// isUnsent reports whether a request failed because its connection was closed
 // before it was sent: http.Transport has these errors where nobody was waiting
 // for an answer.
 func isUnsent(err error) bool {
@@ -109,75 +107,4 @@ func withoutIdempotencyKey(h http.Header) http.Header {
 		return h
 	}
 	return out
-}
-
-// netHTTP2 is the standard library's transport with HTTP/2, in which nothing is
-// sent again that the server has processed: it says itself what it has not. For
-// servers that speak HTTP/1.1 only, it is a netHTTP.
-type netHTTP2 struct {
-	netHTTP
-	hosts sync.Map // what each speaks, as *protocol
-}
-
-// protocol is what a host speaks. Until that is known, one request at a time is
-// on its way to a connection, so that none uses one that was used before.
-type protocol struct {
-	asking  chan struct{}
-	version atomic.Int32 // 1 or 2; 0 is not known
-}
-
-// RoundTrip implements http.RoundTripper.
-func (t *netHTTP2) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != "https" {
-		return t.netHTTP.RoundTrip(req)
-	}
-	v, ok := t.hosts.Load(req.URL.Host)
-	if !ok {
-		v, _ = t.hosts.LoadOrStore(req.URL.Host, &protocol{asking: make(chan struct{}, 1)})
-	}
-	p := v.(*protocol)
-	if p.version.Load() == 0 {
-		select {
-		case p.asking <- struct{}{}:
-		case <-req.Context().Done():
-			if req.Body != nil {
-				req.Body.Close()
-			}
-			return nil, context.Cause(req.Context())
-		}
-		if p.version.Load() == 0 {
-			return t.ask(req, p)
-		}
-		<-p.asking
-	}
-	if p.version.Load() == 1 {
-		return t.netHTTP.RoundTrip(req)
-	}
-	res, err := t.Transport.RoundTrip(req)
-	if err == nil && res.ProtoMajor < 2 {
-		p.version.Store(1) // not all servers of this name are the same
-	}
-	return res, err
-}
-
-// ask sends a request to a host of which it is not known what it speaks. That is
-// known as soon as there is a connection.
-func (t *netHTTP2) ask(req *http.Request, p *protocol) (*http.Response, error) {
-	known := sync.OnceFunc(func() { <-p.asking })
-	defer known()
-	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
-		version := int32(1)
-		if conn, ok := info.Conn.(*tls.Conn); ok && conn.ConnectionState().NegotiatedProtocol == "h2" {
-			version = 2
-		}
-		if version == 1 && info.Reused {
-			// It was opened for a request that has gone away, and http.Transport
-			// would send this one again if it is lost. Not over a new one.
-			info.Conn.Close()
-			return
-		}
-		p.version.Store(version)
-		known()
-	}}
-	return t.Transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 }

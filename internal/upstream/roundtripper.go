@@ -1,4 +1,6 @@
-package weixin
+// Package upstream holds the connections to the WeChat API: where it is, and
+// what requests are sent with.
+package upstream
 
 import (
 	"crypto/tls"
@@ -6,16 +8,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream/http1"
 )
-
-// defaultUpstream is where the WeChat API is.
-const defaultUpstream = "https://api.weixin.qq.com"
 
 const (
 	dialTimeout         = 10 * time.Second
@@ -31,39 +27,34 @@ const (
 
 // Round trippers, as they are called in the configuration.
 const (
-	// roundTripperHTTP1 is the package http1.
-	roundTripperHTTP1 = "http1"
+	// HTTP1 is the package http1.
+	HTTP1 = "http1"
 
-	// roundTripperNetHTTP is the standard library's, without HTTP/2.
-	roundTripperNetHTTP = "net_http"
-
-	// roundTripperHTTP2 is the standard library's, with HTTP/2 where the
-	// upstream has it.
-	roundTripperHTTP2 = "http2"
+	// NetHTTP is the standard library's, without HTTP/2.
+	NetHTTP = "net_http"
 )
 
 // defaultRoundTripper is a variable so that a build for tests can have another.
-var defaultRoundTripper = roundTripperHTTP1
+var defaultRoundTripper = HTTP1
 
-// roundTripper sends requests to an upstream and keeps connections to it. It
+// RoundTripper sends requests to an upstream and keeps connections to it. It
 // sends none again that the upstream may have processed.
-type roundTripper interface {
+type RoundTripper interface {
 	http.RoundTripper
 	CloseIdleConnections()
 }
 
-// newRoundTripper returns the round tripper of the given name, with what base
+// NewRoundTripper returns the round tripper of the given name, with what base
 // says about connections.
 //
-// But for http2, every request has a connection of its own, so that a large
-// upload or download holds up no other, and the bytes on the wire are those of
-// the documentation.
-func newRoundTripper(name string, base *http.Transport) (roundTripper, error) {
+// Every request has a connection of its own, so that a large upload or download
+// holds up no other, and the bytes on the wire are those of the documentation.
+func NewRoundTripper(name string, base *http.Transport) (RoundTripper, error) {
 	if name == "" {
 		name = defaultRoundTripper
 	}
 	switch {
-	case name == roundTripperHTTP1 && http1.Supported:
+	case name == HTTP1 && http1.Supported:
 		return &http1.Transport{
 			Proxy:                 base.Proxy,
 			Fallback:              &netHTTP{base},
@@ -75,19 +66,27 @@ func newRoundTripper(name string, base *http.Transport) (roundTripper, error) {
 			MaxIdleConnsPerHost:   base.MaxIdleConnsPerHost,
 			WarmFor:               warmFor,
 		}, nil
-	case name == roundTripperHTTP1, name == roundTripperNetHTTP:
+	case name == HTTP1, name == NetHTTP:
 		return &netHTTP{base}, nil
-	case name == roundTripperHTTP2:
-		base.Protocols.SetHTTP2(true)
-		return &netHTTP2{netHTTP: netHTTP{base}}, nil
 	}
-	return nil, fmt.Errorf("unknown round_tripper %s: write http1, net_http or http2", name)
+	return nil, CheckRoundTripper(name)
 }
 
-// newUpstreamTransport returns the standard library's transport to WeChat, with
+// CheckRoundTripper refuses names that are none of a round tripper.
+func CheckRoundTripper(name string) error {
+	switch name {
+	case "", HTTP1, NetHTTP:
+		return nil
+	case "http2":
+		return errors.New("round_tripper http2 is gone, as WeChat gains nothing by it: write http1 or net_http, or leave it out")
+	}
+	return fmt.Errorf("unknown round_tripper %s: write http1 or net_http", name)
+}
+
+// NewTransport returns the standard library's transport to WeChat, with
 // HTTP/1.1. headerTimeout is how long it waits for an answer's header once the
 // request is sent; 0 is for ever.
-func newUpstreamTransport(headerTimeout time.Duration) *http.Transport {
+func NewTransport(headerTimeout time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -111,27 +110,4 @@ func newUpstreamTransport(headerTimeout time.Duration) *http.Transport {
 		WriteBufferSize:       16 << 10,
 		ReadBufferSize:        16 << 10,
 	}
-}
-
-// parseUpstream returns the URL that paths are appended to.
-func parseUpstream(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Hostname() == "" {
-		return nil, errors.New("is no URL: write it with scheme and host, such as " + defaultUpstream)
-	}
-	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-		return nil, errors.New("has more than scheme, host and path: write it like " + defaultUpstream)
-	}
-	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
-	return u, nil
-}
-
-// isCleartext says whether credentials would cross a network unencrypted on
-// the way to an upstream.
-func isCleartext(u *url.URL) bool {
-	if u.Scheme == "https" || u.Hostname() == "localhost" {
-		return false
-	}
-	addr, err := netip.ParseAddr(u.Hostname())
-	return err != nil || !addr.IsLoopback()
 }

@@ -1,0 +1,33 @@
+package upstream
+
+import (
+	"errors"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+)
+
+// ParseURL returns the URL that paths are appended to.
+func ParseURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Hostname() == "" {
+		return nil, errors.New("is no URL: write it with scheme and host, such as " + wechat.DefaultHost)
+	}
+	if u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return nil, errors.New("has more than scheme, host and path: write it like " + wechat.DefaultHost)
+	}
+	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
+	return u, nil
+}
+
+// IsCleartext reports whether credentials would cross a network unencrypted on
+// the way to an upstream.
+func IsCleartext(u *url.URL) bool {
+	if u.Scheme == "https" || u.Hostname() == "localhost" {
+		return false
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	return err != nil || !addr.IsLoopback()
+}
