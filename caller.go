@@ -124,7 +124,7 @@ func (c *caller) check(req *http.Request, account *Account, tokenEndpoint bool) 
 		return forbidden(fmt.Sprintf("caller %s may not use account %s: its accounts are %s",
 			c.name, account.Name, strings.Join(c.accounts, ", ")))
 	case c.ips != nil && !containsClient(c.ips, req):
-		return forbidden(fmt.Sprintf("caller %s may not call from this address: its ips do not have it", c.name))
+		return forbidden(fmt.Sprintf("caller %s may not call from this address: add it to its ips", c.name))
 	case c.allow != nil && !tokenEndpoint && !c.allow.Match(req):
 		return forbidden(fmt.Sprintf("caller %s may not call %s: its allow does not have it", c.name, req.URL.Path))
 	}

@@ -59,6 +59,7 @@ func (i *informer) inform(code int, header textproto.MIMEHeader) error {
 	}
 	h := i.client.Header()
 	before := h.Clone()
+	dropHopFields(http.Header(header))
 	maps.Copy(h, http.Header(header))
 	i.client.WriteHeader(code)
 	// These were the header of that answer alone.
@@ -87,6 +88,7 @@ func answer(w http.ResponseWriter, res *http.Response) error {
 		}
 		h[name] = values
 	}
+	dropHostFields(res.Trailer)
 	announced := len(res.Trailer)
 	for name := range res.Trailer {
 		h.Add("Trailer", name)
@@ -95,6 +97,7 @@ func answer(w http.ResponseWriter, res *http.Response) error {
 	if err := copyBody(w, res); err != nil {
 		return err
 	}
+	dropHostFields(res.Trailer)
 	if len(res.Trailer) == 0 {
 		return nil
 	}
@@ -156,18 +159,6 @@ const copyBufferSize = 32 << 10
 
 // copyBuffers are the buffers that answers are copied with.
 var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
-
-// dropHopFields removes from an answer's header what concerns the way from
-// WeChat to the proxy alone.
-func dropHopFields(h http.Header) {
-	dropConnectionFields(h, h["Connection"])
-	for _, name := range [...]string{
-		"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
-		"Te", "Trailer", "Transfer-Encoding", "Upgrade",
-	} {
-		delete(h, name)
-	}
-}
 
 // statusClientClosedRequest is what access logs show where the client was gone
 // before there was an answer.

@@ -54,6 +54,14 @@ type ForwardingConfig struct {
 	// What requests are sent with: `http1` is the fastest; `net_http` is the
 	// Go standard library's. Default: http1
 	RoundTripper string `json:"round_tripper,omitempty"`
+
+	// Headers of requests that go to WeChat beside those which always do:
+	// Content-Type, Content-Encoding, Content-Language, Content-Disposition,
+	// Accept, Accept-Language, User-Agent, Range, the conditions If-…, and
+	// Wechatmp-…. All others stay here, as they tell about the client's
+	// network. Authorization cannot go, nor what the proxy makes anew for every
+	// connection, such as Host and Content-Length.
+	ForwardHeaders []string `json:"forward_headers,omitempty"`
 }
 
 const (
@@ -77,6 +85,10 @@ func (c ForwardingConfig) newSender(app *App, logger *zap.Logger, configure func
 	if c.Timeout == 0 {
 		c.Timeout = caddy.Duration(defaultTimeout)
 	}
+	forwardHeaders, err := parseForwardHeaders(c.ForwardHeaders)
+	if err != nil {
+		return nil, err
+	}
 	connections := upstream.NewTransport(time.Duration(c.Timeout))
 	if err := configure(connections); err != nil {
 		return nil, err
@@ -91,6 +103,8 @@ func (c ForwardingConfig) newSender(app *App, logger *zap.Logger, configure func
 		logger:     logger,
 		bodyBuffer: c.BodyBuffer,
 		bodyLimit:  c.BodyLimit,
+
+		forwardHeaders: forwardHeaders,
 	}, nil
 }
 

@@ -64,8 +64,14 @@ type App struct {
 	issue       map[string]string // by the account's name
 	callers     []*caller
 	callersByID map[virtualID]*caller
+	realIssuers *realIssuers
 	endpoint    *http.Transport
-	states      []string // keys of what this configuration holds of statePool
+
+	// upstreamHosts are the names of the accounts' upstreams, which are as
+	// little another site's as their AppSecrets are.
+	upstreamHosts map[string]bool
+
+	states []string // keys of what this configuration holds of statePool
 }
 
 // AccountConfig is an official account or a mini program.
@@ -145,17 +151,25 @@ func (app *App) Provision(ctx caddy.Context) error {
 	app.byVirtualID = make(map[virtualID]*Account, len(app.Accounts))
 	app.issue = make(map[string]string, len(app.Accounts))
 	app.callersByID = make(map[virtualID]*caller, len(app.Callers))
+	app.upstreamHosts = make(map[string]bool)
+	app.realIssuers = &realIssuers{accounts: make(map[*issuedTokens]*Account)}
 	for _, name := range sortedKeys(app.Accounts) {
 		if err := app.addAccount(name, app.Accounts[name]); err != nil {
 			return fmt.Errorf("account %s: %w", name, err)
 		}
 		app.accounts[name].watcher = watcherOf(name)
+		if app.issue[name] == issueReal {
+			if err := app.realIssuers.add(app.accounts[name]); err != nil {
+				return err
+			}
+		}
 	}
 	for _, name := range sortedKeys(app.Callers) {
 		if err := app.addCaller(ctx, name, app.Callers[name]); err != nil {
 			return fmt.Errorf("caller %s: %w", name, err)
 		}
 	}
+	app.warnOfRealTokens()
 	return nil
 }
 
@@ -234,6 +248,7 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 	}
 	app.accounts[name], app.byAppID[appID], app.byVirtualID[account.virtualID] = account, account, account
 	app.issue[name] = cfg.Issue
+	app.upstreamHosts[strings.ToLower(u.Hostname())] = true
 	return nil
 }
 
@@ -324,6 +339,11 @@ func (app *App) Cleanup() error {
 		}
 	}
 	app.states = nil
+	if app.realIssuers != nil {
+		if err := app.realIssuers.release(); err != nil {
+			return err
+		}
+	}
 	if app.endpoint != nil {
 		app.endpoint.CloseIdleConnections()
 	}

@@ -57,7 +57,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w%s", err, positionOf("transport", t.Account))
 	}
-	t.gateway = gateway{app: app, access: &t.Access, account: account.Name}
+	t.gateway = gateway{app: app, access: &t.Access, account: account.Name, behindReverseProxy: true}
 	if err := t.provision(); err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	} else {
 		target.Host = strings.TrimSuffix(target.Host, ":80")
 	}
-	res, err := t.sender.roundTrip(req.Context(), p.account, target, p.request, p.virtual)
+	res, err := t.sender.roundTrip(withInformedFields(req.Context()), p.account, target, p.request, p.virtual)
 	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
 		return t.refuse(req, p.account, proxyErr), nil
 	}
@@ -122,6 +122,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, reverseproxy.NewDialError(err)
 	}
 	if err == nil {
+		withoutHostFields(res)
 		p.account.watcher.served(res.StatusCode)
 	}
 	return res, err

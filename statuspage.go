@@ -13,10 +13,7 @@ import (
 	"html/template"
 	"io"
 	"mime"
-	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,14 +37,6 @@ func init() {
 type StatusPage struct {
 	// Whether to leave out the button that fetches a token.
 	ReadOnly bool `json:"read_only,omitempty"`
-
-	// Names under which the page is served over plain HTTP to clients that
-	// prove themselves by nothing but their address. IP addresses, localhost,
-	// names without a dot, and names that end in .localhost, .local, .internal
-	// or .home.arpa need not be listed. Any web site can give its own name the
-	// proxy's address, and would read the page with its visitor's browser if it
-	// were served under all names.
-	Hosts []string `json:"hosts,omitempty"`
 
 	Access
 
@@ -193,6 +182,7 @@ const (
 	admitted statusRefusal = iota
 	refusedAddress
 	refusedHost
+	refusedUnspecified
 	refusedWebPage
 	refusedKey
 	refusedIPs
@@ -224,7 +214,7 @@ func (refusal statusRefusal) status() int {
 // admit applies the rules of the proxy, as far as they make sense for a page.
 func (r *statusRequest) admit() statusRefusal {
 	p := r.page
-	if !p.allowsAddress(p.app, r.Request) {
+	if !p.allowsAddress(p.app, r.Request, true) {
 		return refusedAddress
 	}
 	if !mayShowToWebPage(r.Request) {
@@ -232,8 +222,12 @@ func (r *statusRequest) admit() statusRefusal {
 	}
 	// Where a key is needed, another web site has none: browsers keep them apart
 	// by the site's name.
-	if len(p.app.callers) == 0 && !p.isOurName(r.Request) {
+	switch p.judgeHost(p.app, r.Request, r.Host) {
+	case hostForeign:
 		return refusedHost
+	case hostUnspecified:
+		return refusedUnspecified
+	default:
 	}
 	if refusal := r.identify(); refusal != admitted {
 		return refusal
@@ -275,67 +269,10 @@ func (r *statusRequest) identify() statusRefusal {
 	return admitted
 }
 
-// mayShowToWebPage says whether a request is none of another web site's, or no
-// more than a link on one. Browsers say so where they use HTTPS or localhost;
-// elsewhere there is an Origin, for requests whose answer a page could read, and
-// for those that change something.
-func mayShowToWebPage(req *http.Request) bool {
-	isLink := (req.Method == http.MethodGet || req.Method == http.MethodHead) &&
-		req.Header.Get("Sec-Fetch-Mode") == "navigate" && req.Header.Get("Sec-Fetch-Dest") == "document"
-	sites := req.Header["Sec-Fetch-Site"]
-	for _, site := range sites {
-		if site != "none" && site != "same-origin" && !isLink {
-			return false
-		}
-	}
-	if len(sites) > 0 {
-		return true
-	}
-	return len(req.Header["Origin"]) == 0 || isOwnOrigin(req)
-}
-
-// isOwnOrigin says whether the Origin is where the request was sent to.
-func isOwnOrigin(req *http.Request) bool {
-	origins := req.Header["Origin"]
-	if len(origins) != 1 {
-		return false
-	}
-	u, err := url.Parse(origins[0])
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, req.Host)
-}
-
-// isOurName says whether only a server of ours can have the name that the
-// request has for it: with HTTPS it has a certificate for it.
-func (p *StatusPage) isOurName(req *http.Request) bool {
-	host := hostOf(req)
-	if req.TLS != nil || !strings.Contains(host, ".") {
-		return true
-	}
-	if _, err := netip.ParseAddr(host); err == nil {
-		return true
-	}
-	// Nobody can register these.
-	for _, suffix := range []string{".localhost", ".local", ".internal", ".home.arpa"} {
-		if strings.HasSuffix(host, suffix) {
-			return true
-		}
-	}
-	return slices.ContainsFunc(p.Hosts, func(name string) bool { return strings.EqualFold(name, host) })
-}
-
-// hostOf returns the name by which the client has reached us.
-func hostOf(req *http.Request) string {
-	host := req.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
-}
-
 // fromButton says whether a POST comes from the button of a page that the caller
 // has been shown.
 func (r *statusRequest) fromButton() bool {
-	if site := r.Header.Get("Sec-Fetch-Site"); site != "same-origin" && (site != "" || !isOwnOrigin(r.Request)) {
+	if !isFromOwnPage(r.Request) {
 		return false
 	}
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -347,8 +284,8 @@ func (r *statusRequest) fromButton() bool {
 func (r *statusRequest) refuse(w http.ResponseWriter, refusal statusRefusal) {
 	status, message := refusal.status(), r.text.refusals[refusal]
 	reason := statusTexts[wechat.English].refusals[refusal]
-	if refusal == refusedHost {
-		message, reason = fmt.Sprintf(message, hostOf(r.Request)), fmt.Sprintf(reason, hostOf(r.Request))
+	if refusal == refusedHost || refusal == refusedUnspecified {
+		message, reason = fmt.Sprintf(message, shownHost(r.Host)), fmt.Sprintf(reason, shownHost(r.Host))
 	}
 	if refusal != refusedKey || r.Header.Get("Authorization") != "" {
 		r.page.logger.Info("status page refused", zap.Int("status", status), zap.String("reason", reason),

@@ -7,10 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -37,6 +35,8 @@ type transport struct {
 
 	bodyBuffer int64 // bytes of a request body kept in memory
 	bodyLimit  int64 // bytes of a request body at most
+
+	forwardHeaders []string // that go to WeChat beside those which always do
 }
 
 // roundTrip sends req to the target on behalf of an account. The context is the
@@ -204,7 +204,7 @@ func (x *exchange) outgoing() *http.Request {
 			RawPath:  in.URL.RawPath,
 			RawQuery: in.URL.RawQuery,
 		},
-		Header: outgoingHeader(in.Header),
+		Header: outgoingHeader(in.Header, x.forwardHeaders),
 		// WeChat answers a chunked request with 412.
 		ContentLength: x.length,
 	}).WithContext(x.ctx)
@@ -224,47 +224,6 @@ func (x *exchange) outgoing() *http.Request {
 		out.GetBody = func() (io.ReadCloser, error) { return x.body.open(), nil }
 	}
 	return out
-}
-
-// outgoingHeader returns a request's header without what concerns the way from
-// the client to the proxy alone.
-func outgoingHeader(in http.Header) http.Header {
-	out := make(http.Header, len(in)+1)
-	for name, values := range in {
-		if !isHopHeader(name) {
-			out[name] = values
-		}
-	}
-	dropConnectionFields(out, in["Connection"])
-	out["Accept-Encoding"] = identityEncoding
-	if _, ok := out["User-Agent"]; !ok {
-		out["User-Agent"] = nil // or else it would be Go's
-	}
-	return out
-}
-
-// dropConnectionFields removes from a header what a Connection header names.
-func dropConnectionFields(h http.Header, connection []string) {
-	for _, field := range connection {
-		for name := range strings.SplitSeq(field, ",") {
-			if name = textproto.TrimString(name); name != "" {
-				h.Del(name)
-			}
-		}
-	}
-}
-
-var identityEncoding = []string{"identity"}
-
-func isHopHeader(name string) bool {
-	switch name {
-	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
-		"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings", "Expect", "Content-Length",
-		"Accept-Encoding", "Forwarded", "Via",
-		"Authorization": // it is for the proxy: a caller's key, say
-		return true
-	}
-	return strings.HasPrefix(name, "X-Forwarded-")
 }
 
 // conceal removes the account's secrets from a text, even if it repeats what
