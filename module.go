@@ -12,7 +12,6 @@
 package weixin
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,7 +70,8 @@ type App struct {
 	// little another site's as their AppSecrets are.
 	upstreamHosts map[string]bool
 
-	states []string // keys of what this configuration holds of statePool
+	positions positions
+	states    []string // keys of what this configuration holds of statePool
 }
 
 // AccountConfig is an official account or a mini program.
@@ -178,6 +178,9 @@ func (app *App) loadStore(ctx caddy.Context) (store.Store, error) {
 		app.StoreRaw = json.RawMessage(`{"module":"storage"}`)
 		defer func() { app.StoreRaw = nil }()
 	}
+	if err := app.checkStore(); err != nil {
+		return nil, err
+	}
 	mod, err := ctx.LoadModule(app, "StoreRaw")
 	if err != nil {
 		return nil, fmt.Errorf("loading the token store: %v", err)
@@ -193,14 +196,17 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 	if cfg == nil {
 		cfg = new(AccountConfig)
 	}
-	resolve := func(option, value string) (string, error) { return resolveOption("account "+name, option, value) }
-	appID, err := resolve("appid", cfg.AppID)
+	owner := "account " + name
+	appID, err := app.resolve(owner, optionAppID, cfg.AppID)
 	if err != nil {
 		return err
 	}
-	secret, err := resolve("secret", cfg.AppSecret)
+	secret, err := app.resolve(owner, optionSecret, cfg.AppSecret)
 	if err != nil {
 		return err
+	}
+	if err := checkNotSwapped(appID, secret); err != nil {
+		return fmt.Errorf("%w%s", err, app.positions.of(owner, optionAppID))
 	}
 	if other, ok := app.byAppID[appID]; ok {
 		return fmt.Errorf("appid %s is that of account %s already: give every account an appid of its own", appID, other.Name)
@@ -212,19 +218,14 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 	if err := checkIssue(cfg.Issue); err != nil {
 		return err
 	}
-	base := cmp.Or(cfg.Upstream, app.Upstream, wechat.DefaultHost)
-	if base, err = resolve("upstream", base); err != nil {
-		return err
-	}
-	u, err := upstream.ParseURL(base)
+	u, err := app.upstreamOf(owner, cfg)
 	if err != nil {
-		// It may hold a password, so it is not repeated.
-		return fmt.Errorf("upstream %w%s", err, positionOf("account "+name, "upstream"))
+		return err
 	}
 	app.warnOfLiteral("account "+name, "secret", cfg.AppSecret)
 	if upstream.IsCleartext(u) {
 		app.logger.Warn("the AppSecret and the tokens go to the upstream unencrypted: use https",
-			zap.String("account", name), zap.String("upstream", base))
+			zap.String("account", name), zap.Stringer("upstream", u))
 	}
 	account := &Account{
 		Name:        name,
@@ -266,32 +267,6 @@ func checkIssue(issue string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown way to issue tokens %s: write virtual, real or off", issue)
-}
-
-// resolveOption returns an option's value with its placeholders replaced. A
-// placeholder that stands for nothing is an error: the proxy would otherwise
-// start with a secret that is missing.
-func resolveOption(owner, option, value string) (string, error) {
-	if value == "" {
-		return "", fmt.Errorf("%s is missing: write %s {env.…}, for example", option, option)
-	}
-	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
-	// A file may end with line breaks, and begin with a byte order mark.
-	if resolved = strings.TrimSpace(strings.TrimPrefix(resolved, "\ufeff")); err == nil && resolved != "" {
-		return resolved, nil
-	}
-	placeholder := strings.TrimSuffix(strings.TrimPrefix(value, "{"), "}")
-	if len(placeholder) != len(value)-2 || strings.ContainsAny(placeholder, "{}") {
-		// What stands beside a placeholder may be secret.
-		return "", fmt.Errorf("a placeholder of %s is empty or unknown%s", option, positionOf(owner, option))
-	}
-	cure := "set it"
-	if name, ok := strings.CutPrefix(placeholder, "env."); ok {
-		cure = "set the environment variable " + name + ", for example in a file for --envfile"
-	} else if name, ok := strings.CutPrefix(placeholder, "file."); ok {
-		cure = "write it into the file " + name
-	}
-	return "", fmt.Errorf("%s %s is empty: %s%s", option, value, cure, positionOf(owner, option))
 }
 
 // warnOfLiteral warns of a secret that stands in the configuration itself.

@@ -55,7 +55,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	}
 	account, err := app.account(t.Account)
 	if err != nil {
-		return fmt.Errorf("%w%s", err, positionOf("transport", t.Account))
+		return fmt.Errorf("%w%s", err, positionsOf(transportConfig(t.Account)).of("transport", t.Account))
 	}
 	t.gateway = gateway{app: app, access: &t.Access, account: account.Name, behindReverseProxy: true}
 	if err := t.provision(); err != nil {
@@ -64,6 +64,9 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	t.sender, err = t.newSender(app, t.logger, func(connections *http.Transport) error { return t.configureTLS(ctx, connections) })
 	return err
 }
+
+// transportConfig stands for a transport's configuration in its position.
+func transportConfig(account string) []byte { return []byte("transport " + account) }
 
 func (t *Transport) configureTLS(ctx caddy.Context, connections *http.Transport) error {
 	if t.TLS == nil {
