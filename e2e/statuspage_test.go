@@ -364,7 +364,7 @@ func TestStatusPageForCallers(t *testing.T) {
 		{AppID: "wx-shop", AppSecret: "secret-of-the-shop"},
 		{AppID: "wx-club", AppSecret: "secret-of-the-club"},
 	}})
-	keys := map[string]string{"all": "key-of-all", "club": "key-of-club", "paths": "key-of-paths", "open": "key-of-open", "far": "key-of-far"}
+	keys := map[string]string{"all": "the-key-of-all-accounts", "club": "the-key-of-the-club", "paths": "the-key-of-some-paths", "open": "the-key-of-an-open-one", "far": "the-key-of-a-far-one"}
 	env := []string{"SHOP_SECRET=secret-of-the-shop", "CLUB_SECRET=secret-of-the-club"}
 	for name, key := range keys {
 		env = append(env, "KEY_"+name+"="+key)
