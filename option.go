@@ -24,9 +24,7 @@ func (app *App) checkStore() error {
 		Module string `json:"module"`
 		URL    string `json:"url"`
 	}
-	if json.Unmarshal(app.StoreRaw, &options) != nil {
-		return nil // the module says what is wrong
-	}
+	_ = json.Unmarshal(app.StoreRaw, &options) // the module says what is wrong
 	if err := checkStoreName(options.Module); err != nil {
 		return err
 	}

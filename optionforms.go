@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 )
@@ -16,9 +17,7 @@ type optionForms map[string]string
 func (f optionForms) with(more ...optionForms) optionForms {
 	all := make(optionForms)
 	for _, forms := range append(more, f) {
-		for name, form := range forms {
-			all[name] = form
-		}
+		maps.Copy(all, forms)
 	}
 	return all
 }
@@ -38,7 +37,7 @@ var (
 	handlerForms    = optionForms{"account": `"shop"`}.with(accessForms, forwardingForms)
 	transportForms  = optionForms{"tls": `{}`}.with(handlerForms)
 	statusPageForms = optionForms{"read_only": `true`}.with(accessForms)
-	accountForms    = optionForms{
+	accountForms    = optionForms{ //nolint:gosec // they are placeholders
 		"appid":    `"{env.WEIXIN_APPID}"`,
 		"secret":   `"{env.WEIXIN_SECRET}"`,
 		"token":    `"stable"`,
@@ -129,11 +128,9 @@ func (app *App) UnmarshalJSON(data []byte) error {
 // decodeMembers reports what is wrong with one of the members of an object of
 // objects, by its name. That the object is none is reported elsewhere.
 func decodeMembers[T any](data []byte, option, kind string) error {
-	var object map[string]json.RawMessage
-	var members map[string]json.RawMessage
-	if json.Unmarshal(data, &object) != nil || json.Unmarshal(object[option], &members) != nil {
-		return nil
-	}
+	var object, members map[string]json.RawMessage
+	_ = json.Unmarshal(data, &object)
+	_ = json.Unmarshal(object[option], &members)
 	for _, name := range sortedKeys(members) {
 		if err := json.Unmarshal(members[name], new(T)); err != nil {
 			return &optionError{fmt.Sprintf("%s %s: %v", kind, name, err)}
