@@ -117,8 +117,10 @@ func checkTokens(d *caddyfile.Dispenser) error {
 // optionName returns what of an unknown option is its name: beside that there may
 // be a secret.
 func optionName(word string) string {
-	name, _, _ := strings.Cut(word, "=")
-	return name
+	if i := strings.IndexAny(word, "=:"); i > 0 {
+		return word[:i]
+	}
+	return word
 }
 
 func parseUpstreamOption(d *caddyfile.Dispenser, base *string) error {

@@ -182,7 +182,7 @@ func checkCharacters(option, value string) error {
 		case isFullWidth(r):
 			return fmt.Errorf("%s has the full-width character %q: write it in ASCII", option, r)
 		case r > unicode.MaxASCII && (option == optionAppID || option == optionSecret), unicode.IsSpace(r), unicode.IsControl(r):
-			return fmt.Errorf("%s has a space, or a character that is not ASCII: write it as WeChat shows it", option)
+			return fmt.Errorf("%s has a space, or a character that is not ASCII: leave it out", option)
 		}
 	}
 	return nil

@@ -64,6 +64,10 @@ func TestTypedAddress(t *testing.T) {
 func TestHosts(t *testing.T) {
 	for name, c := range map[string]struct{ plain, named string }{
 		"handler":   {"weixin", "weixin {\n hosts WX.Example.com wx2.example.com\n }"},
+		"another Host": {
+			"reverse_proxy UPSTREAM {\n header_up Host localhost\n transport weixin\n }",
+			"reverse_proxy UPSTREAM {\n header_up Host evil.example\n transport weixin {\n hosts WX.Example.com wx2.example.com\n }\n }",
+		},
 		"transport": {"reverse_proxy UPSTREAM {\n transport weixin\n }", "reverse_proxy UPSTREAM {\n transport weixin {\n hosts WX.Example.com wx2.example.com\n }\n }"},
 	} {
 		t.Run(name, func(t *testing.T) {
