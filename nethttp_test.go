@@ -294,7 +294,7 @@ func newTestTransport(t *testing.T, server *httptest.Server, roundTripper string
 
 // transportOver returns a transport that needs no token.
 func transportOver(base upstream.RoundTripper) *transport {
-	return &transport{base: base, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20}
+	return &transport{base: base, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20, forwardHeaders: []string{"Idempotency-Key"}}
 }
 
 // send sends a request without a token.

@@ -63,7 +63,7 @@ func TestTypedAddress(t *testing.T) {
 // site could have, wherever it stands in Caddy.
 func TestHosts(t *testing.T) {
 	for name, c := range map[string]struct{ plain, named string }{
-		"handler":   {"weixin", "weixin {\n hosts WX.Example.com wx2.example.com\n }"},
+		"handler": {"weixin", "weixin {\n hosts WX.Example.com wx2.example.com\n }"},
 		"another Host": {
 			"reverse_proxy UPSTREAM {\n header_up Host localhost\n transport weixin\n }",
 			"reverse_proxy UPSTREAM {\n header_up Host evil.example\n transport weixin {\n hosts WX.Example.com wx2.example.com\n }\n }",

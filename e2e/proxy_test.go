@@ -340,7 +340,7 @@ func TestNothingElseIsReplayed(t *testing.T) {
 // the request goes out on another.
 func TestKeptConnectionIsLost(t *testing.T) {
 	w := startWeChat(t)
-	p := startCaddy(t, w, config{})
+	p := startCaddy(t, w, config{site: "weixin {\n forward_headers Idempotency-Key\n }"})
 	for _, path := range []string{"/x", "/sns/jscode2session"} {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost, http.MethodDelete} {
 			for _, body := range []string{"", "{}"} {
