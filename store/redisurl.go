@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 const (
@@ -208,8 +209,11 @@ func (o *redisOptions) passwords() []string {
 // dialling, waiting for a connection, reading, writing.
 //
 // It speaks RESP2, which every server and proxy does, and does not say who it
-// is: that is a command which a narrow ACL or a proxy refuses.
+// is: that is a command which a narrow ACL or a proxy refuses. Nor does it want
+// to hear of the server's maintenance, for which go-redis would look the host up
+// while the configuration is loaded.
 func (o *redisOptions) client(timeout time.Duration) redis.UniversalClient {
+	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	switch {
 	case o.failover != nil:
 		f := o.failover
@@ -221,6 +225,7 @@ func (o *redisOptions) client(timeout time.Duration) redis.UniversalClient {
 	case o.cluster != nil:
 		c := o.cluster
 		c.DialTimeout, c.ReadTimeout, c.WriteTimeout, c.PoolTimeout = timeout, timeout, timeout, timeout
+		c.MaintNotificationsConfig = quiet
 		c.ContextTimeoutEnabled, c.DialerRetries, c.Protocol, c.DisableIdentity = true, 1, 2, true
 		client := redis.NewClusterClient(c)
 		client.OnNewNode(func(node *redis.Client) { node.AddHook(withoutHello{}) })
@@ -228,6 +233,7 @@ func (o *redisOptions) client(timeout time.Duration) redis.UniversalClient {
 	default:
 		s := o.single
 		s.DialTimeout, s.ReadTimeout, s.WriteTimeout, s.PoolTimeout = timeout, timeout, timeout, timeout
+		s.MaintNotificationsConfig = quiet
 		s.ContextTimeoutEnabled, s.DialerRetries, s.Protocol, s.DisableIdentity = true, 1, 2, true
 		client := redis.NewClient(s)
 		client.AddHook(withoutHello{})

@@ -97,6 +97,11 @@ func (w *Watched) note(kind callKind, err error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if kind == callSave && err == nil && w.errs[callSave] != nil {
+		// Locks are taken once in a while. What kept a value from being saved kept
+		// them from being taken.
+		w.errs[callLock] = nil
+	}
 	w.errs[kind] = err
 	before := w.state
 	w.state = State{Up: true, Since: before.Since}

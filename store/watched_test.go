@@ -43,12 +43,12 @@ func TestWatched(t *testing.T) {
 		{"a key that is missing", fs.ErrNotExist, nil, nil, true, "", 0, 0},
 		{"reading is allowed, writing is not", nil, denied, denied, false, "denied", 1, 0},
 		{"as before", fs.ErrNotExist, denied, denied, false, "denied", 1, 0},
-		{"the lock alone", nil, nil, denied, false, "denied", 1, 0},
-		{"given up by the caller", context.Canceled, context.Canceled, context.Canceled, false, "denied", 1, 0},
-		{"all is well", nil, nil, nil, true, "", 1, 1},
-		{"reading alone", errors.New("broken"), nil, nil, false, "", 2, 1},
-		{"another cause", fmt.Errorf("wrapped: %w", denied), nil, nil, false, "denied", 3, 1},
-		{"all is well again", nil, nil, nil, true, "", 3, 2},
+		{"the lock alone", nil, nil, denied, false, "denied", 2, 1}, // when it is tried
+		{"given up by the caller", context.Canceled, context.Canceled, context.Canceled, false, "denied", 2, 1},
+		{"all is well", nil, nil, nil, true, "", 2, 2},
+		{"reading alone", errors.New("broken"), nil, nil, false, "", 3, 2},
+		{"another cause", fmt.Errorf("wrapped: %w", denied), nil, nil, false, "denied", 4, 2},
+		{"all is well again", nil, nil, nil, true, "", 4, 3},
 	} {
 		before := w.State()
 		s.load, s.save, s.lock = c.load, c.save, c.lock
@@ -57,7 +57,7 @@ func TestWatched(t *testing.T) {
 		if state.Up != c.up || state.Advice.Code != c.code || (state.Err == nil) != c.up {
 			t.Errorf("%s: got %+v", c.name, state)
 		}
-		if changed := !before.Since.Equal(state.Since); changed != (before.Up != state.Up || before.Since.IsZero()) {
+		if before.Up != state.Up && before.Since.Equal(state.Since) || state.Since.IsZero() {
 			t.Errorf("%s: since %v, and before %v", c.name, state.Since, before.Since)
 		}
 		failures := logs.FilterMessage("the store fails; tokens are kept in memory alone until it is back").Len()
@@ -75,6 +75,25 @@ func TestWatchedLockThatIsHeld(t *testing.T) {
 	defer cancel()
 	if _, err := w.Lock(ctx, "l"); err == nil || !w.State().Up {
 		t.Errorf("got %v, %+v", err, w.State())
+	}
+}
+
+// What kept values from being saved kept locks from being taken, and locks are
+// not taken often. A lock that fails by itself goes on failing.
+func TestWatchedLockRecoversWithSave(t *testing.T) {
+	denied := errors.New("denied")
+	s := &scripted{save: denied, lock: denied}
+	w := Watch(s, zap.NewNop())
+	s.call(w, context.Background())
+	s.save = nil
+	if _ = w.Save(context.Background(), "k", nil); !w.State().Up {
+		t.Errorf("got %+v", w.State())
+	}
+	if _, _ = w.Lock(context.Background(), "l"); w.State().Up {
+		t.Error("the lock fails, and the store is up")
+	}
+	if _ = w.Save(context.Background(), "k", nil); w.State().Up {
+		t.Error("the lock fails, and the store is up")
 	}
 }
 
