@@ -45,8 +45,8 @@ func TestHealthDirective(t *testing.T) {
 		stranger = "203.0.113.7"
 	)
 	// The other account's AppID is none of WeChat's.
-	if !eventually(func() bool { return get(t, p.url+"/health").status == http.StatusServiceUnavailable }) {
-		t.Fatal("an account without a token is healthy")
+	if !eventually(func() bool { return get(t, p.url+"/health").body == broken }) {
+		t.Fatalf("got %s", get(t, p.url+"/health"))
 	}
 	check("/health", "", http.StatusServiceUnavailable, broken)
 	check("/health", "10.1.2.3", http.StatusServiceUnavailable, broken)

@@ -16,9 +16,9 @@ type Advice struct {
 	English, Chinese string
 }
 
-// Refusal is an error of a store that lasts until somebody does something about
+// RefusalError is an error of a store that lasts until somebody does something about
 // it. Stores return it where they know what that is.
-type Refusal struct {
+type RefusalError struct {
 	Advice
 
 	// Err is what the store has told, without secrets.
@@ -26,15 +26,15 @@ type Refusal struct {
 }
 
 // Error returns the cause and the cure.
-func (r *Refusal) Error() string { return r.Err.Error() + ": " + r.English }
+func (r *RefusalError) Error() string { return r.Err.Error() + ": " + r.English }
 
 // Unwrap returns the cause alone.
-func (r *Refusal) Unwrap() error { return r.Err }
+func (r *RefusalError) Unwrap() error { return r.Err }
 
 // Explain returns the advice about a store's error, and reports whether there
 // is any.
 func Explain(err error) (Advice, bool) {
-	if refusal, ok := errors.AsType[*Refusal](err); ok {
+	if refusal, ok := errors.AsType[*RefusalError](err); ok {
 		return refusal.Advice, true
 	}
 	for _, c := range fileAdvice {

@@ -11,10 +11,11 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -147,112 +148,6 @@ func wantDenied(t *testing.T, s Store, command string) {
 	}
 }
 
-// Who has no scripting has a lock all the same.
-func TestRedisLockExcludes(t *testing.T) {
-	for _, commands := range []string{"+get +set +del +eval", "+get +set +del"} {
-		t.Run(commands, func(t *testing.T) {
-			r := startRedis(t)
-			setUser(t, r, defaultRedisPrefix, commands)
-			var inside, most atomic.Int32
-			var wg sync.WaitGroup
-			for range 4 {
-				s := open(t, &Redis{URL: "redis://proxy:not-a-secret-here@" + r.addr()})
-				for range 3 {
-					wg.Go(func() {
-						unlock, err := s.Lock(context.Background(), "one")
-						if err != nil {
-							t.Error(err)
-							return
-						}
-						most.Store(max(most.Load(), inside.Add(1)))
-						time.Sleep(2 * time.Millisecond)
-						inside.Add(-1)
-						unlock()
-					})
-				}
-			}
-			wg.Wait()
-			if most.Load() != 1 {
-				t.Errorf("%d held the lock at once", most.Load())
-			}
-			if keys := r.do("KEYS", "*"); keys != "" {
-				t.Errorf("%s was kept", keys)
-			}
-		})
-	}
-}
-
-// A lock that has expired and become another's is not given back.
-func TestRedisLockOfAnother(t *testing.T) {
-	for _, commands := range []string{"+get +set +del +eval", "+get +set +del"} {
-		t.Run(commands, func(t *testing.T) {
-			r := startRedis(t)
-			setUser(t, r, defaultRedisPrefix, commands)
-			s := open(t, &Redis{URL: "redis://proxy:not-a-secret-here@" + r.addr()})
-			unlock, err := s.Lock(context.Background(), "one")
-			if err != nil {
-				t.Fatal(err)
-			}
-			const key = "weixin:locks/one"
-			if ttl := r.do("PTTL", key); len(ttl) != 5 || ttl < "14000" {
-				t.Errorf("the lock expires in %s ms", ttl)
-			}
-			r.do("SET", key, "another's")
-			unlock()
-			if got := r.do("GET", key); got != "another's" {
-				t.Errorf("the lock is %q", got)
-			}
-		})
-	}
-}
-
-// Near its end a lock is left alone where it cannot be compared and deleted in
-// one step: it might be another's by the time of the second.
-func TestRedisLockIsLeftToExpire(t *testing.T) {
-	f := startFake(t, minimal(unknownCommand))
-	s := open(t, &Redis{URL: "redis://" + f.addr})
-	for _, c := range []struct {
-		left time.Duration
-		want bool
-	}{{redisLockMargin - time.Millisecond, false}, {redisLockMargin + time.Second, true}} {
-		l := &redisLock{store: s, key: "weixin:locks/one", value: "mine"}
-		if taken, err := l.take(context.Background()); err != nil || !taken {
-			t.Fatal(taken, err)
-		}
-		l.end = time.Now().Add(c.left)
-		before := len(f.commands())
-		l.giveBack(context.Background())
-		if got := slices.Contains(f.commands()[before:], "del"); got != c.want {
-			t.Errorf("%v before its end: deleted %v, want %v", c.left, got, c.want)
-		}
-	}
-}
-
-// The client sends a SET again whose answer it has lost. It finds its own key.
-func TestRedisLockWhoseAnswerIsLost(t *testing.T) {
-	server := minimal(unknownCommand)
-	var lost atomic.Bool
-	f := startFake(t, func(cmd []string) (string, error) {
-		reply, err := server(cmd)
-		if cmd[0] == "set" && lost.CompareAndSwap(false, true) {
-			return "", errHangUp
-		}
-		return reply, err
-	})
-	s := open(t, &Redis{URL: "redis://" + f.addr})
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-	defer cancel()
-	unlock, err := s.Lock(ctx, "one")
-	if err != nil || !lost.Load() {
-		t.Fatal(err, lost.Load())
-	}
-	unlock()
-	if unlock, err = s.Lock(ctx, "one"); err != nil {
-		t.Fatal(err)
-	}
-	unlock()
-}
-
 // Whether a server refuses what it does not know or hangs up, a store needs no
 // more than GET, SET and DEL.
 func TestRedisSpeaksToAnything(t *testing.T) {
@@ -307,104 +202,6 @@ func TestRedisCluster(t *testing.T) {
 	wantCode(t, err, "cluster", "?addr=")
 }
 
-func wantCode(t *testing.T, err error, code string, parts ...string) {
-	t.Helper()
-	advice, ok := Explain(err)
-	if !ok || advice.Code != code || advice.English == "" || advice.Chinese == "" {
-		t.Errorf("%v: got %+v, want %s", err, advice, code)
-		return
-	}
-	for _, part := range parts {
-		if !strings.Contains(advice.English, part) || !strings.Contains(err.Error(), part) {
-			t.Errorf("%v: there is no %s", err, part)
-		}
-	}
-}
-
-// What a real server says is said as what it is.
-func TestRedisRefusals(t *testing.T) {
-	ctx := context.Background()
-	r := startRedis(t)
-	address := r.addr()
-	r.do("ACL", "SETUSER", "other", "on", ">not-a-secret-here", "~*", "+@all")
-	save := func(url string) error { return open(t, &Redis{URL: url}).Save(ctx, "k", []byte("v")) }
-
-	wantCode(t, save("redis://other:not-the-one@"+address), "wrong_password", "%40")
-	wantCode(t, save("redis://"+address+"/99"), "database", "/0")
-	wantCode(t, save("rediss://"+address), "unreachable", "rediss://")
-	wantCode(t, save("redis://no-such-host.invalid:6379"), "unreachable", "DNS")
-	wantCode(t, save("redis://127.0.0.1:1"), "unreachable", "firewall")
-	wantCode(t, save("unix:///nowhere/redis.sock"), "unreachable")
-
-	r.do("CONFIG", "SET", "maxmemory", "1")
-	wantCode(t, save("redis://"+address), "full", "maxmemory")
-	r.do("CONFIG", "SET", "maxmemory", "0")
-	r.do("REPLICAOF", "127.0.0.1", "1")
-	r.do("CONFIG", "SET", "replica-serve-stale-data", "yes")
-	wantCode(t, save("redis://"+address), "read_only", "master_name")
-	r.do("REPLICAOF", "NO", "ONE")
-	r.do("CONFIG", "SET", "requirepass", "not-a-secret-here")
-	wantCode(t, save("redis://"+address), "unauthenticated", "password")
-	if err := save("redis://:not-a-secret-here@" + address); err != nil {
-		t.Error(err)
-	}
-}
-
-// What is hard to have a real server say.
-func TestRedisReplies(t *testing.T) {
-	for reply, code := range map[string]string{
-		"NOAUTH Authentication required.":                                                                 "unauthenticated",
-		"NOPERM this user has no permissions to run the 'get' command":                                    "denied",
-		"ERR unknown command `GET`, with args beginning with: `k`, ":                                      "unsupported",
-		"MOVED 3999 127.0.0.1:6381":                                                                       "cluster",
-		"CLUSTERDOWN Hash slot not served":                                                                "cluster",
-		"LOADING Redis is loading the dataset in memory":                                                  "loading",
-		"MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk": "full",
-		"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.":                "replication",
-		"DENIED Redis is running in protected mode":                                                       "denied",
-		"ERR max number of clients reached":                                                               "full",
-		"READONLY You can't write against a read only replica.":                                           "read_only",
-		"OOM command not allowed when used memory > 'maxmemory'.":                                         "full",
-		"ERR DB index is out of range":                                                                    "database",
-		"ERR something else":                                                                              "",
-	} {
-		t.Run(code+" "+strings.Fields(reply)[0], func(t *testing.T) {
-			f := startFake(t, func([]string) (string, error) { return "-" + reply + "\r\n", nil })
-			s := open(t, &Redis{URL: "redis://" + f.addr})
-			_, loadErr := s.Load(context.Background(), "k")
-			_, lockErr := s.Lock(context.Background(), "l")
-			for _, err := range []error{loadErr, s.Save(context.Background(), "k", nil), lockErr} {
-				if code != "" {
-					wantCode(t, err, code)
-				} else if _, ok := Explain(err); ok || err == nil {
-					t.Errorf("got %v", err)
-				}
-				if err != nil && strings.Contains(err.Error(), "with args") {
-					t.Errorf("%v: it repeats what was sent", err)
-				}
-			}
-		})
-	}
-}
-
-// Redis repeats what it was sent when it does not know AUTH.
-func TestRedisPasswordIsNotRepeated(t *testing.T) {
-	const password = "p@ss/word#here"
-	for name, answer := range map[string]func([]string) (string, error){
-		"unknown": unknownCommand,
-		"chatty":  func(cmd []string) (string, error) { return "-ERR no: " + strings.Join(cmd, " ") + "\r\n", nil },
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := startFake(t, answer)
-			s := open(t, &Redis{URL: "redis://proxy:p%40ss%2Fword%23here@" + f.addr})
-			_, err := s.Load(context.Background(), "k")
-			if err == nil || strings.Contains(err.Error(), password) || strings.Contains(err.Error(), "word") && strings.Contains(err.Error(), "p@ss") {
-				t.Errorf("got %v", err)
-			}
-		})
-	}
-}
-
 // A value that is another's counts as none, and is overwritten.
 func TestRedisWrongType(t *testing.T) {
 	r := startRedis(t)
@@ -438,13 +235,8 @@ func TestRedisTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
-	_, port, _ := net.SplitHostPort(address)
+	port := strconv.Itoa(freePort(t))
+	address := "127.0.0.1:" + port
 	startRedis(t, "--tls-port", port, "--tls-cert-file", dir+"/cert.pem", "--tls-key-file", dir+"/key.pem",
 		"--tls-ca-cert-file", dir+"/cert.pem", "--tls-auth-clients", "no")
 	s := open(t, &Redis{URL: "rediss://" + address})
@@ -454,6 +246,26 @@ func TestRedisTLS(t *testing.T) {
 	s = open(t, &Redis{URL: "redis://" + address})
 	_, err = s.Load(context.Background(), "k")
 	wantCode(t, err, "unreachable", "rediss://")
+}
+
+// Where sentinels know the primary, their addresses are enough.
+func TestRedisSentinel(t *testing.T) {
+	r := startRedis(t)
+	file := t.TempDir() + "/sentinel.conf"
+	if err := os.WriteFile(file, fmt.Appendf(nil, "sentinel monitor primary 127.0.0.1 %d 1\n", r.port), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	port := freePort(t)
+	cmd := exec.Command("redis-server", file, "--sentinel", "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", t.TempDir())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	waitFor(t, fmt.Sprintf("127.0.0.1:%d", port))
+	exercise(t, open(t, &Redis{URL: fmt.Sprintf("redis://127.0.0.1:%d/0?master_name=primary", port)}))
 }
 
 func TestRedisUnixSocket(t *testing.T) {

@@ -138,7 +138,7 @@ func (s *Redis) explained(err error) error {
 	if advice, ok := adviceOf(err); ok {
 		r := strings.NewReplacer("<prefix>", s.Prefix)
 		advice.English, advice.Chinese = r.Replace(advice.English), r.Replace(advice.Chinese)
-		return &Refusal{Advice: advice, Err: shown}
+		return &RefusalError{Advice: advice, Err: shown}
 	}
 	return shown
 }

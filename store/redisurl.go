@@ -19,7 +19,7 @@ import (
 const (
 	redisURLExample = "write it like redis://127.0.0.1:6379/0"
 
-	redisURLEncode = "percent-encode what is special in a password (@ is %40, / is %2F, # is %23, ? is %3F, : is %3A, % is %25, a space is %20), and write the URL like redis://user:password@127.0.0.1:6379/0"
+	redisURLEncode = "percent-encode what is special in a password (@ is %40, / is %2F, # is %23, ? is %3F, : is %3A, % is %25, a space is %20), and write the URL like redis://user:password@127.0.0.1:6379/0" //nolint:gosec // an example
 )
 
 // resolveRedisURL replaces the placeholders of a URL. Its errors repeat nothing
@@ -174,23 +174,30 @@ func refusedRedisURL(u *url.URL, err error) error {
 	return fmt.Errorf("%s: %s", cause, cure)
 }
 
-// mistakenParameters names the parameters of a URL that people write and go-redis
-// does not know. Others may be a piece of a password.
+// redisMistakes are parameters that people write and go-redis does not know, and
+// what to write instead.
+var redisMistakes = []struct{ name, cure string }{
+	{"tls", "write rediss:// for TLS"},
+	{"ssl", "write rediss:// for TLS"},
+	{"skip_verify", "it needs rediss://, and no addr"},
+	{"timeout", "write timeout into the block of store redis"},
+	{"prefix", "write prefix into the block of store redis"},
+	{"database", "write the number after the host, /0"},
+	{"password", "write it before the host, redis://:password@…"},
+	{"user", "write it before the host, redis://user:password@…"},
+	{"username", "write it before the host, redis://user:password@…"},
+}
+
+// mistakenParameters names the parameters of a URL that are common mistakes.
+// Others may be a piece of a password.
 func mistakenParameters(u *url.URL) string {
-	cures := map[string]string{
-		"tls": "write rediss:// for TLS", "ssl": "write rediss:// for TLS",
-		"timeout": "write timeout into the block of store redis", "prefix": "write prefix into the block of store redis",
-		"database": "write the number after the host, /0", "password": "write it before the host, redis://:password@…",
-		"user": "write it before the host, redis://user:password@…", "username": "write it before the host, redis://user:password@…",
-		"skip_verify": "it needs rediss://, and no addr",
-	}
-	var named string
-	for name, cure := range cures {
-		if u.Query().Has(name) {
-			named += fmt.Sprintf(", %s (%s)", name, cure)
+	var named strings.Builder
+	for _, mistake := range redisMistakes {
+		if u.Query().Has(mistake.name) {
+			fmt.Fprintf(&named, ", %s (%s)", mistake.name, mistake.cure)
 		}
 	}
-	return named
+	return named.String()
 }
 
 // passwords returns those that the URL has.
@@ -247,13 +254,13 @@ func (o *redisOptions) client(timeout time.Duration) redis.UniversalClient {
 // here needs RESP3.
 type withoutHello struct{}
 
-// noHello is an error of Redis's to the client.
-type noHello struct{}
+// noHelloError is an error of Redis's to the client.
+type noHelloError struct{}
 
-func (noHello) Error() string { return "ERR unknown command 'HELLO'" }
+func (noHelloError) Error() string { return "ERR unknown command 'HELLO'" }
 
 // RedisError makes it one of Redis's.
-func (noHello) RedisError() {}
+func (noHelloError) RedisError() {}
 
 // DialHook implements redis.Hook.
 func (withoutHello) DialHook(next redis.DialHook) redis.DialHook {
@@ -266,8 +273,8 @@ func (withoutHello) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if cmd.Name() != "hello" {
 			return next(ctx, cmd)
 		}
-		cmd.SetErr(noHello{})
-		return noHello{}
+		cmd.SetErr(noHelloError{})
+		return noHelloError{}
 	}
 }
 

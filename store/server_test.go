@@ -30,12 +30,7 @@ func startRedis(t *testing.T, args ...string) *redisServer {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("redis-server is not installed")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &redisServer{t: t, port: l.Addr().(*net.TCPAddr).Port}
-	l.Close()
+	r := &redisServer{t: t, port: freePort(t)}
 	args = append([]string{
 		"--port", strconv.Itoa(r.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir(),
 	}, args...)
@@ -47,16 +42,32 @@ func startRedis(t *testing.T, args ...string) *redisServer {
 		_ = r.cmd.Process.Kill()
 		_ = r.cmd.Wait()
 	})
+	waitFor(t, r.addr())
+	return r
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// waitFor waits until a server accepts connections.
+func waitFor(t *testing.T, address string) {
+	t.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
-		conn, err := net.Dial("tcp", r.addr())
+		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			conn.Close()
-			return r
+			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatal("redis-server does not answer")
-	return nil
+	t.Fatalf("nobody answers at %s", address)
 }
 
 func (r *redisServer) addr() string { return fmt.Sprintf("127.0.0.1:%d", r.port) }

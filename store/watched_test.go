@@ -29,7 +29,7 @@ func TestWatched(t *testing.T) {
 	s := new(scripted)
 	w := Watch(s, zap.New(core))
 	ctx := context.Background()
-	denied := &Refusal{Advice: Advice{Code: "denied", English: "allow it"}, Err: errors.New("NOPERM")}
+	denied := &RefusalError{Advice: Advice{Code: "denied", English: "allow it"}, Err: errors.New("NOPERM")}
 	if state := w.State(); !state.Up || !state.Since.IsZero() {
 		t.Errorf("before the first call: %+v", state)
 	}
