@@ -1,7 +1,6 @@
 package weixin
 
 import (
-	"encoding/json"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -201,11 +200,7 @@ func (app *App) parseCaller(d *caddyfile.Dispenser) error {
 		var err error
 		switch option {
 		case "key":
-			if err = parseValue(d, &cfg.Key, "{env."+strings.ToUpper(name)+"_KEY}"); err == nil && !hasPlaceholder(cfg.Key) {
-				if keyErr := checkKey(cfg.Key); keyErr != nil {
-					err = d.Err(keyErr.Error())
-				}
-			}
+			err = parseKey(d, &cfg.Key, "{env."+strings.ToUpper(name)+"_KEY}")
 		case "accounts":
 			err = parseList(d, &cfg.Accounts, "shop")
 		case "allow":
@@ -262,17 +257,6 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 		return nil, h.Errf("there is no account %s: write one of %s", handler.Account, strings.Join(sortedKeys(app.Accounts), ", "))
 	}
 	return handler, nil
-}
-
-// appOption returns the app that the global option has set up. There has to be
-// one, or the accounts are nowhere.
-func appOption(h httpcaddyfile.Helper) (*App, error) {
-	option, ok := h.Option("weixin").(httpcaddyfile.App)
-	if !ok {
-		return nil, h.Err("weixin has no accounts: add the weixin global option, { weixin { account <name> { … } } }")
-	}
-	app := new(App)
-	return app, json.Unmarshal(option.Value, app)
 }
 
 // parseStatusDirective sets up the status page from the weixin_status
@@ -386,11 +370,7 @@ func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cf
 				}
 			}
 		case "forward_headers":
-			if err = parseList(d, &cfg.ForwardHeaders, "X-Something"); err == nil {
-				if _, refused := parseForwardHeaders(cfg.ForwardHeaders); refused != nil {
-					err = d.Err(refused.Error())
-				}
-			}
+			err = parseForwardHeadersOption(d, cfg)
 		default:
 			err = d.Errf("unknown option %s of %s: write one of allow_ips, hosts, body_buffer, body_limit, timeout, round_tripper, forward_headers", optionName(option), directive)
 		}

@@ -1,16 +1,29 @@
 package weixin
 
 import (
+	"encoding/json"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
+
+// appOption returns the app that the global option has set up. There has to be
+// one, or the accounts are nowhere.
+func appOption(h httpcaddyfile.Helper) (*App, error) {
+	option, ok := h.Option("weixin").(httpcaddyfile.App)
+	if !ok {
+		return nil, h.Err("weixin has no accounts: add the weixin global option, { weixin { account <name> { … } } }")
+	}
+	app := new(App)
+	return app, json.Unmarshal(option.Value, app)
+}
 
 // parseName parses the name of an account or a caller.
 func parseName(d *caddyfile.Dispenser) (string, error) {
@@ -121,6 +134,26 @@ func optionName(word string) string {
 		return word[:i]
 	}
 	return word
+}
+
+func parseKey(d *caddyfile.Dispenser, key *string, example string) error {
+	if err := parseValue(d, key, example); err != nil || hasPlaceholder(*key) {
+		return err
+	}
+	if err := checkKey(*key); err != nil {
+		return d.Err(err.Error())
+	}
+	return nil
+}
+
+func parseForwardHeadersOption(d *caddyfile.Dispenser, cfg *ForwardingConfig) error {
+	if err := parseList(d, &cfg.ForwardHeaders, "X-Something"); err != nil {
+		return err
+	}
+	if _, err := parseForwardHeaders(cfg.ForwardHeaders); err != nil {
+		return d.Err(err.Error())
+	}
+	return nil
 }
 
 func parseUpstreamOption(d *caddyfile.Dispenser, base *string) error {

@@ -133,13 +133,20 @@ var mistakenPlaceholders = [...]*regexp.Regexp{
 	regexp.MustCompile(`(?:^|[/:@])\$([A-Z_][A-Z0-9_]*)(?:$|[/:@?])`),
 }
 
+// looksLikeVariable is for names that can be shown.
+var looksLikeVariable = regexp.MustCompile(`^(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*|[a-z][a-z0-9]*(?:_[a-z0-9]+)+)$`)
+
 // anyDollar is for options whose values never have a dollar sign.
 var anyDollar = regexp.MustCompile(`\$([A-Za-z_]\w*)`)
 
 // checkPlaceholders refuses what is meant as a placeholder and is none.
 func checkPlaceholders(option, value string) error {
 	refuse := func(match []string) error {
-		return fmt.Errorf("%s has no placeholder of Caddy's, but one of another program's: write {env.%s}", option, match[1])
+		name := match[1]
+		if !looksLikeVariable.MatchString(name) {
+			name = "NAME" // it may be a secret with a brace or a dollar sign
+		}
+		return fmt.Errorf("%s has no placeholder of Caddy's, but one of another program's: write {env.%s}", option, name)
 	}
 	for _, pattern := range mistakenPlaceholders {
 		if match := pattern.FindStringSubmatch(value); match != nil {

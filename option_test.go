@@ -36,7 +36,9 @@ func TestResolveOption(t *testing.T) {
 		{"secret", "${WX_SECRET}", "", "{env.WX_SECRET}"},
 		{"secret", "{WX_SECRET}", "", "{env.WX_SECRET}"},
 		{"secret", "$WX_SECRET", "", "{env.WX_SECRET}"},
-		{"appid", "$appid", "", "{env.appid}"},
+		{"appid", "$appid", "", "{env.NAME}"},
+		{"secret", "{CANARYcanary}", "", "{env.NAME}"},
+		{"url", "redis://:{CANARYcanary}@h/0", "", "{env.NAME}"},
 		{"secret", "{$WX_SECRET}", "", "{env.WX_SECRET}"},
 		{"secret", "{{WX_SECRET}}", "", "{env.WX_SECRET}"},
 		{"secret", "{{ .WX_SECRET }}", "", "{env.WX_SECRET}"},
@@ -105,6 +107,7 @@ func TestOptionForms(t *testing.T) {
 		{new(Handler), handlerForms},
 		{new(Transport), transportForms},
 		{new(StatusPage), statusPageForms},
+		{new(HealthCheck), healthForms},
 	} {
 		names := jsonNames(reflect.TypeOf(c.target).Elem())
 		for _, name := range names {

@@ -37,6 +37,7 @@ var (
 	handlerForms    = optionForms{"account": `"shop"`}.with(accessForms, forwardingForms)
 	transportForms  = optionForms{"tls": `{}`}.with(handlerForms)
 	statusPageForms = optionForms{"read_only": `true`}.with(accessForms)
+	healthForms     = optionForms{"allow_ips": accessForms["allow_ips"]}
 	accountForms    = optionForms{ //nolint:gosec // they are placeholders
 		"appid":    `"{env.WEIXIN_APPID}"`,
 		"secret":   `"{env.WEIXIN_SECRET}"`,
@@ -167,4 +168,10 @@ func (t *Transport) UnmarshalJSON(data []byte) error {
 func (p *StatusPage) UnmarshalJSON(data []byte) error {
 	type plain StatusPage
 	return decodeOptions(data, (*plain)(p), statusPageForms)
+}
+
+// UnmarshalJSON decodes the check's options.
+func (h *HealthCheck) UnmarshalJSON(data []byte) error {
+	type plain HealthCheck
+	return decodeOptions(data, (*plain)(h), healthForms)
 }
