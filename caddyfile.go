@@ -108,10 +108,8 @@ func (app *App) parseStore(d *caddyfile.Dispenser) error {
 		return d.Err(err.Error())
 	}
 	app.positions.remember(d, "store "+name, "url")
-	if arg := *d; name == "redis" && arg.NextArg() {
-		if err := checkValue(&arg, "url", arg.Val()); err != nil {
-			return err
-		}
+	if err := checkStoreURL(d, name); err != nil {
+		return err
 	}
 	unm, err := caddyfile.UnmarshalModule(d, "weixin.stores."+name)
 	if err != nil {

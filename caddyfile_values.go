@@ -110,6 +110,14 @@ func checkValue(d *caddyfile.Dispenser, option, value string) error {
 	return nil
 }
 
+// checkStoreURL looks at the URL of a store that has one.
+func checkStoreURL(d *caddyfile.Dispenser, name string) error {
+	if arg := *d; name == "redis" && arg.NextArg() {
+		return checkValue(&arg, "url", arg.Val())
+	}
+	return nil
+}
+
 // checkTokens refuses the punctuation of a Chinese keyboard, which looks like
 // Caddy's and is taken for a part of a word.
 func checkTokens(d *caddyfile.Dispenser) error {
