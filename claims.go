@@ -58,7 +58,7 @@ func (g *gateway) readTokens(req *http.Request, kind wechat.PathKind, c *claims)
 		var err *proxyError
 		switch {
 		case isVirtualToken(value):
-			err = g.readVirtualToken(kind, c, value)
+			err = g.readVirtualToken(req, kind, c, value)
 		case value != "" && kind == wechat.AccountToken:
 			err = g.readRealToken(req, c, value)
 		}
@@ -69,12 +69,15 @@ func (g *gateway) readTokens(req *http.Request, kind wechat.PathKind, c *claims)
 	return nil
 }
 
-func (g *gateway) readVirtualToken(kind wechat.PathKind, c *claims, value string) *proxyError {
+func (g *gateway) readVirtualToken(req *http.Request, kind wechat.PathKind, c *claims, value string) *proxyError {
 	if kind == wechat.UserToken || kind == wechat.ComponentToken {
 		return badRequest("this API takes another token than the account's")
 	}
 	v, err := verifyVirtualToken(value, g.app.tokens.now(), g.app.virtualSecrets)
 	switch {
+	case err != nil && kind == wechat.AccountToken && g.realTokenOwner(req, c, value) != nil:
+		// The account's upstream is a proxy like this one.
+		return g.readRealToken(req, c, value)
 	case err != nil:
 		return tokenRefused(err)
 	case len(g.app.callers) > 0 && v.caller == virtualID{}:
@@ -88,6 +91,17 @@ func (g *gateway) readVirtualToken(kind wechat.PathKind, c *claims, value string
 }
 
 func (g *gateway) readRealToken(req *http.Request, c *claims, value string) *proxyError {
+	owner := g.realTokenOwner(req, c, value)
+	if owner == nil {
+		c.foreign = true
+		return nil
+	}
+	c.real = true
+	return c.bind(owner)
+}
+
+// realTokenOwner returns the account whose real token this is, or nil.
+func (g *gateway) realTokenOwner(req *http.Request, c *claims, value string) *Account {
 	likely, _ := g.namedAccount(req) // an error is one later
 	if likely == nil {
 		likely = g.app.byAppID[c.appID]
@@ -95,13 +109,7 @@ func (g *gateway) readRealToken(req *http.Request, c *claims, value string) *pro
 	if likely == nil {
 		likely = g.app.onlyAccount()
 	}
-	owner := g.app.realTokenOwner(req.Context(), value, likely)
-	if owner == nil {
-		c.foreign = true
-		return nil
-	}
-	c.real = true
-	return c.bind(owner)
+	return g.app.realTokenOwner(req.Context(), value, likely)
 }
 
 // bind notes for which account a token of the request was issued.

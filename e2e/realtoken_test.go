@@ -142,3 +142,23 @@ func TestRealTokenWhereVirtualOnesAreIssued(t *testing.T) {
 		t.Errorf("got %s", a)
 	}
 }
+
+// A proxy in front of another may issue the other's tokens, which look like its
+// own virtual ones.
+func TestRealTokenOfAHub(t *testing.T) {
+	w := startWeChat(t)
+	hub := startCaddy(t, w, config{
+		global: defaultAccount + "\n caller ci {\n key {env.ORDERS_KEY}\n }",
+		env:    []string{"ORDERS_KEY=" + ordersKey},
+	})
+	p := startCaddy(t, w, config{
+		global: "account shop {\n appid {env.WEIXIN_APPID}\n secret {env.ORDERS_KEY}\n upstream " + hub.url + "\n issue real\n }",
+		env:    []string{"ORDERS_KEY=" + ordersKey},
+	})
+	token := granted(t, get(t, tokenURL(p, appID, "x"))).AccessToken
+	wantOK(t, get(t, hub.url+"/cgi-bin/user/get?access_token="+token))
+	wantOK(t, get(t, p.url+"/cgi-bin/user/get?access_token="+token))
+	if a := get(t, p.url+"/cgi-bin/user/get?access_token="+token[:40]); a.status != http.StatusOK || a.errcode() != 42001 {
+		t.Errorf("got %s", a)
+	}
+}
