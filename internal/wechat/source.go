@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 )
 
@@ -208,15 +207,6 @@ func isToken(s string) bool {
 		}
 	}
 	return s != "" && len(s) <= maxTokenLength
-}
-
-// Redact returns a text without a secret, be it written as it is or as in a URL.
-func Redact(text, secret string) string {
-	if secret == "" {
-		return text
-	}
-	text = strings.ReplaceAll(text, secret, "REDACTED")
-	return strings.ReplaceAll(text, url.QueryEscape(secret), "REDACTED")
 }
 
 // redacted keeps an error's chain where its text shows no secret.
