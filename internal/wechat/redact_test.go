@@ -215,3 +215,60 @@ func BenchmarkRedactor(b *testing.B) {
 		})
 	}
 }
+
+// However a text is cut, no more of a secret goes on than may be there by chance,
+// and what is none goes on at once.
+func TestRedactedStream(t *testing.T) {
+	r := NewRedactor(plainSecret, plainToken, oddToken)
+	for _, secret := range []string{plainSecret, plainToken, oddToken} {
+		for name, dress := range dresses(secret) {
+			if strings.HasPrefix(name, "base64 1") || strings.HasPrefix(name, "base64 2") || strings.HasPrefix(name, "base64 4") {
+				continue // a part of a character may be told
+			}
+			text := `{"a":"` + dress + `"}`
+			for cut := range text {
+				s := r.Stream()
+				got := string(s.Next([]byte(text[:cut]), false)) + string(s.Next([]byte(text[cut:]), true))
+				if strings.Contains(got, dress[len(dress)-min(len(dress)/2, 60):]) || !strings.HasPrefix(got, `{"a":"`) || !strings.HasSuffix(got, `"}`) {
+					t.Fatalf("%s of %.10s, cut after %d: %q", name, secret, cut, got)
+				}
+			}
+		}
+	}
+	for _, tc := range []struct{ first, now string }{
+		{"", ""}, {"{}", "{}"}, {"x012", "x012"}, {"x0123", "x"}, {"x" + plainSecret[:31], "x"}, {"a0123%3", "a"}, {`a0123\u00`, "a"}, {"a%3", "a%3"}, {`\`, `\`}, {"%30123", ""},
+	} {
+		s := r.Stream()
+		if got := string(s.Next([]byte(tc.first), false)); got != tc.now {
+			t.Errorf("%q: %q goes on, want %q", tc.first, got, tc.now)
+		}
+		if got := tc.now + string(s.Next([]byte("-"), false)) + string(s.Next(nil, true)); got != tc.first+"-" {
+			t.Errorf("%q: %q in all", tc.first, got)
+		}
+	}
+}
+
+// FuzzRedactedStream: a text without secrets goes on as it is, however it is cut.
+func FuzzRedactedStream(f *testing.F) {
+	f.Add([]byte("0123456789abc%3"), []byte{1, 2, 3})
+	f.Add([]byte(`{"\u0030123":"x"}`), []byte{7})
+	f.Fuzz(func(t *testing.T, text, sizes []byte) {
+		if len(text) > 2_000 {
+			t.Skip("too long")
+		}
+		r := NewRedactor(plainSecret, oddToken)
+		if string(r.Bytes(text)) != string(text) {
+			t.Skip("there is a secret in it")
+		}
+		var got []byte
+		s, rest := r.Stream(), text
+		for _, size := range sizes {
+			n := min(int(size), len(rest))
+			got = append(got, s.Next(rest[:n], false)...)
+			rest = rest[n:]
+		}
+		if got = append(got, s.Next(rest, true)...); string(got) != string(text) {
+			t.Fatalf("%q became %q", text, got)
+		}
+	})
+}
