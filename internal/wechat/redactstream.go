@@ -9,9 +9,9 @@ import (
 // awaited.
 const shortestTail = 4
 
-// contextLength is how much a beginning may have that does not wait: every
-// character may be escaped.
-const contextLength = (shortestTail - 1) * len(`\u00ff`)
+// contextLength is how long a beginning may be that does not wait: every
+// character may be escaped, and the last escape cut off.
+const contextLength = shortestTail * len(`\u00ff`)
 
 // RedactedStream is a text that comes in pieces and goes on without secrets.
 type RedactedStream struct {
