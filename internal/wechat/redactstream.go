@@ -69,16 +69,27 @@ func (r *Redactor) tail(v view, depth int) int {
 }
 
 // withoutCutEscape returns a text without an escape at its end that has not come
-// to its own end yet.
+// to its own end yet, and without the one that this may be a part of.
 func withoutCutEscape(text []byte) []byte {
-	const longest = len(`\u00e`)
-	for i := len(text) - 1; i >= 0 && i >= len(text)-longest; i-- {
+	for {
+		i := cutEscape(text)
+		if i < 0 {
+			return text
+		}
+		text = text[:i]
+	}
+}
+
+// cutEscape returns where such an escape begins, or -1.
+func cutEscape(text []byte) int {
+	const longest = len(`\u00f`)
+	for i := len(text) - 1; i >= 0 && i > len(text)-longest; i-- {
 		rest := len(text) - i
 		if text[i] == '%' && rest < 3 || text[i] == '\\' && (rest == 1 || text[i+1] == 'u') {
-			return text[:i]
+			return i
 		}
 	}
-	return text
+	return -1
 }
 
 // beginsAtEnd returns how much of the form stands at the end of a text, where
