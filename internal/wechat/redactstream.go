@@ -83,7 +83,7 @@ func withoutCutEscape(text []byte) []byte {
 // cutEscape returns where such an escape begins, or -1.
 func cutEscape(text []byte) int {
 	const longest = len(`\u00f`)
-	for i := len(text) - 1; i >= 0 && i > len(text)-longest; i-- {
+	for i := len(text) - 1; i >= 0 && i >= len(text)-longest; i-- {
 		rest := len(text) - i
 		if text[i] == '%' && rest < 3 || text[i] == '\\' && (rest == 1 || text[i+1] == 'u') {
 			return i
