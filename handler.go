@@ -89,6 +89,7 @@ func (c ForwardingConfig) newSender(app *App, logger *zap.Logger, configure func
 		base:       base,
 		tokens:     app.tokens,
 		logger:     logger,
+		repeats:    newRepeatLog(logger),
 		bodyBuffer: c.BodyBuffer,
 		bodyLimit:  c.BodyLimit,
 	}, nil
@@ -125,6 +126,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // Cleanup closes the connections to WeChat that are idle.
 func (h *Handler) Cleanup() error {
 	if h.sender != nil {
+		h.sender.repeats.Close()
 		h.sender.base.CloseIdleConnections()
 	}
 	return nil
@@ -133,36 +135,30 @@ func (h *Handler) Cleanup() error {
 // ServeHTTP forwards the request, or answers it in WeChat's place. It answers
 // every request itself.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
+	o := newOutcome(req)
 	p, refusal := h.gateway.admit(req)
-	switch {
-	case refusal != nil:
-		h.refuse(w, req, nil, refusal)
-	case p.grant != nil:
-		p.account.watcher.served(http.StatusOK)
-		p.grant.setHeader(w.Header())
-		// The client may be gone, which is no concern of the proxy's.
-		_, _ = w.Write(p.grant.body())
-	default:
-		h.forward(w, p)
+	if refusal != nil {
+		h.refuse(w, req, refusal)
+		return nil
 	}
+	o.of(p.account, p.caller)
+	if p.grant == nil {
+		h.forward(w, p)
+		return nil
+	}
+	p.served(http.StatusOK)
+	p.grant.setHeader(w.Header())
+	// The client may be gone, which is no concern of the proxy's.
+	_, _ = w.Write(p.grant.body())
 	return nil
 }
 
 // refuse answers with an error of the proxy's own.
-func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, account *Account, err *proxyError) {
-	countRefusal(account, err)
-	logRefusal(h.logger, req, err)
+func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, err *proxyError) {
+	outcomeOf(req.Context()).refused(err)
+	countRefusal(err)
+	h.sender.logRefusal(req, err)
 	err.write(w)
-}
-
-// countRefusal counts an error of the proxy's own. The account is nil where none
-// could be told.
-func countRefusal(account *Account, err *proxyError) {
-	if account == nil {
-		collectors().unclear(err.status)
-		return
-	}
-	account.watcher.served(err.status)
 }
 
 // hasPlaceholder says whether a name depends on the request.

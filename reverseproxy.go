@@ -86,6 +86,7 @@ func (t *Transport) configureTLS(ctx caddy.Context, connections *http.Transport)
 // Cleanup closes the connections to WeChat that are idle.
 func (t *Transport) Cleanup() error {
 	if t.sender != nil {
+		t.sender.repeats.Close()
 		t.sender.base.CloseIdleConnections()
 	}
 	return nil
@@ -93,16 +94,18 @@ func (t *Transport) Cleanup() error {
 
 // RoundTrip sends a request that reverse_proxy has prepared.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	o := newOutcome(req)
 	p := &passage{account: t.gateway.app.accounts[t.gateway.account], request: req}
 	// A health check of reverse_proxy's own has none of a client's variables.
 	if req.Context().Value(caddyhttp.VarsCtxKey) != nil {
 		var refusal *proxyError
 		if p, refusal = t.gateway.admit(req); refusal != nil {
-			return t.refuse(req, nil, refusal), nil
+			return t.refuse(req, refusal), nil
 		}
 	}
+	o.of(p.account, p.caller)
 	if p.grant != nil {
-		p.account.watcher.served(http.StatusOK)
+		p.served(http.StatusOK)
 		return p.grant.response(req), nil
 	}
 	target := &url.URL{Scheme: "http", Host: req.URL.Host}
@@ -114,7 +117,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	res, err := t.sender.roundTrip(req.Context(), p.account, target, p.request, p.virtual)
 	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
-		return t.refuse(req, p.account, proxyErr), nil
+		return t.refuse(req, proxyErr.of(p.account, p.caller)), nil
 	}
 	// Where the body was read already, another attempt would be without it.
 	if opErr, ok := errors.AsType[*net.OpError](err); ok && opErr.Op == "dial" && p.request == req {
@@ -122,18 +125,19 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, reverseproxy.NewDialError(err)
 	}
 	if err == nil {
-		p.account.watcher.served(res.StatusCode)
+		p.served(res.StatusCode)
 	}
 	return res, err
 }
 
 // refuse answers with an error of the proxy's own.
-func (t *Transport) refuse(req *http.Request, account *Account, err *proxyError) *http.Response {
-	countRefusal(account, err)
+func (t *Transport) refuse(req *http.Request, err *proxyError) *http.Response {
+	outcomeOf(req.Context()).refused(err)
+	countRefusal(err)
 	if req.Body != nil {
 		req.Body.Close()
 	}
-	logRefusal(t.logger, req, err)
+	t.sender.logRefusal(req, err)
 	return err.response(req)
 }
 
