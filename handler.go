@@ -134,8 +134,14 @@ func (h *Handler) Cleanup() error {
 
 // ServeHTTP forwards the request, or answers it in WeChat's place. It answers
 // every request itself.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
-	o := newOutcome(req)
+func (h *Handler) ServeHTTP(w http.ResponseWriter, original *http.Request, _ caddyhttp.Handler) error {
+	o := newOutcome(original)
+	req, leave, refusal := watchLoops(original)
+	if refusal != nil {
+		h.refuse(w, original, refusal)
+		return nil
+	}
+	defer leave()
 	p, refusal := h.gateway.admit(req)
 	if refusal != nil {
 		h.refuse(w, req, refusal)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 )
@@ -29,6 +28,10 @@ type Transport struct {
 	// Whether the upstream is reached with TLS. The Caddyfile sets it where
 	// the upstream's address begins with https.
 	TLS *reverseproxy.TLSConfig `json:"tls,omitempty"`
+
+	// Whether the token may go to another host than the account's upstream.
+	// Default: false; requests to other hosts are refused.
+	TrustUpstream bool `json:"trust_upstream,omitempty"`
 
 	Access
 	ForwardingConfig
@@ -93,12 +96,15 @@ func (t *Transport) Cleanup() error {
 }
 
 // RoundTrip sends a request that reverse_proxy has prepared.
-func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	o := newOutcome(req)
+func (t *Transport) RoundTrip(original *http.Request) (*http.Response, error) {
+	o := newOutcome(original)
+	req, leave, refusal := watchLoops(original)
+	if refusal != nil {
+		return t.refuse(original, refusal), nil
+	}
+	defer leave()
 	p := &passage{account: t.gateway.app.accounts[t.gateway.account], request: req}
-	// A health check of reverse_proxy's own has none of a client's variables.
-	if req.Context().Value(caddyhttp.VarsCtxKey) != nil {
-		var refusal *proxyError
+	if !isHealthCheck(req) {
 		if p, refusal = t.gateway.admit(req); refusal != nil {
 			return t.refuse(req, refusal), nil
 		}
@@ -108,12 +114,20 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		p.served(http.StatusOK)
 		return p.grant.response(req), nil
 	}
+	return t.forward(req, p)
+}
+
+// forward sends a request on to the upstream of reverse_proxy.
+func (t *Transport) forward(req *http.Request, p *passage) (*http.Response, error) {
 	target := &url.URL{Scheme: "http", Host: req.URL.Host}
 	if t.TLSEnabled() {
 		target.Scheme = "https"
 		target.Host = strings.TrimSuffix(target.Host, ":443")
 	} else {
 		target.Host = strings.TrimSuffix(target.Host, ":80")
+	}
+	if refusal := t.checkUpstream(p.account, target); refusal != nil {
+		return t.refuse(req, refusal.of(p.account, p.caller)), nil
 	}
 	res, err := t.sender.roundTrip(req.Context(), p.account, target, p.request, p.virtual)
 	if proxyErr, ok := errors.AsType[*proxyError](err); ok {

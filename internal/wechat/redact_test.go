@@ -97,13 +97,13 @@ func TestRedactor(t *testing.T) {
 func TestRedactorLeavesTheRest(t *testing.T) {
 	r := NewRedactor(plainSecret, plainToken)
 	for in, want := range map[string]string{
-		`{"a":"` + plainSecret + `","b":"` + plainToken + `"}`:           `{"a":"REDACTED","b":"REDACTED"}`,
-		`{"a":"\u4e2d\/` + plainSecret + `\n"}`:                          `{"a":"\u4e2d\/REDACTED\n"}`,
-		"%" + plainSecret + "%4":                                         "%REDACTED%4",
+		`{"a":"` + plainSecret + `","b":"` + plainToken + `"}`:            `{"a":"REDACTED","b":"REDACTED"}`,
+		`{"a":"\u4e2d\/` + plainSecret + `\n"}`:                           `{"a":"\u4e2d\/REDACTED\n"}`,
+		"%" + plainSecret + "%4":                                          "%REDACTED%4",
 		"Basic " + base64.StdEncoding.EncodeToString([]byte(plainSecret)): "Basic REDACTED",
 		plainSecret + plainSecret:                                         "REDACTEDREDACTED",
 		plainSecret[1:] + " " + plainSecret[:31]:                          plainSecret[1:] + " " + plainSecret[:31],
-		"": "", "%": "%", `\`: `\`, `\u00`: `\u00`,
+		"":                                                                "", "%": "%", `\`: `\`, `\u00`: `\u00`,
 	} {
 		if got := r.String(in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
