@@ -115,7 +115,7 @@ func (b *redactingBody) Read(p []byte) (int, error) {
 			n, err := b.body.Read(p)
 			return n, b.end(err)
 		}
-		piece := make([]byte, min(len(p), maxTokenErrorLength))
+		piece := make([]byte, min(len(p), maxTokenErrorLength-b.seen))
 		n, err := b.body.Read(piece)
 		b.err = b.end(err)
 		b.ready = b.next(piece[:n])
