@@ -26,7 +26,9 @@ import (
 // token. Where others stand in between, such as a load balancer or a second
 // proxy, the proxy would wait for itself. Then a fetch of a token by a proxy is
 // not waited for as long as others, and so many requests that are the same and
-// have the looks of the proxy's own are not served at a time.
+// have the looks of the proxy's own are not served at a time. A proxy that has
+// WeChat's own token is at the end of its chain, so this is only for requests
+// that take no token, and for those with another proxy's.
 
 // loopFound begins all messages about it, by which a proxy knows that another
 // one, or it itself, has found the loop.
@@ -62,9 +64,6 @@ func watchLoops(req *http.Request) (*http.Request, func(), *proxyError) {
 		ctx, cancel := context.WithTimeoutCause(req.Context(), nestedFetchTimeout, errNestedFetch)
 		return req.WithContext(ctx), cancel, nil
 	}
-	if encodings := req.Header["Accept-Encoding"]; len(encodings) == 1 && encodings[0] == identityEncoding[0] {
-		return nested.enter(req)
-	}
 	return req, func() {}, nil
 }
 
@@ -90,7 +89,12 @@ const maxNested = 128
 // nested are those of the process.
 var nested = nestedRequests{count: make(map[nestedRequest]int)}
 
-func (n *nestedRequests) enter(req *http.Request) (*http.Request, func(), *proxyError) {
+// enter counts a request if it has the looks of one that a proxy has sent. It
+// returns what to do at its end.
+func (n *nestedRequests) enter(req *http.Request) (func(), error) {
+	if encodings := req.Header["Accept-Encoding"]; len(encodings) != 1 || encodings[0] != identityEncoding[0] {
+		return func() {}, nil
+	}
 	key := nestedRequest{
 		method: req.Method, path: req.URL.Path, client: clientAddr(req).String(), length: req.ContentLength,
 		query: wechat.SetQueryParam(req.URL.RawQuery, wechat.Official.Parameter, ""),
@@ -98,10 +102,10 @@ func (n *nestedRequests) enter(req *http.Request) (*http.Request, func(), *proxy
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.count[key] >= maxNested {
-		return nil, nil, loopDetected(errNestedRequests)
+		return nil, loopDetected(errNestedRequests)
 	}
 	n.count[key]++
-	return req, func() { n.leave(key) }, nil
+	return func() { n.leave(key) }, nil
 }
 
 func (n *nestedRequests) leave(key nestedRequest) {

@@ -105,13 +105,20 @@ type exchange struct {
 func (x *exchange) do() (*http.Response, error) {
 	place := &x.account.Place
 	if !place.Takes(x.in.URL.Path) {
-		res, _, err := x.try()
-		return res, err
+		return x.tryUnlessNested()
 	}
 	var err error
 	if x.token, err = x.tokens.Token(x.ctx, x.account); err != nil {
 		return nil, tokenFailure(err, x.account, x.tokens.now())
 	}
+	if isVirtualToken(x.token.accessToken) {
+		return x.tryUnlessNested()
+	}
+	return x.tryTwice()
+}
+
+// tryTwice sends the request, and once more if its token is refused.
+func (x *exchange) tryTwice() (*http.Response, error) {
 	res, v, err := x.try()
 	if err != nil {
 		return nil, err
@@ -120,6 +127,16 @@ func (x *exchange) do() (*http.Response, error) {
 		return res, nil
 	}
 	return x.replay(res, v.errcode)
+}
+
+// tryUnlessNested does the same for a request that may come back here.
+func (x *exchange) tryUnlessNested() (*http.Response, error) {
+	leave, err := nested.enter(x.in)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return x.tryTwice()
 }
 
 // replay gets another token and sends the request again. first is the answer
@@ -197,6 +214,7 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 		return res, verdict{}, nil
 	}
 	v := inspect(res, &x.account.Place)
+	v.rejected = v.rejected && x.token != nil // or else it is another's token
 	x.account.watcher.answered(d, v.errcode)
 	if v.encoded {
 		x.warnOfEncoding(res.Header)
