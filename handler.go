@@ -22,6 +22,18 @@ func init() {
 // The account is the one that is named here, or else the one for which the
 // request's access_token was issued by this proxy, or else the one whose AppID
 // the request has as `appid` in its query, or else the only one there is.
+//
+// For every request that it handles there are these placeholders, for
+// `log_append`, `header` with `defer`, and other modules. They are empty where
+// there is nothing to tell.
+//
+// Placeholder | Description
+// ------------|-------------
+// `{http.weixin.account}` | The account's name
+// `{http.weixin.caller}` | The caller's name
+// `{http.weixin.errcode}` | The errcode of the answer that the client gets, if it is not 0
+// `{http.weixin.replayed}` | The errcode for which the request was sent again
+// `{http.weixin.rid}` | The request ID in that answer's errmsg
 type Handler struct {
 	// The name of the account. Placeholders such as `{http.request.host}` are
 	// resolved for every request. Default: the one the request names, or the

@@ -11,18 +11,8 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
-// outcome is what became of a request. It is there for other modules from the
-// moment the request is handled:
-//
-//	Placeholder             | Description
-//	------------------------|------------
-//	{http.weixin.account}   | The account's name
-//	{http.weixin.caller}    | The caller's name
-//	{http.weixin.errcode}   | The errcode of the answer that the client gets, if it is not 0
-//	{http.weixin.replayed}  | The errcode for which the request was sent again
-//	{http.weixin.rid}       | The request ID in the answer's errmsg
-//
-// All are empty where there is nothing to tell.
+// outcome is what became of a request. Its placeholders, which the Handler's
+// documentation lists, are there from the moment the request is handled.
 type outcome struct {
 	account, caller   string
 	errcode, replayed int

@@ -75,8 +75,9 @@ func redactAnswer(res *http.Response, redactor *wechat.Redactor, look func(begin
 // redactRead removes secrets from a body that was read to where it ends. Its
 // length may be another then.
 func redactRead(res *http.Response, b *prefixedBody, redactor *wechat.Redactor) {
+	before := len(b.prefix)
 	b.prefix = redactor.Bytes(b.prefix)
-	if res.ContentLength < 0 || !b.ended() {
+	if len(b.prefix) == before || res.ContentLength < 0 || !b.ended() {
 		return
 	}
 	res.ContentLength = int64(len(b.prefix))

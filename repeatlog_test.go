@@ -42,7 +42,7 @@ func TestRepeatLog(t *testing.T) {
 		time.Sleep(repeatInterval - 1)
 		synctest.Wait()
 		want("before ten seconds")
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		synctest.Wait()
 		want("after ten seconds", int64(99))
 		for range 5 {
@@ -109,7 +109,7 @@ func TestSampler(t *testing.T) {
 		want("45009", true, 0)
 		time.Sleep(time.Minute - 1)
 		want("48001", false, 0)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		want("48001", true, 2)
 		want("48001", false, 0)
 		want("45009", true, 0)

@@ -13,13 +13,18 @@ const modulePath = "github.com/caddy-weixin/caddy-weixin"
 // known.
 const develVersion = "(devel)"
 
+// builtVersion is set by builds that know more than the Go toolchain, which sees
+// no repository in a container:
+//
+//	-ldflags "-X github.com/caddy-weixin/caddy-weixin.builtVersion=v1.2.3"
+var builtVersion string
+
 // moduleVersion returns the version of this module in the running program.
 var moduleVersion = sync.OnceValue(func() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return develVersion
+	if info, ok := debug.ReadBuildInfo(); ok && builtVersion == "" {
+		return versionIn(info)
 	}
-	return versionIn(info)
+	return cmp.Or(builtVersion, develVersion)
 })
 
 // versionIn returns the version of this module in a build: as the program's own

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -119,6 +120,31 @@ func TestSecretsInTokenErrors(t *testing.T) {
 				t.Errorf("%s: output %d: %s", how, i, strings.ReplaceAll(output, dress, "SECRET")[:min(500, len(output))])
 			}
 		}
+	}
+}
+
+// The token endpoint may repeat the token that it has handed out before, too.
+func TestTokensInTokenErrors(t *testing.T) {
+	const token = "92_TokenTokenTokenTokenTokenToken"
+	for how, dress := range dresses(token) {
+		var fetches atomic.Int64
+		server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+			switch {
+			case !strings.HasSuffix(req.URL.Path, "token"):
+				_, _ = io.WriteString(rw, `{"errcode":42001,"errmsg":"x"}`)
+			case fetches.Add(1) > 1:
+				fmt.Fprintf(rw, `{"errcode":50007,"errmsg":"no token after %s"}`, dress)
+			default:
+				fmt.Fprintf(rw, `{"access_token":%q,"expires_in":7200}`, token)
+			}
+		}))
+		p := startCaddy(t, startWeChat(t), config{global: accountAt(server.URL, "")})
+		for i, output := range []string{get(t, p.url+"/cgi-bin/user/get").body, get(t, p.admin+"/weixin/accounts").body, p.logs.String()} {
+			if strings.Contains(output, dress) || !strings.Contains(output, "REDACTED") {
+				t.Errorf("%s: output %d: %s", how, i, strings.ReplaceAll(output, dress, "SECRET")[:min(500, len(output))])
+			}
+		}
+		server.Close()
 	}
 }
 
