@@ -171,3 +171,20 @@ func TestInspectFiles(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkRedactAnswer is what looking for secrets adds to a small answer.
+func BenchmarkRedactAnswer(b *testing.B) {
+	a := echoAccount()
+	token := &Token{accessToken: echoToken}
+	header := http.Header{
+		"Content-Type": {"application/json; encoding=utf-8"}, "Content-Length": {"27"}, "Date": {"Thu, 26 Nov 2026 16:32:00 GMT"},
+		"Connection": {"keep-alive"}, "Logicret": {"0"}, "Retkey": {"11"},
+	}
+	text := []byte(`{"errcode":0,"errmsg":"ok"}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		body := &prefixedBody{prefix: text, err: io.EOF}
+		res := &http.Response{StatusCode: http.StatusOK, Header: header, Body: body, ContentLength: int64(len(text))}
+		redactAnswer(res, a.redactor(token), func([]byte) {})
+	}
+}
