@@ -5,12 +5,13 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // maxTokenErrorLength bounds what can be a token error. WeChat's have some 200
-// bytes.
+// bytes. Answers of up to that length are searched for secrets as well.
 const maxTokenErrorLength = 4 << 10
 
 // inspectBuffer is enough for most answers of unknown length that can be one.
@@ -21,50 +22,101 @@ type verdict struct {
 	errcode  int
 	rejected bool // the errcode is a token error
 	accepted bool // the token was seen to be good
+	encoded  bool // the answer could not be read
 }
 
 // inspect looks into an answer for as long as it can be a token error, and no
-// further. Afterwards the answer's body is what it was, to the last byte, and
-// has not been waited for longer than that takes.
+// further, but an answer that tells beforehand that it is short is read to its
+// end. Afterwards the answer's body is what it was, to the last byte, and has
+// not been waited for longer than that takes.
 func inspect(res *http.Response, place *wechat.Place) verdict {
-	if res.StatusCode != http.StatusOK {
-		return verdict{}
-	}
 	if res.Body == nil || res.Body == http.NoBody {
 		return verdict{}
 	}
-	if res.ContentLength > maxTokenErrorLength {
+	if isEncoded(res.Header) {
+		return verdict{encoded: true}
+	}
+	short := res.ContentLength > 0 && res.ContentLength <= maxTokenErrorLength
+	if res.StatusCode != http.StatusOK {
+		if short {
+			readShort(res)
+		}
+		return verdict{}
+	}
+	isFile := isFile(res.Header)
+	switch {
+	case short:
+		b := readShort(res)
+		if isFile {
+			return verdict{accepted: b.ended()}
+		}
+		return b.judge(place)
+	case isFile, res.ContentLength > maxTokenErrorLength:
 		return verdict{accepted: true}
-	}
-	size := int64(inspectBuffer)
-	if res.ContentLength > 0 {
-		size = res.ContentLength
-	}
-	prefix := make([]byte, 0, size)
-	for {
-		prefix = slices.Grow(prefix, 1)
-		n, err := res.Body.Read(prefix[len(prefix):cap(prefix)])
-		prefix = prefix[:len(prefix)+n]
-		errcode, result := wechat.ScanErrcode(prefix)
-		rejected := result == wechat.ScanFound && place.IsTokenError(errcode)
-		short := len(prefix) <= maxTokenErrorLength
-		if short && err == nil && (rejected || result == wechat.ScanMore) {
-			continue
-		}
-		ended := errors.Is(err, io.EOF)
-		res.Body = &prefixedBody{prefix: prefix, err: err, rest: res.Body}
-		if rejected && short && ended {
-			return verdict{errcode: errcode, rejected: true}
-		}
-		return verdict{errcode: errcode, accepted: !rejected && (err == nil || ended) && showsAcceptance(errcode)}
+	default:
+		return readWhileUnclear(res, place).judge(place)
 	}
 }
 
-// showsAcceptance says whether an answer with this errcode means that the token
-// was looked at and found good.
+// isFile reports whether an answer is a file that somebody has uploaded. WeChat's
+// own errors are never sent as one, so what such a file says is no verdict.
+func isFile(h http.Header) bool { return len(h["Content-Disposition"]) > 0 }
+
+// isEncoded reports whether an answer has an encoding, which nobody asked for.
+func isEncoded(h http.Header) bool {
+	for _, value := range h["Content-Encoding"] {
+		for coding := range strings.SplitSeq(value, ",") {
+			if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// readShort reads an answer of known length to its end.
+func readShort(res *http.Response) *prefixedBody {
+	// One more byte tells the end from a body that is longer than announced.
+	b := &prefixedBody{prefix: make([]byte, 0, res.ContentLength+1), rest: res.Body}
+	res.Body = b
+	for b.err == nil && len(b.prefix) < cap(b.prefix) {
+		b.readMore()
+	}
+	return b
+}
+
+// readWhileUnclear reads an answer of unknown length while it can be a token
+// error that has not come to its end.
+func readWhileUnclear(res *http.Response, place *wechat.Place) *prefixedBody {
+	b := &prefixedBody{prefix: make([]byte, 0, inspectBuffer), rest: res.Body}
+	res.Body = b
+	for b.err == nil && len(b.prefix) <= maxTokenErrorLength {
+		b.prefix = slices.Grow(b.prefix, 1)
+		b.readMore()
+		errcode, result := wechat.ScanErrcode(b.prefix)
+		rejected := result == wechat.ScanFound && place.IsTokenError(errcode)
+		if !rejected && result != wechat.ScanMore {
+			break
+		}
+	}
+	return b
+}
+
+// judge returns the verdict on an answer of which all that matters was read.
+func (b *prefixedBody) judge(place *wechat.Place) verdict {
+	errcode, result := wechat.ScanErrcode(b.prefix)
+	rejected := result == wechat.ScanFound && place.IsTokenError(errcode)
+	if rejected && len(b.prefix) <= maxTokenErrorLength && b.ended() {
+		return verdict{errcode: errcode, rejected: true}
+	}
+	return verdict{errcode: errcode, accepted: !rejected && (b.err == nil || b.ended()) && showsAcceptance(errcode)}
+}
+
+// showsAcceptance reports whether an answer with this errcode means that the
+// token was looked at and found good.
 func showsAcceptance(errcode int) bool {
 	switch errcode {
-	case wechat.SystemBusy, wechat.TooFrequent, wechat.AccessTokenMissing:
+	case wechat.SystemBusy, wechat.BackendFailed, wechat.TooFrequent, wechat.AccessTokenMissing:
 		return false
 	}
 	return true
@@ -76,6 +128,15 @@ type prefixedBody struct {
 	err    error // what followed the prefix, if anything did
 	rest   io.ReadCloser
 }
+
+// readMore reads once into what is left of the prefix's capacity.
+func (b *prefixedBody) readMore() {
+	n, err := b.rest.Read(b.prefix[len(b.prefix):cap(b.prefix)])
+	b.prefix, b.err = b.prefix[:len(b.prefix)+n], err
+}
+
+// ended reports whether the whole body is in the prefix.
+func (b *prefixedBody) ended() bool { return errors.Is(b.err, io.EOF) }
 
 // Read implements io.Reader. Where the whole body is in the prefix, its end is
 // told together with its last bytes, so that nobody has to ask for more.

@@ -100,7 +100,12 @@ func TestInspectVerdicts(t *testing.T) {
 		{"another kind of token", 200, `{"errcode":42007,"errmsg":"x"}`, accepted(42007)},
 		{"nested", 200, `{"list":[{"errcode":40001}]}`, accepted(0)},
 		{"in a string", 200, `{"data":"{\"errcode\":40001}"}`, accepted(0)},
-		{"a string", 200, `{"errcode":"40001"}`, accepted(0)},
+		{"as text", 200, `{"errcode":"40001"}`, rejected(40001)},
+		{"with a fraction", 200, `{"errcode":40001.0}`, rejected(40001)},
+		{"in the old device APIs", 200, `{"base_resp":{"errcode":42001,"errmsg":"x"}}`, rejected(42001)},
+		{"byte order mark and line break", 200, "\ufeff\r\n" + answer40001, rejected(40001)},
+		{"text that is no number", 200, `{"errcode":"ok"}`, accepted(0)},
+		{"the backend failed", 200, `{"errcode":-1000,"errmsg":"system error"}`, verdict{errcode: -1000}},
 		{"a picture", 200, "\xff\xd8\xff\xe0" + strings.Repeat("\x00", 10_000), accepted(0)},
 		{"long JSON", 200, `{"data":"` + strings.Repeat("x", 100_000) + `","errcode":40001}`, accepted(0)},
 		{"a long errmsg before it", 200, `{"errmsg":"` + strings.Repeat("x", 100_000) + `","errcode":40001}`, accepted(0)},
@@ -194,7 +199,8 @@ func TestInspectDoesNotWait(t *testing.T) {
 		{"empty object", []string{"{}"}, 1},
 		{"the beginning of other JSON", []string{`{"total":1`}, 1},
 		{"other JSON in two pieces", []string{`{"`, `data":[`}, 2},
-		{"errcode that is none", []string{`{"errcode":"`}, 1},
+		{"errcode that is none", []string{`{"errcode":n`}, 1},
+		{"another error as text", []string{`{"errcode":"45009"`}, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			source := newStallingReader()

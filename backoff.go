@@ -123,6 +123,9 @@ func (e *TokenError) proxyError(now time.Time) *proxyError {
 		p.status = http.StatusServiceUnavailable
 		p.retryAfter = max(e.RetryAt.Sub(now), time.Second)
 	}
+	if tellsOfLoop(e.Message) {
+		p.status = http.StatusLoopDetected
+	}
 	// At an API these would mean the token, and SDKs would fetch another.
 	switch e.Errcode {
 	case 0, wechat.InvalidAccessToken, wechat.AccessTokenExpired:

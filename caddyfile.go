@@ -309,7 +309,7 @@ func (p *StatusPage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. See
 // parseDirective for the syntax.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return parseForwarding(d, &h.Account, &h.Access, &h.ForwardingConfig)
+	return parseForwarding(d, &h.Account, &h.Access, &h.ForwardingConfig, nil)
 }
 
 // UnmarshalCaddyfile sets up the transport from Caddyfile tokens. Syntax:
@@ -322,9 +322,10 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //		timeout         <duration>
 //		round_tripper   http1|net_http
 //		forward_headers <names...>
+//		trust_upstream
 //	}
 func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := parseForwarding(d, &t.Account, &t.Access, &t.ForwardingConfig); err != nil {
+	if err := parseForwarding(d, &t.Account, &t.Access, &t.ForwardingConfig, &t.TrustUpstream); err != nil {
 		return err
 	}
 	if hasPlaceholder(t.Account) {
@@ -336,7 +337,7 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cfg *ForwardingConfig) error {
+func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cfg *ForwardingConfig, trustUpstream *bool) error {
 	if err := checkTokens(d); err != nil {
 		return err
 	}
@@ -361,6 +362,8 @@ func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cf
 			err = parseSize(d, &cfg.BodyLimit, "128MiB")
 		case "timeout":
 			err = parseTimeout(d, &cfg.Timeout)
+		case "trust_upstream":
+			err = parseTrustUpstream(d, trustUpstream)
 		case "round_tripper":
 			if err = parseString(d, &cfg.RoundTripper, upstream.NetHTTP); err == nil {
 				if unknown := upstream.CheckRoundTripper(cfg.RoundTripper); unknown != nil {
@@ -376,6 +379,20 @@ func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cf
 			return err
 		}
 	}
+	return nil
+}
+
+// parseTrustUpstream sets an option that only transports have.
+func parseTrustUpstream(d *caddyfile.Dispenser, trust *bool) error {
+	switch {
+	case trust == nil:
+		return d.Err("trust_upstream is an option of transport weixin: the weixin directive sends requests to the account's upstream alone, so leave it out")
+	case *trust:
+		return d.Err("trust_upstream is given twice")
+	case d.NextArg():
+		return d.Errf("trust_upstream takes no value, but there is %s", d.Val())
+	}
+	*trust = true
 	return nil
 }
 

@@ -22,10 +22,10 @@ func (h *Handler) forward(w http.ResponseWriter, p *passage) {
 	res, err := h.sender.roundTrip(i.context(p.request), p.account, p.account.Upstream, p.request, p.virtual)
 	i.end()
 	if err != nil {
-		h.refuse(w, p.request, p.account, h.failure(p.request, err))
+		h.refuse(w, p.request, h.failure(p.request, err).of(p.account, p.caller))
 		return
 	}
-	p.account.watcher.served(res.StatusCode)
+	p.served(res.StatusCode)
 	defer res.Body.Close()
 	if err := answer(w, res); err != nil {
 		// The header is out: that the rest does not come can only be told by

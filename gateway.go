@@ -27,6 +27,7 @@ type gateway struct {
 // passage is a request that may pass.
 type passage struct {
 	account *Account
+	caller  *caller // nil where there are none
 
 	// request is what to forward: the client's, but for the account's AppID and
 	// AppSecret where the API takes them.
@@ -56,14 +57,14 @@ func (g *gateway) admit(req *http.Request) (*passage, *proxyError) {
 	}
 	account, err := g.selectAccount(req, kind, claims, caller)
 	if err != nil {
-		return nil, err
+		return nil, err.of(nil, caller)
 	}
 	if caller != nil {
 		if err := caller.check(req, account, kind == wechat.TokenEndpoint); err != nil {
-			return nil, err
+			return nil, err.of(account, caller)
 		}
 	}
-	p := &passage{account: account, request: req, virtual: claims.virtual != nil}
+	p := &passage{account: account, caller: caller, request: req, virtual: claims.virtual != nil}
 	switch kind {
 	case wechat.TokenEndpoint:
 		p.grant, err = g.app.grant(req.Context(), account, caller)
@@ -72,9 +73,18 @@ func (g *gateway) admit(req *http.Request) (*passage, *proxyError) {
 	default:
 	}
 	if err != nil {
-		return nil, err
+		return nil, err.of(account, caller)
 	}
 	return p, nil
+}
+
+// served counts the answer.
+func (p *passage) served(status int) {
+	name := ""
+	if p.caller != nil {
+		name = p.caller.name
+	}
+	p.account.watcher.served(name, status)
 }
 
 // checkRequest refuses what nobody may send.

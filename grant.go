@@ -126,6 +126,9 @@ func tokenFailure(err error, account *Account, now time.Time) *proxyError {
 	if tokenErr, ok := errors.AsType[*TokenError](err); ok {
 		return tokenErr.proxyError(now)
 	}
+	if errors.Is(err, errNestedFetch) {
+		return loopDetected(err).of(account, nil)
+	}
 	if errors.Is(err, errStillRejected) {
 		return unavailable(http.StatusServiceUnavailable, "WeChat refuses every token of account "+account.Name)
 	}

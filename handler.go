@@ -22,6 +22,18 @@ func init() {
 // The account is the one that is named here, or else the one for which the
 // request's access_token was issued by this proxy, or else the one whose AppID
 // the request has as `appid` in its query, or else the only one there is.
+//
+// For every request that it handles there are these placeholders, for
+// `log_append`, `header` with `defer`, and other modules. They are empty where
+// there is nothing to tell.
+//
+// Placeholder | Description
+// ------------|-------------
+// `{http.weixin.account}` | The account's name
+// `{http.weixin.caller}` | The caller's name
+// `{http.weixin.errcode}` | The errcode of the answer that the client gets, if it is not 0
+// `{http.weixin.replayed}` | The errcode for which the request was sent again
+// `{http.weixin.rid}` | The request ID in that answer's errmsg
 type Handler struct {
 	// The name of the account. Placeholders such as `{http.request.host}` are
 	// resolved for every request. Default: the one the request names, or the
@@ -101,6 +113,7 @@ func (c ForwardingConfig) newSender(app *App, logger *zap.Logger, configure func
 		base:       base,
 		tokens:     app.tokens,
 		logger:     logger,
+		repeats:    newRepeatLog(logger),
 		bodyBuffer: c.BodyBuffer,
 		bodyLimit:  c.BodyLimit,
 
@@ -139,6 +152,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // Cleanup closes the connections to WeChat that are idle.
 func (h *Handler) Cleanup() error {
 	if h.sender != nil {
+		h.sender.repeats.Close()
 		h.sender.base.CloseIdleConnections()
 	}
 	return nil
@@ -146,37 +160,37 @@ func (h *Handler) Cleanup() error {
 
 // ServeHTTP forwards the request, or answers it in WeChat's place. It answers
 // every request itself.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
-	p, refusal := h.gateway.admit(req)
-	switch {
-	case refusal != nil:
-		h.refuse(w, req, nil, refusal)
-	case p.grant != nil:
-		p.account.watcher.served(http.StatusOK)
-		p.grant.setHeader(w.Header())
-		// The client may be gone, which is no concern of the proxy's.
-		_, _ = w.Write(p.grant.body())
-	default:
-		h.forward(w, p)
+func (h *Handler) ServeHTTP(w http.ResponseWriter, original *http.Request, _ caddyhttp.Handler) error {
+	o := newOutcome(original)
+	req, leave, refusal := watchLoops(original)
+	if refusal != nil {
+		h.refuse(w, original, refusal)
+		return nil
 	}
+	defer leave()
+	p, refusal := h.gateway.admit(req)
+	if refusal != nil {
+		h.refuse(w, req, refusal)
+		return nil
+	}
+	o.of(p.account, p.caller)
+	if p.grant == nil {
+		h.forward(w, p)
+		return nil
+	}
+	p.served(http.StatusOK)
+	p.grant.setHeader(w.Header())
+	// The client may be gone, which is no concern of the proxy's.
+	_, _ = w.Write(p.grant.body())
 	return nil
 }
 
 // refuse answers with an error of the proxy's own.
-func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, account *Account, err *proxyError) {
-	countRefusal(account, err)
-	logRefusal(h.logger, req, err)
+func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, err *proxyError) {
+	outcomeOf(req.Context()).refused(err)
+	countRefusal(err)
+	h.sender.logRefusal(req, err)
 	err.write(w)
-}
-
-// countRefusal counts an error of the proxy's own. The account is nil where none
-// could be told.
-func countRefusal(account *Account, err *proxyError) {
-	if account == nil {
-		collectors().unclear(err.status)
-		return
-	}
-	account.watcher.served(err.status)
 }
 
 // hasPlaceholder says whether a name depends on the request.

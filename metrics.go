@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // collectors are the metrics of the process. Each configuration has a registry
@@ -23,7 +25,8 @@ var collectors = sync.OnceValue(func() *metrics {
 	}
 	return &metrics{
 		requests: counter("requests_total", "Requests of clients, by the status they were answered with.", "account", "code"),
-		replays:  counter("replays_total", "Requests sent again, by the errcode that caused it and the result, ok or rejected.", "account", "errcode", "result"),
+		callers:  counter("caller_requests_total", "Requests of callers, by the status they were answered with.", "caller", "account", "code"),
+		replays:  counter("replays_total", "Requests refused for their token, by the errcode and the result: ok or rejected of those sent again, gave_up of the others.", "account", "errcode", "result"),
 		fetches:  counter("token_fetches_total", "Requests to token endpoints, by their result, ok or the errcode.", "account", "result"),
 		errcodes: counter("errcodes_total", "Answers of WeChat's with an errcode other than 0.", "account", "errcode"),
 		deaths:   counter("token_early_deaths_total", "Tokens rejected well before their time because somebody had fetched another.", "account"),
@@ -32,20 +35,33 @@ var collectors = sync.OnceValue(func() *metrics {
 			Help:    "The time until the header of WeChat's answer came.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"account"}),
+		build: buildInfo(),
 	}
 })
+
+// buildInfo is 1, with the version in its label.
+func buildInfo() prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "caddy_weixin_build_info",
+		Help:        "The version of the module.",
+		ConstLabels: prometheus.Labels{"version": moduleVersion()},
+	})
+	g.Set(1)
+	return g
+}
 
 // metrics are the collectors. Labels are account names, which come from the
 // configuration, and what WeChat and the proxy answer, never what clients send.
 type metrics struct {
-	requests, replays, fetches, errcodes, deaths *prometheus.CounterVec
+	requests, callers, replays, fetches, errcodes, deaths *prometheus.CounterVec
 
 	upstream *prometheus.HistogramVec
+	build    prometheus.Gauge
 	accounts accountCollector
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.replays, m.fetches, m.errcodes, m.deaths, m.upstream, m.accounts}
+	return []prometheus.Collector{m.build, m.requests, m.callers, m.replays, m.fetches, m.errcodes, m.deaths, m.upstream, m.accounts}
 }
 
 func (m *metrics) register(registry *prometheus.Registry) error {
@@ -60,8 +76,17 @@ func (m *metrics) register(registry *prometheus.Registry) error {
 }
 
 // unclear counts a request whose account could not be told.
-func (m *metrics) unclear(status int) {
-	m.requests.WithLabelValues("", strconv.Itoa(status)).Inc()
+func (m *metrics) unclear(caller string, status int) {
+	code := strconv.Itoa(status)
+	m.requests.WithLabelValues("", code).Inc()
+	m.called(caller, "", code)
+}
+
+// called counts a caller's request.
+func (m *metrics) called(caller, account, code string) {
+	if caller != "" {
+		m.callers.WithLabelValues(caller, account, code).Inc()
+	}
 }
 
 // accountCollector tells the accounts' state at the time it is asked, whichever
@@ -144,7 +169,7 @@ func reporters(ctx caddy.Context) (func(account string) *reporter, error) {
 		m.deaths.WithLabelValues(account)
 		return &reporter{
 			metrics: m, account: account, ctx: ctx, events: events.(*caddyevents.App),
-			servedOK: m.requests.WithLabelValues(account, strconv.Itoa(http.StatusOK)),
+			servedOK: m.requests.WithLabelValues(account, codeOK),
 			latency:  m.upstream.WithLabelValues(account),
 		}
 	}, nil
@@ -160,7 +185,7 @@ func (r *reporter) tokenFetched(token *Token) {
 func (r *reporter) tokenFailed(err *TokenError) {
 	result := "unreachable"
 	if err.Errcode != 0 {
-		result = strconv.Itoa(err.Errcode)
+		result = wechat.ErrcodeLabel(err.Errcode)
 	}
 	r.fetches.WithLabelValues(r.account, result).Inc()
 	r.events.Emit(r.ctx, "weixin.token_failed", map[string]any{
@@ -185,22 +210,24 @@ func (r *reporter) quotaNear(quota string, q Quota) {
 func (r *reporter) answered(d time.Duration, errcode int) {
 	r.latency.Observe(d.Seconds())
 	if errcode != 0 {
-		r.errcodes.WithLabelValues(r.account, strconv.Itoa(errcode)).Inc()
+		r.errcodes.WithLabelValues(r.account, wechat.ErrcodeLabel(errcode)).Inc()
 	}
 }
 
-func (r *reporter) replayed(errcode int, ok bool) {
-	result := "ok"
-	if !ok {
-		result = "rejected"
-	}
-	r.replays.WithLabelValues(r.account, strconv.Itoa(errcode), result).Inc()
+func (r *reporter) replayed(errcode int, result replayResult) {
+	r.replays.WithLabelValues(r.account, wechat.ErrcodeLabel(errcode), string(result)).Inc()
 }
 
-func (r *reporter) served(status int) {
+func (r *reporter) served(caller string, status int) {
 	if status == http.StatusOK {
 		r.servedOK.Inc()
+		r.called(caller, r.account, codeOK)
 		return
 	}
-	r.requests.WithLabelValues(r.account, strconv.Itoa(status)).Inc()
+	code := strconv.Itoa(status)
+	r.requests.WithLabelValues(r.account, code).Inc()
+	r.called(caller, r.account, code)
 }
+
+// codeOK is the label of most answers.
+var codeOK = strconv.Itoa(http.StatusOK)

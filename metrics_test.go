@@ -20,7 +20,7 @@ func BenchmarkMetrics(b *testing.B) {
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					w.answered(30*time.Millisecond, 0)
-					w.served(http.StatusOK)
+					w.served("", http.StatusOK)
 				}
 			})
 		})

@@ -230,7 +230,7 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 	account := &Account{
 		Name:        name,
 		Credentials: wechat.Credentials{AppID: appID, AppSecret: secret},
-		Source:      source,
+		Source:      loopGuard{source, app},
 		Place:       wechat.Official,
 		Upstream:    u,
 	}

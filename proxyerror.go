@@ -22,6 +22,16 @@ type proxyError struct {
 	retryAfter time.Duration
 	cause      error // for the log alone
 	replayed   int   // the errcode for which the request was replayed, or 0
+
+	// Whose request it was, as far as that is known.
+	account *Account
+	caller  *caller
+}
+
+// of notes whose request it was.
+func (e *proxyError) of(account *Account, caller *caller) *proxyError {
+	e.account, e.caller = account, caller
+	return e
 }
 
 // Error returns the message.
@@ -102,7 +112,7 @@ func newResponse(req *http.Request, status int, body []byte) *http.Response {
 
 // logRefusal tells the operator of an error that a client got. What is the
 // client's doing is of less interest than what is not.
-func logRefusal(logger *zap.Logger, req *http.Request, err *proxyError) {
+func (t *transport) logRefusal(req *http.Request, err *proxyError) {
 	level := zapcore.InfoLevel
 	switch {
 	case err.status == http.StatusForbidden:
@@ -110,8 +120,35 @@ func logRefusal(logger *zap.Logger, req *http.Request, err *proxyError) {
 	case err.status >= http.StatusInternalServerError:
 		level = zapcore.ErrorLevel
 	}
-	if c := logger.Check(level, "request refused"); c != nil {
-		c.Write(zap.Int("status", err.status), zap.Int("errcode", err.errcode), zap.String("reason", err.message),
-			zap.String("method", req.Method), zap.String("path", req.URL.Path), zap.NamedError("cause", err.cause))
+	if !t.logger.Core().Enabled(level) {
+		return
 	}
+	var who outcome
+	who.of(err.account, err.caller)
+	t.logRepeated(level, repeatCause{"request refused", who.account, err.message, err.status, err.errcode},
+		zap.Int("status", err.status), zap.Int("errcode", err.errcode), zap.String("reason", err.message),
+		zap.String("account", who.account), zap.String("caller", who.caller), zap.Stringer("client_ip", clientAddr(req)),
+		zap.String("method", req.Method), zap.String("path", req.URL.Path), zap.NamedError("cause", err.cause))
+}
+
+// logRepeated writes a line, or counts it where it was written lately.
+func (t *transport) logRepeated(level zapcore.Level, cause repeatCause, fields ...zap.Field) {
+	if t.repeats == nil {
+		t.logger.Log(level, cause.message, fields...)
+		return
+	}
+	t.repeats.log(level, cause, fields...)
+}
+
+// countRefusal counts an error of the proxy's own.
+func countRefusal(err *proxyError) {
+	name := ""
+	if err.caller != nil {
+		name = err.caller.name
+	}
+	if err.account == nil {
+		collectors().unclear(name, err.status)
+		return
+	}
+	err.account.watcher.served(name, err.status)
 }

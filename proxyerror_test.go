@@ -102,7 +102,7 @@ func TestLogRefusal(t *testing.T) {
 		core, logs := observer.New(zapcore.DebugLevel)
 		req := httptest.NewRequest(http.MethodPost, "/cgi-bin/x?access_token=CANARY&secret=CANARY", nil)
 		req.Header.Set("Authorization", "Bearer CANARY")
-		logRefusal(zap.New(core), req, tc.err)
+		(&transport{logger: zap.New(core)}).logRefusal(req, tc.err)
 		entries := logs.All()
 		if len(entries) != 1 || entries[0].Level != tc.want {
 			t.Errorf("status %d: %+v", tc.err.status, entries)
@@ -126,7 +126,7 @@ func TestProxyErrorCause(t *testing.T) {
 		t.Errorf("body %s", body)
 	}
 	core, logs := observer.New(zapcore.DebugLevel)
-	logRefusal(zap.New(core), httptest.NewRequest(http.MethodGet, "/", nil), refused)
+	(&transport{logger: zap.New(core)}).logRefusal(httptest.NewRequest(http.MethodGet, "/", nil), refused)
 	if logged := logs.All(); len(logged) != 1 || logged[0].ContextMap()["cause"] != "CAUSE" {
 		t.Errorf("logged %+v", logged)
 	}
@@ -134,7 +134,7 @@ func TestProxyErrorCause(t *testing.T) {
 
 func TestLogRefusalBelowLevel(t *testing.T) {
 	core, logs := observer.New(zapcore.ErrorLevel)
-	logRefusal(zap.New(core), httptest.NewRequest(http.MethodGet, "/", nil), badRequest("x"))
+	(&transport{logger: zap.New(core)}).logRefusal(httptest.NewRequest(http.MethodGet, "/", nil), badRequest("x"))
 	if logs.Len() > 0 {
 		t.Errorf("%+v", logs.All())
 	}

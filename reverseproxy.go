@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 )
@@ -29,6 +28,10 @@ type Transport struct {
 	// Whether the upstream is reached with TLS. The Caddyfile sets it where
 	// the upstream's address begins with https.
 	TLS *reverseproxy.TLSConfig `json:"tls,omitempty"`
+
+	// Whether the token may go to another host than the account's upstream.
+	// Default: false; requests to other hosts are refused.
+	TrustUpstream bool `json:"trust_upstream,omitempty"`
 
 	Access
 	ForwardingConfig
@@ -89,25 +92,36 @@ func (t *Transport) configureTLS(ctx caddy.Context, connections *http.Transport)
 // Cleanup closes the connections to WeChat that are idle.
 func (t *Transport) Cleanup() error {
 	if t.sender != nil {
+		t.sender.repeats.Close()
 		t.sender.base.CloseIdleConnections()
 	}
 	return nil
 }
 
 // RoundTrip sends a request that reverse_proxy has prepared.
-func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t *Transport) RoundTrip(original *http.Request) (*http.Response, error) {
+	o := newOutcome(original)
+	req, leave, refusal := watchLoops(original)
+	if refusal != nil {
+		return t.refuse(original, refusal), nil
+	}
+	defer leave()
 	p := &passage{account: t.gateway.app.accounts[t.gateway.account], request: req}
-	// A health check of reverse_proxy's own has none of a client's variables.
-	if req.Context().Value(caddyhttp.VarsCtxKey) != nil {
-		var refusal *proxyError
+	if !isHealthCheck(req) {
 		if p, refusal = t.gateway.admit(req); refusal != nil {
-			return t.refuse(req, nil, refusal), nil
+			return t.refuse(req, refusal), nil
 		}
 	}
+	o.of(p.account, p.caller)
 	if p.grant != nil {
-		p.account.watcher.served(http.StatusOK)
+		p.served(http.StatusOK)
 		return p.grant.response(req), nil
 	}
+	return t.forward(req, p)
+}
+
+// forward sends a request on to the upstream of reverse_proxy.
+func (t *Transport) forward(req *http.Request, p *passage) (*http.Response, error) {
 	target := &url.URL{Scheme: "http", Host: req.URL.Host}
 	if t.TLSEnabled() {
 		target.Scheme = "https"
@@ -115,9 +129,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	} else {
 		target.Host = strings.TrimSuffix(target.Host, ":80")
 	}
+	if refusal := t.checkUpstream(p.account, target); refusal != nil {
+		return t.refuse(req, refusal.of(p.account, p.caller)), nil
+	}
 	res, err := t.sender.roundTrip(withInformedFields(req.Context()), p.account, target, p.request, p.virtual)
 	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
-		return t.refuse(req, p.account, proxyErr), nil
+		return t.refuse(req, proxyErr.of(p.account, p.caller)), nil
 	}
 	// Where the body was read already, another attempt would be without it.
 	if opErr, ok := errors.AsType[*net.OpError](err); ok && opErr.Op == "dial" && p.request == req {
@@ -126,18 +143,19 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if err == nil {
 		withoutHostFields(res)
-		p.account.watcher.served(res.StatusCode)
+		p.served(res.StatusCode)
 	}
 	return res, err
 }
 
 // refuse answers with an error of the proxy's own.
-func (t *Transport) refuse(req *http.Request, account *Account, err *proxyError) *http.Response {
-	countRefusal(account, err)
+func (t *Transport) refuse(req *http.Request, err *proxyError) *http.Response {
+	outcomeOf(req.Context()).refused(err)
+	countRefusal(err)
 	if req.Body != nil {
 		req.Body.Close()
 	}
-	logRefusal(t.logger, req, err)
+	t.sender.logRefusal(req, err)
 	return err.response(req)
 }
 

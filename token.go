@@ -87,11 +87,6 @@ func (t *Token) String() string { return t.fingerprint }
 // GoString returns the token's fingerprint.
 func (t *Token) GoString() string { return t.fingerprint }
 
-// redact returns a text without the token.
-func (t *Token) redact(text string) string {
-	return wechat.Redact(text, t.accessToken)
-}
-
 // usable says whether the token may be put into a request.
 func (t *Token) usable(now time.Time) bool {
 	return now.Before(t.expiresAt) && !t.dead.Load()

@@ -90,6 +90,10 @@ type Account struct {
 
 	watcher watcher
 
+	redaction  redaction
+	apiErrors  sampler // of errcodes that were logged, by their label
+	unreadable sampler // of answers that were
+
 	virtualID  virtualID
 	virtualKey []byte
 
@@ -626,7 +630,7 @@ func (t *task) failed(next record, err error, force bool) error {
 	failures := t.failuresInARow() + 1
 	tokenErr := &TokenError{Account: t.Name, Message: err.Error(), RetryAt: retryTime(now, err, failures, force), Timeout: isTimeout(err)}
 	if wxErr, ok := errors.AsType[*wechat.Error](err); ok {
-		tokenErr.Errcode, tokenErr.Message = wxErr.Code, wxErr.Msg
+		tokenErr.Errcode, tokenErr.Message = wxErr.Code, t.redactor(nil).String(wxErr.Msg)
 	}
 	failed := next.Attempt.another(now)
 	failed.Generation, failed.Failures = next.Generation, failures

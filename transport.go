@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
@@ -32,6 +33,9 @@ type transport struct {
 	base   upstream.RoundTripper
 	tokens *TokenManager
 	logger *zap.Logger
+
+	// repeats is where what may go on for long is logged; nil is the logger.
+	repeats *repeatLog
 
 	bodyBuffer int64 // bytes of a request body kept in memory
 	bodyLimit  int64 // bytes of a request body at most
@@ -58,16 +62,13 @@ func (t *transport) roundTrip(ctx context.Context, a *Account, target *url.URL, 
 	x := &exchange{transport: t, ctx: ctx, account: a, in: req, target: target, body: body, length: length, virtual: virtual}
 	res, err := x.do()
 	if err == nil {
-		x.concealHeader(res.Header)
+		x.finish(res)
 		return res, nil
 	}
 	if _, ok := errors.AsType[*proxyError](err); !ok && body.sourceErr() != nil {
 		err = t.bodyError(a, req, body.sourceErr())
 	}
-	if text := x.conceal(err.Error()); text != err.Error() {
-		err = errors.New(text)
-	}
-	return nil, err
+	return nil, x.conceal(err)
 }
 
 // bodyError returns the answer to a request whose body could not be had.
@@ -104,12 +105,20 @@ type exchange struct {
 func (x *exchange) do() (*http.Response, error) {
 	place := &x.account.Place
 	if !place.Takes(x.in.URL.Path) {
-		return x.base.RoundTrip(x.outgoing())
+		return x.tryUnlessNested()
 	}
 	var err error
 	if x.token, err = x.tokens.Token(x.ctx, x.account); err != nil {
 		return nil, tokenFailure(err, x.account, x.tokens.now())
 	}
+	if isVirtualToken(x.token.accessToken) {
+		return x.tryUnlessNested()
+	}
+	return x.tryTwice()
+}
+
+// tryTwice sends the request, and once more if its token is refused.
+func (x *exchange) tryTwice() (*http.Response, error) {
 	res, v, err := x.try()
 	if err != nil {
 		return nil, err
@@ -120,6 +129,16 @@ func (x *exchange) do() (*http.Response, error) {
 	return x.replay(res, v.errcode)
 }
 
+// tryUnlessNested does the same for a request that may come back here.
+func (x *exchange) tryUnlessNested() (*http.Response, error) {
+	leave, err := nested.enter(x.in)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return x.tryTwice()
+}
+
 // replay gets another token and sends the request again. first is the answer
 // that rejected the token: it is the client's where there is nothing better.
 func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, error) {
@@ -127,15 +146,18 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 		zap.String("method", x.in.Method), zap.String("path", x.in.URL.Path), zap.Stringer("rejected", x.token))
 	fresh, err := x.tokens.Refresh(x.ctx, x.account, x.token)
 	if errors.Is(err, errStillRejected) {
-		logger.Warn("request not replayed: WeChat refuses it with every token")
+		x.gaveUp(errcode, zapcore.WarnLevel, "request not replayed: WeChat refuses it with every token", nil)
 		return x.refused(first, errcode, "WeChat refuses this request with every token of account "+x.account.Name)
 	}
 	if err != nil {
 		first.Body.Close()
+		if x.ctx.Err() == nil {
+			x.account.watcher.replayed(errcode, replayGaveUp)
+		}
 		return nil, tokenFailure(err, x.account, x.tokens.now())
 	}
 	if err := x.body.replayable(); err != nil {
-		logger.Error("request not replayed: its body could not be kept", zap.Error(err))
+		x.gaveUp(errcode, zapcore.ErrorLevel, "request not replayed: its body could not be kept", err)
 		return x.refused(first, errcode, "the request body could not be kept for another attempt")
 	}
 	first.Body.Close()
@@ -146,16 +168,18 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 	if err != nil {
 		return nil, err
 	}
-	x.account.watcher.replayed(errcode, !v.rejected)
 	res.Header.Set(replayedHeader, strconv.Itoa(errcode))
+	outcomeOf(x.in.Context()).replayed = errcode
 	if v.rejected {
-		logger.Warn("request replayed in vain", zap.Stringer("token", fresh), zap.Int("replay_errcode", v.errcode))
+		x.account.watcher.replayed(errcode, replayRejected)
+		x.logGivenUp(zapcore.WarnLevel, "request replayed in vain", errcode, zap.Stringer("token", fresh), zap.Int("replay_errcode", v.errcode))
 		answer, err := x.refused(res, v.errcode, "WeChat refuses this request with every token of account "+x.account.Name)
 		if refusal, ok := errors.AsType[*proxyError](err); ok {
 			refusal.replayed = errcode
 		}
 		return answer, err
 	}
+	x.account.watcher.replayed(errcode, replayOK)
 	logger.Info("request replayed", zap.Stringer("token", fresh))
 	return res, nil
 }
@@ -173,6 +197,7 @@ func (x *exchange) refused(res *http.Response, errcode int, cause string) (*http
 
 // try sends the request with the token, and looks at what the answer says of it.
 func (x *exchange) try() (*http.Response, verdict, error) {
+	x.account.redactor(x.token) // knows it from now on, for 1xx answers too
 	start := time.Now()
 	res, err := x.base.RoundTrip(x.outgoing())
 	if err != nil {
@@ -183,9 +208,18 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 		return nil, verdict{}, fmt.Errorf("an answer with status %d", res.StatusCode)
 	}
 	d := time.Since(start)
+	if x.token == nil && res.ContentLength < 0 {
+		// It cannot be a token error, so it is not waited for.
+		x.account.watcher.answered(d, wechat.OK)
+		return res, verdict{}, nil
+	}
 	v := inspect(res, &x.account.Place)
+	v.rejected = v.rejected && x.token != nil // or else it is another's token
 	x.account.watcher.answered(d, v.errcode)
-	if v.accepted {
+	if v.encoded {
+		x.warnOfEncoding(res.Header)
+	}
+	if v.accepted && x.token != nil {
 		x.token.accept()
 	}
 	return res, v, nil
@@ -224,23 +258,4 @@ func (x *exchange) outgoing() *http.Request {
 		out.GetBody = func() (io.ReadCloser, error) { return x.body.open(), nil }
 	}
 	return out
-}
-
-// conceal removes the account's secrets from a text, even if it repeats what
-// WeChat has sent.
-func (x *exchange) conceal(text string) string {
-	if x.token != nil {
-		text = x.token.redact(text)
-	}
-	return wechat.Redact(text, x.account.Credentials.AppSecret)
-}
-
-// concealHeader removes the account's secrets from where an answer may repeat
-// the request's URL.
-func (x *exchange) concealHeader(h http.Header) {
-	for _, name := range [...]string{"Location", "Content-Location", "Refresh"} {
-		for i, value := range h[name] {
-			h[name][i] = x.conceal(value)
-		}
-	}
 }

@@ -1,44 +1,48 @@
 package weixin
 
-import "runtime/debug"
+import (
+	"cmp"
+	"runtime/debug"
+	"sync"
+)
 
-// modulePath is this module's, as builds know it.
+// modulePath is how builds know this module.
 const modulePath = "github.com/caddy-weixin/caddy-weixin"
 
-// buildVersion is the module's version where the build cannot know it, as in a
-// container without the repository's history:
-//
-//	go build -ldflags '-X github.com/caddy-weixin/caddy-weixin.buildVersion=v1.2.3' ./cmd/caddy
-var buildVersion string
+// develVersion is that of a build from a working copy of which nothing else is
+// known.
+const develVersion = "(devel)"
 
-// unknownVersion is what is told of a build of sources without a history.
-const unknownVersion = "devel"
+// builtVersion is set by builds that know more than the Go toolchain, which sees
+// no repository in a container:
+//
+//	-ldflags "-X github.com/caddy-weixin/caddy-weixin.builtVersion=v1.2.3"
+var builtVersion string
 
 // moduleVersion returns the version of this module in the running program.
-func moduleVersion() string {
-	if buildVersion != "" {
-		return buildVersion
+var moduleVersion = sync.OnceValue(func() string {
+	if info, ok := debug.ReadBuildInfo(); ok && builtVersion == "" {
+		return versionIn(info)
 	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return unknownVersion
-	}
-	return versionIn(info)
-}
+	return cmp.Or(builtVersion, develVersion)
+})
 
-// versionIn returns this module's version in a build: it is the main module in
-// its own repository, and a dependency where xcaddy has built.
+// versionIn returns the version of this module in a build: as the program's own
+// module, or as one it depends on, which may be replaced by another or by a
+// directory.
 func versionIn(info *debug.BuildInfo) string {
-	for _, m := range append([]*debug.Module{&info.Main}, info.Deps...) {
-		if m.Path != modulePath {
+	if info.Main.Path == modulePath {
+		return cmp.Or(info.Main.Version, develVersion)
+	}
+	for _, dep := range info.Deps {
+		if dep.Path != modulePath {
 			continue
 		}
-		if m.Replace != nil {
-			m = m.Replace
+		if dep.Replace != nil {
+			// A directory has no version, and that of what it replaces is not what runs.
+			return cmp.Or(dep.Replace.Version, develVersion)
 		}
-		if m.Version != "" && m.Version != "(devel)" {
-			return m.Version
-		}
+		return cmp.Or(dep.Version, develVersion)
 	}
-	return unknownVersion
+	return develVersion
 }

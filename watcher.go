@@ -27,13 +27,23 @@ type watcher interface {
 	// header came and its errcode, which is 0 where there is none.
 	answered(d time.Duration, errcode int)
 
-	// replayed is called after a replay, with the errcode that caused it and
-	// whether it helped.
-	replayed(errcode int, ok bool)
+	// replayed is called after a replay, or where there was none, with the errcode
+	// that gave cause to it.
+	replayed(errcode int, result replayResult)
 
-	// served is called when a client gets an answer, with its status.
-	served(status int)
+	// served is called when a client gets an answer, with the caller's name, which
+	// is empty where there is none, and its status.
+	served(caller string, status int)
 }
+
+// replayResult is how a replay ended, as metrics call it.
+type replayResult string
+
+const (
+	replayOK       replayResult = "ok"       // the token was accepted
+	replayRejected replayResult = "rejected" // so was the next token
+	replayGaveUp   replayResult = "gave_up"  // the request was not sent again
+)
 
 // nobody is the watcher where there is none.
 type nobody struct{}
@@ -44,5 +54,5 @@ func (nobody) diedEarly()                  {}
 func (nobody) thiefSuspected(int)          {}
 func (nobody) quotaNear(string, Quota)     {}
 func (nobody) answered(time.Duration, int) {}
-func (nobody) replayed(int, bool)          {}
-func (nobody) served(int)                  {}
+func (nobody) replayed(int, replayResult)  {}
+func (nobody) served(string, int)          {}

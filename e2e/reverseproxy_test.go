@@ -59,7 +59,7 @@ func TestReverseProxyTransportWithTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := startCaddy(t, w, config{
-		site: "reverse_proxy " + secure.URL + " {\n transport weixin shop\n }",
+		site: "reverse_proxy " + secure.URL + " {\n transport weixin shop {\n trust_upstream\n }\n }",
 		env:  []string{"SSL_CERT_FILE=" + pemFile},
 	})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -73,7 +73,9 @@ func TestReverseProxyTransportFailover(t *testing.T) {
 	w := startWeChat(t)
 	dead := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	p := startCaddy(t, w, config{site: `reverse_proxy ` + dead + ` UPSTREAM {
-		transport weixin shop
+		transport weixin shop {
+			trust_upstream
+		}
 		lb_policy round_robin
 		lb_try_duration 5s
 		health_uri /cgi-bin/get_api_domain_ip

@@ -92,7 +92,7 @@ func NewTransport(headerTimeout time.Duration) *http.Transport {
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:       http.ProxyFromEnvironment,
-		DialContext: dialer.DialContext,
+		DialContext: dialOwn(dialer.DialContext),
 		Protocols:   protocols,
 		TLSClientConfig: &tls.Config{
 			MinVersion:         tls.VersionTLS12,

@@ -17,6 +17,7 @@ import (
 const (
 	OK                    = 0
 	SystemBusy            = -1
+	BackendFailed         = -1000 // like SystemBusy, and it may come before the token is looked at
 	InvalidCredential     = 40001 // at an API: the token; at a token endpoint: the AppSecret
 	InvalidGrantType      = 40002
 	InvalidAppID          = 40013

@@ -27,11 +27,37 @@ func TestScanErrcode(t *testing.T) {
 		{"cut after the digits", `{"errcode":40001,`, 40001, ScanFound},
 		{"the first of two", `{"errcode":0,"errcode":40001}`, 0, ScanFound},
 		{"nine digits", `{"errcode":123456789}`, 123456789, ScanFound},
+		{"byte order mark", "\xef\xbb\xbf{\"errcode\":40001}", 40001, ScanFound},
+		{"byte order mark and line breaks", "\xef\xbb\xbf\r\n\t {\"errcode\":40001}", 40001, ScanFound},
+		{"line breaks first", "\r\n\n {\"errcode\":42001}", 42001, ScanFound},
+		{"text", `{"errcode":"40001"}`, 40001, ScanFound},
+		{"negative text", `{"errcode":"-1"}`, -1, ScanFound},
+		{"text with a fraction", `{"errcode":"40001.0"}`, 40001, ScanFound},
+		{"text of zero", `{"errcode":"0","errmsg":"ok"}`, 0, ScanFound},
+		{"integer with a fraction", `{"errcode":40001.0}`, 40001, ScanFound},
+		{"integer with an exponent", `{"errcode":4.0001e4}`, 40001, ScanFound},
+		{"capital exponent", `{"errcode":4.0001E+04}`, 40001, ScanFound},
+		{"negative with a fraction", `{"errcode":-1.0}`, -1, ScanFound},
+		{"escapes in the name", `{"\u0065rr\u0063ode":40001}`, 40001, ScanFound},
+		{"every character escaped", `{"\u0065\u0072\u0072\u0063\u006f\u0064\u0065":40001}`, 40001, ScanFound},
+		{"in base_resp", `{"base_resp":{"errcode":42001,"errmsg":"x"}}`, 42001, ScanFound},
+		{"in base_resp, behind", `{"resp_msg":{},"base_resp" : {"errmsg":"x", "errcode" : "40014" }}`, 40014, ScanFound},
+		{"behind an empty base_resp", `{"base_resp":{},"errcode":40001}`, 40001, ScanFound},
+		{"behind a base_resp without", `{"base_resp":{"ret":{"a":1}},"errcode":40001}`, 40001, ScanFound},
+		{"behind a base_resp that is null", `{"base_resp":null,"errcode":40001}`, 40001, ScanFound},
+		{"the first of base_resp and another", `{"base_resp":{"errcode":0},"errcode":40001}`, 0, ScanFound},
 		{"garbage after it", "{\"errcode\":40001,\x00\xff", 40001, ScanFound},
 
 		{"cut in the digits", `{"errcode":40001`, 0, ScanMore},
 		{"cut before the digits", `{"errcode": `, 0, ScanMore},
 		{"cut after the sign", `{"errcode":-`, 0, ScanMore},
+		{"cut in a byte order mark", "\xef\xbb", 0, ScanMore},
+		{"cut after a byte order mark", "\xef\xbb\xbf", 0, ScanMore},
+		{"cut after a line break", "\n", 0, ScanMore},
+		{"cut in text", `{"errcode":"40001`, 0, ScanMore},
+		{"cut after a point", `{"errcode":40001.`, 0, ScanMore},
+		{"cut in base_resp", `{"base_resp":{"errco`, 0, ScanMore},
+		{"cut after base_resp", `{"base_resp":`, 0, ScanMore},
 		{"cut in the name", `{"errc`, 0, ScanMore},
 		{"cut after the brace", `{`, 0, ScanMore},
 		{"cut in errmsg", `{"errmsg":"invalid \`, 0, ScanMore},
@@ -48,15 +74,34 @@ func TestScanErrcode(t *testing.T) {
 		{"binary", "\xff\xd8\xff\xe0", 0, ScanNone},
 		{"HTML", "<html>", 0, ScanNone},
 		{"array", `[{"errcode":40001}]`, 0, ScanNone},
-		{"byte order mark", "\xef\xbb\xbf{\"errcode\":40001}", 0, ScanNone},
+		{"a byte order mark alone in another place", "{\xef\xbb\xbf\"errcode\":40001}", 0, ScanNone},
+		{"two byte order marks", "\xef\xbb\xbf\xef\xbb\xbf{\"errcode\":40001}", 0, ScanNone},
 		{"nested", `{"data":{"errcode":40001}}`, 0, ScanNone},
 		{"in a string", `{"data":"{\"errcode\":40001}"}`, 0, ScanNone},
 		{"in a string with an escaped backslash", `{"data":"\\","x":"\"errcode\":40001"}`, 0, ScanNone},
 		{"other case", `{"Errcode":40001}`, 0, ScanNone},
-		{"string", `{"errcode":"40001"}`, 0, ScanNone},
+		{"text that is no number", `{"errcode":"ok"}`, 0, ScanNone},
+		{"text with a number in it", `{"errcode":"40001 "}`, 0, ScanNone},
+		{"empty text", `{"errcode":""}`, 0, ScanNone},
+		{"text without end", `{"errcode":"4000100000000000000000000000000000000000`, 0, ScanNone},
+		{"digits without end", `{"errcode":4000100000000000000000000000000000000000`, 0, ScanNone},
+		{"true", `{"errcode":true}`, 0, ScanNone},
+		{"an object", `{"errcode":{"errcode":40001}}`, 0, ScanNone},
+		{"null as text", `{"errcode":"null"}`, 0, ScanNone},
+		{"nested in base_resp", `{"base_resp":{"a":{"errcode":40001}}}`, 0, ScanNone},
+		{"base_resp within another", `{"a":{"base_resp":{"errcode":40001}}}`, 0, ScanNone},
+		{"base_resp within base_resp", `{"base_resp":{"base_resp":{"errcode":40001}}}`, 0, ScanNone},
+		{"base_resp as text", `{"base_resp":"{\"errcode\":40001}"}`, 0, ScanNone},
+		{"base_resp broken", `{"base_resp":{"a" 1},"errcode":40001}`, 0, ScanNone},
 		{"null", `{"errcode":null}`, 0, ScanNone},
-		{"fraction", `{"errcode":40001.0}`, 0, ScanNone},
-		{"exponent", `{"errcode":4e4}`, 0, ScanNone},
+		{"fraction", `{"errcode":40001.5}`, 0, ScanNone},
+		{"no fraction", `{"errcode":40001.}`, 0, ScanNone},
+		{"no exponent", `{"errcode":4e}`, 0, ScanNone},
+		{"hexadecimal", `{"errcode":0x9c41}`, 0, ScanNone},
+		{"underscore", `{"errcode":40_001}`, 0, ScanNone},
+		{"infinite", `{"errcode":1e400}`, 0, ScanNone},
+		{"a small fraction", `{"errcode":4e-4}`, 0, ScanNone},
+		{"ten digits with an exponent", `{"errcode":1e9}`, 0, ScanNone},
 		{"ten digits", `{"errcode":1234567890}`, 0, ScanNone},
 		{"no digits", `{"errcode":,}`, 0, ScanNone},
 		{"sign alone", `{"errcode":-,}`, 0, ScanNone},
@@ -88,7 +133,9 @@ func FuzzScanErrcode(f *testing.F) {
 		`{"total":2,"openid":["a","b"],"next":null,"ok":true,"n":-1.5e+3}`,
 		`{ "errcode" : 40014 }`,
 		`{"errcode":"40001"}`, `{"errcode":12345678901}`, `{"errcode":1e3}`, `{"errcode":0`,
-		`{"err\u0063ode":1,"errcode":2}`, "{\"a\\\"errcode\":1}", `[]`, `{}`, "",
+		`{"err\u0063ode":1,"errcode":2}`, "\ufeff\n{\"errcode\":40001.0}", `{"errcode":"4.0001e4"}`,
+		`{"base_resp":{"errcode":40001}}`, `{"base_resp":[],"errcode":1}`, `{"base_resp":{"a":{}},"base_resp":{"errcode":-1e0}}`,
+		"{\"a\\\"errcode\":1}", `[]`, `{}`, "",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -111,45 +158,74 @@ func FuzzScanErrcode(f *testing.F) {
 				t.Fatalf("%q: %d, %d; but whole: %d, %d", data[:n], prefixCode, prefixResult, code, result)
 			}
 		}
-		if len(data) == 0 || data[0] != '{' || !json.Valid(data) {
+		object := bytes.TrimLeft(bytes.TrimPrefix(data, []byte("\ufeff")), " \t\r\n")
+		if len(object) == 0 || object[0] != '{' || !json.Valid(object) {
 			return
 		}
-		want, wantResult := errcodeByDecoder(t, data)
+		want, wantResult, _ := errcodeByDecoder(t, object, false)
 		if code != want || result != wantResult {
 			t.Fatalf("ScanErrcode(%q) = %d, %d; encoding/json says %d, %d", data, code, result, want, wantResult)
 		}
 	})
 }
 
-// errcodeByDecoder returns what ScanErrcode has to say about a valid object.
-func errcodeByDecoder(t *testing.T, object []byte) (int, ScanResult) {
+// errcodeByDecoder returns what ScanErrcode has to say about a valid object, and
+// whether there is an errcode at all.
+func errcodeByDecoder(t *testing.T, object []byte, nested bool) (int, ScanResult, bool) {
 	t.Helper()
 	dec := json.NewDecoder(bytes.NewReader(object))
 	if _, err := dec.Token(); err != nil {
 		t.Fatal(err)
 	}
 	for dec.More() {
-		start := dec.InputOffset()
-		if _, err := dec.Token(); err != nil {
+		key, err := dec.Token()
+		if err != nil {
 			t.Fatal(err)
 		}
-		key := bytes.TrimLeft(object[start:dec.InputOffset()], ", \t\r\n")
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {
 			t.Fatal(err)
 		}
-		// A name spelled with escapes is none that WeChat sends.
-		if string(key) != `"errcode"` {
-			continue
+		switch {
+		case key == "base_resp" && !nested && value[0] == '{':
+			if n, result, ok := errcodeByDecoder(t, value, true); ok {
+				return n, result, true
+			}
+		case key == "errcode":
+			n, result := errcodeOf(value)
+			return n, result, true
 		}
-		if digits := bytes.TrimPrefix(value, []byte("-")); len(digits) > 9 {
-			return 0, ScanNone
-		}
-		n, err := strconv.Atoi(string(value))
-		if err != nil {
-			return 0, ScanNone
+	}
+	return 0, ScanNone, false
+}
+
+// errcodeOf returns what ScanErrcode has to say about an errcode's value.
+func errcodeOf(value []byte) (int, ScanResult) {
+	text := string(value)
+	if value[0] == '"' {
+		text = text[1 : len(text)-1] // an errcode has no escapes
+	}
+	if len(text) > maxErrcodeLength || strings.Trim(text, "+-.0123456789eE") != "" {
+		return 0, ScanNone
+	}
+	digits := strings.TrimPrefix(text, "-")
+	if n, err := strconv.Atoi(digits); err == nil && len(digits) <= 9 && strings.Trim(digits, "0123456789") == "" {
+		if len(digits) < len(text) {
+			n = -n
 		}
 		return n, ScanFound
 	}
-	return 0, ScanNone
+	var f float64
+	if json.Unmarshal([]byte(text), &f) != nil || f != float64(int64(f)) || f > 999_999_999 || f < -999_999_999 {
+		return 0, ScanNone
+	}
+	return int(f), ScanFound
+}
+
+func BenchmarkScanErrcode(b *testing.B) {
+	answer := []byte(`{"errcode":0,"errmsg":"ok"}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		ScanErrcode(answer)
+	}
 }

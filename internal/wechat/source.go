@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 )
 
@@ -150,6 +149,9 @@ func (Classic) Fetch(ctx context.Context, rt http.RoundTripper, base *url.URL, c
 	return fetch(rt, req, cred)
 }
 
+// UserAgent is what token endpoints are asked as.
+const UserAgent = "caddy-weixin"
+
 const (
 	maxTokenAnswer = 64 << 10
 	maxTokenLength = 4 << 10
@@ -159,7 +161,7 @@ const (
 // put the URL, and with it the AppSecret, into its errors.
 func fetch(rt http.RoundTripper, req *http.Request, cred Credentials) (Grant, error) {
 	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("User-Agent", "caddy-weixin")
+	req.Header.Set("User-Agent", UserAgent)
 	res, err := rt.RoundTrip(req)
 	if err != nil {
 		return Grant{}, redacted(err, cred.AppSecret)
@@ -208,15 +210,6 @@ func isToken(s string) bool {
 		}
 	}
 	return s != "" && len(s) <= maxTokenLength
-}
-
-// Redact returns a text without a secret, be it written as it is or as in a URL.
-func Redact(text, secret string) string {
-	if secret == "" {
-		return text
-	}
-	text = strings.ReplaceAll(text, secret, "REDACTED")
-	return strings.ReplaceAll(text, url.QueryEscape(secret), "REDACTED")
 }
 
 // redacted keeps an error's chain where its text shows no secret.

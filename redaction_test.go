@@ -1,0 +1,190 @@
+package weixin
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+)
+
+const (
+	echoToken    = "92_EchoTokenEchoTokenEchoTokenEchoToken"
+	echoPrevious = "91_PreviousPreviousPreviousPrevious"
+	echoSecret   = "00112233445566778899aabbccddeeff"
+)
+
+// echoAccount is an account that has used two tokens.
+func echoAccount() *Account {
+	a := &Account{Name: "shop", Credentials: wechat.Credentials{AppID: "wx1", AppSecret: echoSecret}, Place: wechat.Official}
+	a.redactor(&Token{accessToken: echoPrevious})
+	a.redactor(&Token{accessToken: echoToken})
+	return a
+}
+
+func TestRedactor(t *testing.T) {
+	a := &Account{Credentials: wechat.Credentials{AppSecret: echoSecret}}
+	text := strings.Join([]string{echoSecret, echoToken, echoPrevious}, " ")
+	if got := a.redactor(nil).String(text); got != "REDACTED "+echoToken+" "+echoPrevious {
+		t.Errorf("before there is a token: %s", got)
+	}
+	previous, token := &Token{accessToken: echoPrevious}, &Token{accessToken: echoToken}
+	a.redactor(previous)
+	r := a.redactor(token)
+	if got := r.String(text); got != "REDACTED REDACTED REDACTED" {
+		t.Errorf("got %s", got)
+	}
+	// Requests with either are under way: nothing is made anew.
+	if a.redactor(previous) != r || a.redactor(nil) != r || a.redactor(token) != r {
+		t.Error("another redactor for a token that is known")
+	}
+	for i := range 100 {
+		a.redactor(&Token{accessToken: fmt.Sprintf("token number %d of many", i)})
+	}
+	if n := len(a.redaction.known.Load().tokens); n != maxKnownTokens {
+		t.Errorf("%d tokens are known", n)
+	}
+}
+
+// An answer is without secrets, and its length true, however it comes.
+func TestRedactAnswer(t *testing.T) {
+	for _, tc := range []struct{ name, body, want string }{
+		{"none", `{"errcode":0}`, `{"errcode":0}`},
+		{"token", `{"errcode":40013,"errmsg":"` + echoToken + `"}`, `{"errcode":40013,"errmsg":"REDACTED"}`},
+		{"in a success", `{"x":"` + echoPrevious + `","y":"` + echoSecret + `"}`, `{"x":"REDACTED","y":"REDACTED"}`},
+		{"no JSON", "<a href='?access_token=" + echoToken + "'>", "<a href='?access_token=REDACTED'>"},
+		{"nothing else", echoToken, "REDACTED"},
+		{"empty", "", ""},
+	} {
+		for _, status := range []int{200, 400, 500} {
+			for _, known := range []bool{true, false} {
+				for cut := range len(tc.body) + 1 {
+					body := &answerBody{pieces: []string{tc.body[:cut], tc.body[cut:]}}
+					res := answerOf(body)
+					res.StatusCode = status
+					if known {
+						res.ContentLength = int64(len(tc.body))
+						res.Header.Set("Content-Length", fmt.Sprint(len(tc.body)))
+					}
+					res.Header.Set("X-Echo", echoToken)
+					a, looked := echoAccount(), 0
+					inspect(res, &a.Place)
+					redactAnswer(res, a.redactor(nil), func([]byte) { looked++ })
+					got, err := io.ReadAll(res.Body)
+					if err != nil || known && string(got) != tc.want || strings.Contains(string(got), "EchoTokenEchoToken") || strings.Contains(string(got), "8899aabbccddeeff") {
+						t.Fatalf("%s, status %d, known %t, cut after %d: %q, %v", tc.name, status, known, cut, got, err)
+					}
+					if known && (res.ContentLength != int64(len(got)) || res.Header.Get("Content-Length") != fmt.Sprint(len(got))) {
+						t.Errorf("%s: length %d and %s of %d", tc.name, res.ContentLength, res.Header.Get("Content-Length"), len(got))
+					}
+					if res.Header.Get("X-Echo") != "REDACTED" || looked > 1 || looked == 0 && tc.body != "" {
+						t.Errorf("%s, status %d, known %t: X-Echo %s, looked %d times", tc.name, status, known, res.Header.Get("X-Echo"), looked)
+					}
+					res.Body.Close()
+					if body.closed != 1 {
+						t.Errorf("closed %d times", body.closed)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A long answer goes through as it is, and one that breaks off breaks off.
+func TestRedactAnswerLeavesTheRest(t *testing.T) {
+	a := echoAccount()
+	long := strings.Repeat("x", maxTokenErrorLength) + echoToken + strings.Repeat("y", 100_000)
+	for _, length := range []int64{-1, int64(len(long))} {
+		res := answerOf(&answerBody{pieces: []string{long}})
+		res.ContentLength = length
+		inspect(res, &a.Place)
+		redactAnswer(res, a.redactor(nil), func([]byte) {})
+		wantBody(t, res.Body, long)
+	}
+	for _, length := range []int64{-1, 1_000} {
+		broken := errors.New("connection reset")
+		res := answerOf(&answerBody{pieces: []string{"<x>" + echoToken}, err: broken})
+		res.ContentLength = length
+		res.Header.Set("Content-Length", fmt.Sprint(length))
+		inspect(res, &a.Place)
+		redactAnswer(res, a.redactor(nil), func([]byte) {})
+		got, err := io.ReadAll(res.Body)
+		if string(got) != "<x>REDACTED" || !errors.Is(err, broken) || res.ContentLength != length {
+			t.Errorf("length %d: %q, %v, then %d", length, got, err, res.ContentLength)
+		}
+	}
+}
+
+// What comes goes on when it comes.
+func TestRedactAnswerDoesNotWait(t *testing.T) {
+	a, source := echoAccount(), newStallingReader()
+	res := answerOf(io.NopCloser(source))
+	res.StatusCode = http.StatusInternalServerError
+	redactAnswer(res, a.redactor(nil), func([]byte) {})
+	for _, piece := range []string{"one", "two\n", "92", "three"} {
+		go func() {
+			<-source.waiting
+			source.data <- piece
+		}()
+		got := make([]byte, len(piece))
+		if _, err := io.ReadFull(res.Body, got); err != nil || string(got) != piece {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+}
+
+func TestRedactTrailer(t *testing.T) {
+	a := echoAccount()
+	res := answerOf(&answerBody{pieces: []string{"[]"}})
+	res.StatusCode = http.StatusAccepted
+	redactAnswer(res, a.redactor(nil), func([]byte) {})
+	res.Trailer = http.Header{"X-Late": {echoSecret}}
+	wantBody(t, res.Body, "[]")
+	if got := res.Trailer.Get("X-Late"); got != "REDACTED" {
+		t.Errorf("trailer %s", got)
+	}
+}
+
+// Files and encoded answers are no verdict.
+func TestInspectFiles(t *testing.T) {
+	for name, tc := range map[string]struct {
+		header http.Header
+		want   verdict
+	}{
+		"a file":             {http.Header{"Content-Disposition": {`attachment; filename="x.jpg"`}}, verdict{accepted: true}},
+		"compressed":         {http.Header{"Content-Encoding": {"gzip"}}, verdict{encoded: true}},
+		"identity":           {http.Header{"Content-Encoding": {"Identity"}}, verdict{errcode: 40001, rejected: true}},
+		"twice":              {http.Header{"Content-Encoding": {"identity, br"}}, verdict{encoded: true}},
+		"an empty encoding":  {http.Header{"Content-Encoding": {""}}, verdict{errcode: 40001, rejected: true}},
+		"an empty file name": {http.Header{"Content-Disposition": {""}}, verdict{accepted: true}},
+	} {
+		for _, length := range []int64{-1, int64(len(answer40001))} {
+			res := answerOf(&answerBody{pieces: []string{answer40001}})
+			res.Header, res.ContentLength = tc.header, length
+			if got := inspect(res, &wechat.Official); got != tc.want {
+				t.Errorf("%s, length %d: %+v, want %+v", name, length, got, tc.want)
+			}
+			wantBody(t, res.Body, answer40001)
+		}
+	}
+}
+
+// BenchmarkRedactAnswer is what looking for secrets adds to a small answer.
+func BenchmarkRedactAnswer(b *testing.B) {
+	a := echoAccount()
+	token := &Token{accessToken: echoToken}
+	header := http.Header{
+		"Content-Type": {"application/json; encoding=utf-8"}, "Content-Length": {"27"}, "Date": {"Thu, 26 Nov 2026 16:32:00 GMT"},
+		"Connection": {"keep-alive"}, "Logicret": {"0"}, "Retkey": {"11"},
+	}
+	text := []byte(`{"errcode":0,"errmsg":"ok"}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		body := &prefixedBody{prefix: text, err: io.EOF}
+		res := &http.Response{StatusCode: http.StatusOK, Header: header, Body: body, ContentLength: int64(len(text))}
+		redactAnswer(res, a.redactor(token), func([]byte) {})
+	}
+}
