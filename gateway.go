@@ -159,9 +159,12 @@ func (g *gateway) readTokens(req *http.Request, kind wechat.PathKind, c *claims)
 }
 
 // tokenRefused is the one answer of the proxy's with a token's errcode: the
-// token is the proxy's own, and the SDK is to ask for another.
+// token is the proxy's own, and the SDK is to ask for another. Those that send
+// their whole request before they look for an answer must not see a reset.
 func tokenRefused(errcode int, cause error) *proxyError {
-	return wechatError(errcode, cause.Error())
+	err := wechatError(errcode, cause.Error())
+	err.readBody = true
+	return err
 }
 
 // identify returns the caller that makes the request, nil where there are no

@@ -9,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 )
 
 func init() {
@@ -46,7 +48,8 @@ type ForwardingConfig struct {
 	BodyLimit int64 `json:"body_limit,omitempty"`
 
 	// How long to wait for the header of WeChat's answer once the request has
-	// been sent. Default: 30s
+	// been sent, and then for the part of the answer that shows whether the
+	// token was refused. Default: 30s
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
 	// What requests are sent with: `http1` is the fastest; `net_http` is the
@@ -90,6 +93,7 @@ func (c ForwardingConfig) newSender(app *App, logger *zap.Logger, configure func
 		logger:     logger,
 		bodyBuffer: c.BodyBuffer,
 		bodyLimit:  c.BodyLimit,
+		timeout:    time.Duration(c.Timeout),
 	}, nil
 }
 
@@ -121,10 +125,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return err
 }
 
-// Cleanup closes the connections to WeChat that are idle.
+// Cleanup closes the connections to WeChat that are idle. Requests that are
+// under way end with theirs.
 func (h *Handler) Cleanup() error {
 	if h.sender != nil {
-		h.sender.base.CloseIdleConnections()
+		h.sender.base.Close()
 	}
 	return nil
 }
@@ -132,6 +137,11 @@ func (h *Handler) Cleanup() error {
 // ServeHTTP forwards the request, or answers it in WeChat's place. It answers
 // every request itself.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
+	clientbody.Serve(w, req, h.serve)
+	return nil
+}
+
+func (h *Handler) serve(w http.ResponseWriter, req *http.Request) {
 	p, refusal := h.gateway.admit(req)
 	switch {
 	case refusal != nil:
@@ -144,13 +154,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhtt
 	default:
 		h.forward(w, p)
 	}
-	return nil
 }
 
 // refuse answers with an error of the proxy's own.
 func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, account *Account, err *proxyError) {
 	countRefusal(account, err)
 	logRefusal(h.logger, req, err)
+	err.awaitBody(req, h.sender.bodyLimit)
 	err.write(w)
 }
 

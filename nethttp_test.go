@@ -82,7 +82,7 @@ func TestConnectionsThatAreClosedSilently(t *testing.T) {
 						t.Fatal(err)
 					}
 					req.ContentLength = int64(len(body))
-					res, err := tr.roundTrip(t.Context(), account, target, req, false)
+					res, err := tr.roundTrip(t.Context(), nil, account, target, req, false)
 					if err != nil {
 						failed++
 						continue
@@ -246,7 +246,7 @@ func TestServerClosesNewConnections(t *testing.T) {
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		accepted.Store(0)
 		connections := newUpstreamTransport(time.Minute)
-		tr := transportOver(&netHTTP{connections})
+		tr := transportOver(&netHTTP{Transport: connections})
 		if _, err := tr.send(ctx, &url.URL{Scheme: "http", Host: l.Addr().String()}, method, "{}"); err == nil {
 			t.Errorf("%s: an answer from nowhere", method)
 		}
@@ -311,7 +311,7 @@ func (t *transport) send(ctx context.Context, target *url.URL, method, body stri
 	}
 	req.Header.Set("Idempotency-Key", "1")
 	account := &Account{Name: "shop", Place: wechat.Official, watcher: nobody{}}
-	return t.roundTrip(ctx, account, target, req, false)
+	return t.roundTrip(ctx, nil, account, target, req, false)
 }
 
 // With HTTP/2 no request fails because the server ends connections, and each

@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 )
 
 func init() {
@@ -83,27 +85,33 @@ func (t *Transport) configureTLS(ctx caddy.Context, connections *http.Transport)
 	return nil
 }
 
-// Cleanup closes the connections to WeChat that are idle.
+// Cleanup closes the connections to WeChat that are idle. Requests that are
+// under way end with theirs.
 func (t *Transport) Cleanup() error {
 	if t.sender != nil {
-		t.sender.base.CloseIdleConnections()
+		t.sender.base.Close()
 	}
 	return nil
 }
 
 // RoundTrip sends a request that reverse_proxy has prepared.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	return clientbody.RoundTrip(req, t.sender.bodyLimit, t.roundTrip)
+}
+
+// roundTrip reports whether the answer is complete as well.
+func (t *Transport) roundTrip(req *http.Request) (res *http.Response, complete bool, err error) {
 	p := &passage{account: t.gateway.app.accounts[t.gateway.account], request: req}
 	// A health check of reverse_proxy's own has none of a client's variables.
 	if req.Context().Value(caddyhttp.VarsCtxKey) != nil {
 		var refusal *proxyError
 		if p, refusal = t.gateway.admit(req); refusal != nil {
-			return t.refuse(req, nil, refusal), nil
+			return t.refuse(req, nil, refusal), true, nil
 		}
 	}
 	if p.grant != nil {
 		p.account.watcher.served(http.StatusOK)
-		return p.grant.response(req), nil
+		return p.grant.response(req), true, nil
 	}
 	target := &url.URL{Scheme: "http", Host: req.URL.Host}
 	if t.TLSEnabled() {
@@ -112,28 +120,29 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	} else {
 		target.Host = strings.TrimSuffix(target.Host, ":80")
 	}
-	res, err := t.sender.roundTrip(req.Context(), p.account, target, p.request, p.virtual)
+	var i informer
+	res, err = t.sender.roundTrip(i.context(p.request), &i, p.account, target, p.request, p.virtual)
+	i.end()
 	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
-		return t.refuse(req, p.account, proxyErr), nil
+		return t.refuse(req, p.account, proxyErr), true, nil
 	}
 	// Where the body was read already, another attempt would be without it.
 	if opErr, ok := errors.AsType[*net.OpError](err); ok && opErr.Op == "dial" && p.request == req {
 		// reverse_proxy may send the request to another upstream.
-		return nil, reverseproxy.NewDialError(err)
+		return nil, false, reverseproxy.NewDialError(err)
 	}
-	if err == nil {
-		p.account.watcher.served(res.StatusCode)
+	if err != nil {
+		return nil, false, err
 	}
-	return res, err
+	p.account.watcher.served(res.StatusCode)
+	return res, isComplete(res), nil
 }
 
 // refuse answers with an error of the proxy's own.
 func (t *Transport) refuse(req *http.Request, account *Account, err *proxyError) *http.Response {
 	countRefusal(account, err)
-	if req.Body != nil {
-		req.Body.Close()
-	}
 	logRefusal(t.logger, req, err)
+	err.awaitBody(req, t.sender.bodyLimit)
 	return err.response(req)
 }
 

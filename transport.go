@@ -36,17 +36,18 @@ type transport struct {
 
 	bodyBuffer int64 // bytes of a request body kept in memory
 	bodyLimit  int64 // bytes of a request body at most
+
+	// timeout bounds the wait for the part of an answer that is judged; 0 is no
+	// bound.
+	timeout time.Duration
 }
 
 // roundTrip sends req to the target on behalf of an account. The context is the
-// request's or one made from it. virtual says that the client knows virtual
-// tokens only. Errors are of type *proxyError, except
-// for those of the connection to WeChat.
-func (t *transport) roundTrip(ctx context.Context, a *Account, target *url.URL, req *http.Request, virtual bool) (*http.Response, error) {
+// request's or one made from it by the informer, which may be nil. virtual says
+// that the client knows virtual tokens only. Errors are of type *proxyError,
+// except for those of the connection to WeChat. The request's body is not closed.
+func (t *transport) roundTrip(ctx context.Context, i *informer, a *Account, target *url.URL, req *http.Request, virtual bool) (*http.Response, error) {
 	if err := wechat.CheckPath(req.URL); err != nil {
-		if req.Body != nil {
-			req.Body.Close()
-		}
 		return nil, badRequest(err.Error())
 	}
 	body, length, err := newReplayBody(req, t.bodyBuffer, t.bodyLimit)
@@ -54,7 +55,7 @@ func (t *transport) roundTrip(ctx context.Context, a *Account, target *url.URL, 
 		return nil, t.bodyError(a, req, err)
 	}
 	defer body.release()
-	x := &exchange{transport: t, ctx: ctx, account: a, in: req, target: target, body: body, length: length, virtual: virtual}
+	x := &exchange{transport: t, ctx: ctx, informer: i, account: a, in: req, target: target, body: body, length: length, virtual: virtual}
 	res, err := x.do()
 	if err == nil {
 		x.concealHeader(res.Header)
@@ -90,20 +91,21 @@ func (t *transport) bodyError(a *Account, req *http.Request, err error) error {
 // exchange is a request on its way, which may take two attempts.
 type exchange struct {
 	*transport
-	ctx     context.Context // the request's, or one made from it
-	account *Account
-	in      *http.Request
-	target  *url.URL
-	body    *replayBody
-	length  int64
-	token   *Token // in use; nil where the path takes none
-	virtual bool
+	ctx      context.Context // the request's, or one made from it
+	informer *informer
+	account  *Account
+	in       *http.Request
+	target   *url.URL
+	body     *replayBody
+	length   int64
+	token    *Token // in use; nil where the path takes none
+	virtual  bool
 }
 
 func (x *exchange) do() (*http.Response, error) {
 	place := &x.account.Place
 	if !place.Takes(x.in.URL.Path) {
-		return x.base.RoundTrip(x.outgoing())
+		return x.send(false)
 	}
 	var err error
 	if x.token, err = x.tokens.Token(x.ctx, x.account); err != nil {
@@ -173,16 +175,16 @@ func (x *exchange) refused(res *http.Response, errcode int, cause string) (*http
 // try sends the request with the token, and looks at what the answer says of it.
 func (x *exchange) try() (*http.Response, verdict, error) {
 	start := time.Now()
-	res, err := x.base.RoundTrip(x.outgoing())
+	res, err := x.send(true)
 	if err != nil {
 		return nil, verdict{}, err
 	}
-	if res.StatusCode < http.StatusOK {
-		res.Body.Close()
-		return nil, verdict{}, fmt.Errorf("an answer with status %d", res.StatusCode)
-	}
 	d := time.Since(start)
-	v := inspect(res, &x.account.Place)
+	v, err := x.judge(res)
+	if err != nil {
+		return nil, verdict{}, err
+	}
+	x.informer.judged(v.rejected)
 	x.account.watcher.answered(d, v.errcode)
 	if v.accepted {
 		x.token.accept()

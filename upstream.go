@@ -23,6 +23,12 @@ const (
 	idleConnTimeout     = 90 * time.Second
 	maxIdleConns        = 1024
 
+	// maxResponseHeader is how many bytes the header of an answer may have, and
+	// maxResponseFields how many fields, each of which takes many times its
+	// bytes.
+	maxResponseHeader = 1 << 20
+	maxResponseFields = 1000
+
 	// warmFor is how long a connection is kept ready for the next request. An
 	// application that calls now and then does not wait for handshakes, and
 	// WeChat sees one connection a minute or so from a proxy that is in use.
@@ -50,6 +56,10 @@ var defaultRoundTripper = roundTripperHTTP1
 type roundTripper interface {
 	http.RoundTripper
 	CloseIdleConnections()
+
+	// Close closes the connections that nobody uses, has none be kept from now
+	// on, and none be opened but for requests that are still under way.
+	Close()
 }
 
 // newRoundTripper returns the round tripper of the given name, with what base
@@ -66,7 +76,7 @@ func newRoundTripper(name string, base *http.Transport) (roundTripper, error) {
 	case name == roundTripperHTTP1 && http1.Supported:
 		return &http1.Transport{
 			Proxy:                 base.Proxy,
-			Fallback:              &netHTTP{base},
+			Fallback:              &netHTTP{Transport: base},
 			DialContext:           base.DialContext,
 			TLSClientConfig:       base.TLSClientConfig,
 			TLSHandshakeTimeout:   base.TLSHandshakeTimeout,
@@ -74,12 +84,15 @@ func newRoundTripper(name string, base *http.Transport) (roundTripper, error) {
 			IdleConnTimeout:       base.IdleConnTimeout,
 			MaxIdleConnsPerHost:   base.MaxIdleConnsPerHost,
 			WarmFor:               warmFor,
+
+			MaxResponseHeaderBytes: maxResponseHeader,
+			MaxResponseFields:      maxResponseFields,
 		}, nil
 	case name == roundTripperHTTP1, name == roundTripperNetHTTP:
-		return &netHTTP{base}, nil
+		return &netHTTP{Transport: base}, nil
 	case name == roundTripperHTTP2:
 		base.Protocols.SetHTTP2(true)
-		return &netHTTP2{netHTTP: netHTTP{base}}, nil
+		return &netHTTP2{netHTTP: netHTTP{Transport: base}}, nil
 	}
 	return nil, fmt.Errorf("unknown round_tripper %s: write http1, net_http or http2", name)
 }
@@ -103,13 +116,15 @@ func newUpstreamTransport(headerTimeout time.Duration) *http.Transport {
 		},
 		TLSHandshakeTimeout:   tlsHandshakeTimeout,
 		ResponseHeaderTimeout: headerTimeout,
-		MaxIdleConns:          maxIdleConns,
-		MaxIdleConnsPerHost:   maxIdleConns,
-		IdleConnTimeout:       idleConnTimeout,
-		DisableCompression:    true, // answers are passed on as they are
-		ForceAttemptHTTP2:     false,
-		WriteBufferSize:       16 << 10,
-		ReadBufferSize:        16 << 10,
+		// Its own default is ten times as much.
+		MaxResponseHeaderBytes: maxResponseHeader,
+		MaxIdleConns:           maxIdleConns,
+		MaxIdleConnsPerHost:    maxIdleConns,
+		IdleConnTimeout:        idleConnTimeout,
+		DisableCompression:     true, // answers are passed on as they are
+		ForceAttemptHTTP2:      false,
+		WriteBufferSize:        16 << 10,
+		ReadBufferSize:         16 << 10,
 	}
 }
 
