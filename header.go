@@ -1,12 +1,10 @@
 package weixin
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"net/textproto"
 	"slices"
 	"strings"
@@ -143,15 +141,4 @@ func (b *trailingBody) Close() error {
 	err := b.ReadCloser.Close()
 	dropHostFields(b.response.Trailer)
 	return err
-}
-
-// withInformedFields returns a context in which 1xx answers, which reverse_proxy
-// passes on by itself, are without the fields that are not for the client.
-func withInformedFields(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		Got1xxResponse: func(_ int, header textproto.MIMEHeader) error {
-			dropHopFields(http.Header(header))
-			return nil
-		},
-	})
 }

@@ -82,7 +82,7 @@ func TestConnectionsThatAreClosedSilently(t *testing.T) {
 						t.Fatal(err)
 					}
 					req.ContentLength = int64(len(body))
-					res, err := tr.roundTrip(t.Context(), account, target, req, false)
+					res, err := tr.roundTrip(t.Context(), nil, account, target, req, false)
 					if err != nil {
 						failed++
 						continue
@@ -305,5 +305,5 @@ func (t *transport) send(ctx context.Context, target *url.URL, method, body stri
 	}
 	req.Header.Set("Idempotency-Key", "1")
 	account := &Account{Name: "shop", Place: wechat.Official, watcher: nobody{}}
-	return t.roundTrip(ctx, account, target, req, false)
+	return t.roundTrip(ctx, nil, account, target, req, false)
 }

@@ -138,6 +138,9 @@ func (atOnce) RoundTrip(*http.Request) (*http.Response, error) {
 // CloseIdleConnections does nothing.
 func (atOnce) CloseIdleConnections() {}
 
+// Close does nothing.
+func (atOnce) Close() {}
+
 // requestFromHere returns a request as Caddy hands it on, from a client on the
 // same machine.
 func requestFromHere(tb testing.TB) *http.Request {

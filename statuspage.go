@@ -23,6 +23,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -151,6 +152,11 @@ type statusRequest struct {
 // ServeHTTP shows the page, or does what its button is for. It answers every
 // request itself.
 func (p *StatusPage) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
+	clientbody.Serve(w, req, p.serve)
+	return nil
+}
+
+func (p *StatusPage) serve(w http.ResponseWriter, req *http.Request) {
 	lang := preferredLanguage(strings.Join(req.Header["Accept-Language"], ","))
 	r := &statusRequest{Request: req, page: p, format: statusFormatOf(req), lang: lang, text: &statusTexts[lang]}
 	h := w.Header()
@@ -165,14 +171,13 @@ func (p *StatusPage) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddy
 	h.Add("Vary", "Accept-Language")
 	if refusal := r.admit(); refusal != admitted {
 		r.refuse(w, refusal)
-		return nil
+		return
 	}
 	if req.Method == http.MethodPost {
 		r.refresh(w)
-		return nil
+		return
 	}
 	r.show(w)
-	return nil
 }
 
 // statusRefusal is why a request is refused.

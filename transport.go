@@ -41,17 +41,18 @@ type transport struct {
 	bodyLimit  int64 // bytes of a request body at most
 
 	forwardHeaders []string // that go to WeChat beside those which always do
+
+	// timeout bounds the wait for the part of an answer that is judged; 0 is no
+	// bound.
+	timeout time.Duration
 }
 
 // roundTrip sends req to the target on behalf of an account. The context is the
-// request's or one made from it. virtual says that the client knows virtual
-// tokens only. Errors are of type *proxyError, except
-// for those of the connection to WeChat.
-func (t *transport) roundTrip(ctx context.Context, a *Account, target *url.URL, req *http.Request, virtual bool) (*http.Response, error) {
+// request's or one made from it by the informer, which may be nil. virtual says
+// that the client knows virtual tokens only. Errors are of type *proxyError,
+// except for those of the connection to WeChat. The request's body is not closed.
+func (t *transport) roundTrip(ctx context.Context, i *informer, a *Account, target *url.URL, req *http.Request, virtual bool) (*http.Response, error) {
 	if err := wechat.CheckPath(req.URL); err != nil {
-		if req.Body != nil {
-			req.Body.Close()
-		}
 		return nil, badRequest(err.Error())
 	}
 	body, length, err := newReplayBody(req, t.bodyBuffer, t.bodyLimit)
@@ -59,7 +60,7 @@ func (t *transport) roundTrip(ctx context.Context, a *Account, target *url.URL, 
 		return nil, t.bodyError(a, req, err)
 	}
 	defer body.release()
-	x := &exchange{transport: t, ctx: ctx, account: a, in: req, target: target, body: body, length: length, virtual: virtual}
+	x := &exchange{transport: t, ctx: ctx, informer: i, account: a, in: req, target: target, body: body, length: length, virtual: virtual}
 	res, err := x.do()
 	if err == nil {
 		x.finish(res)
@@ -92,14 +93,15 @@ func (t *transport) bodyError(a *Account, req *http.Request, err error) error {
 // exchange is a request on its way, which may take two attempts.
 type exchange struct {
 	*transport
-	ctx     context.Context // the request's, or one made from it
-	account *Account
-	in      *http.Request
-	target  *url.URL
-	body    *replayBody
-	length  int64
-	token   *Token // in use; nil where the path takes none
-	virtual bool
+	ctx      context.Context // the request's, or one made from it
+	informer *informer
+	account  *Account
+	in       *http.Request
+	target   *url.URL
+	body     *replayBody
+	length   int64
+	token    *Token // in use; nil where the path takes none
+	virtual  bool
 }
 
 func (x *exchange) do() (*http.Response, error) {
@@ -199,13 +201,9 @@ func (x *exchange) refused(res *http.Response, errcode int, cause string) (*http
 func (x *exchange) try() (*http.Response, verdict, error) {
 	x.account.redactor(x.token) // knows it from now on, for 1xx answers too
 	start := time.Now()
-	res, err := x.base.RoundTrip(x.outgoing())
+	res, err := x.send(x.token != nil)
 	if err != nil {
 		return nil, verdict{}, err
-	}
-	if res.StatusCode < http.StatusOK {
-		res.Body.Close()
-		return nil, verdict{}, fmt.Errorf("an answer with status %d", res.StatusCode)
 	}
 	d := time.Since(start)
 	if x.token == nil && res.ContentLength < 0 {
@@ -213,8 +211,12 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 		x.account.watcher.answered(d, wechat.OK)
 		return res, verdict{}, nil
 	}
-	v := inspect(res, &x.account.Place)
+	v, err := x.judge(res)
+	if err != nil {
+		return nil, verdict{}, err
+	}
 	v.rejected = v.rejected && x.token != nil // or else it is another's token
+	x.informer.judged(v.rejected)
 	x.account.watcher.answered(d, v.errcode)
 	if v.encoded {
 		x.warnOfEncoding(res.Header)

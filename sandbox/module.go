@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 )
 
 func init() {
@@ -119,7 +121,7 @@ func (h *Handler) Cleanup() error {
 
 // ServeHTTP answers every request: there is nothing behind WeChat.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
-	h.server.ServeHTTP(w, r)
+	clientbody.Serve(w, r, h.server.ServeHTTP)
 	return nil
 }
 
