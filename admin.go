@@ -1,6 +1,7 @@
 package weixin
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -138,10 +139,10 @@ func (app *App) handleRefresh(w http.ResponseWriter, req *http.Request, account 
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxRefreshBody))
 	if err == nil && len(body) > 0 {
-		err = json.Unmarshal(body, &order)
+		err = unmarshalStrict(body, &order)
 	}
 	if err != nil {
-		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New(`the body is none of {"rejected":"<fingerprint>"}`)}
+		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New(`the body is none of {"rejected":"<fingerprint>"}: write that, or leave it out`)}
 	}
 	if err := app.tokens.Renew(req.Context(), account, order.Rejected); err != nil {
 		message := err.Error()
@@ -151,6 +152,20 @@ func (app *App) handleRefresh(w http.ResponseWriter, req *http.Request, account 
 		return caddy.APIError{HTTPStatus: http.StatusBadGateway, Err: errors.New(message)}
 	}
 	return writeStatus(w, http.StatusOK, app.tokens.Status(account))
+}
+
+// unmarshalStrict decodes one JSON value whose fields are all known, and nothing
+// behind it.
+func unmarshalStrict(data []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return errors.New("there is something behind the value")
+	}
+	return nil
 }
 
 // handleHealth answers 200 while every account has a usable token or needs none
@@ -163,14 +178,8 @@ func handleHealth(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return err
 	}
-	code, unhealthy := http.StatusOK, []string{}
-	for _, status := range app.statuses() {
-		if !status.healthy() {
-			code = http.StatusServiceUnavailable
-			unhealthy = append(unhealthy, status.Name)
-		}
-	}
-	return writeStatus(w, code, map[string]any{"healthy": code == http.StatusOK, "unhealthy": unhealthy})
+	report := app.health(sortedKeys(app.accounts))
+	return writeStatus(w, report.status(), report)
 }
 
 // Interface guard

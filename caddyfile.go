@@ -25,6 +25,8 @@ func init() {
 	httpcaddyfile.RegisterHandlerDirective("weixin_status", parseStatusDirective)
 	// Further ahead than weixin, which may take every path.
 	httpcaddyfile.RegisterDirectiveOrder("weixin_status", httpcaddyfile.After, "metrics")
+	httpcaddyfile.RegisterHandlerDirective("weixin_health", parseHealthDirective)
+	httpcaddyfile.RegisterDirectiveOrder("weixin_health", httpcaddyfile.After, "metrics")
 }
 
 // parseGlobalOption sets up the app from the weixin global option. Syntax:
@@ -509,3 +511,14 @@ var (
 	_ caddyfile.Unmarshaler = (*StatusPage)(nil)
 	_ caddyfile.Unmarshaler = (*Transport)(nil)
 )
+
+// parseHealthDirective sets up the health check from the weixin_health
+// directive. See HealthCheck.UnmarshalCaddyfile for the syntax.
+func parseHealthDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	check := new(HealthCheck)
+	if err := check.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	_, err := appOption(h)
+	return check, err
+}

@@ -8,12 +8,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 )
@@ -21,63 +19,83 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "weixin",
-		Usage: "status|refresh",
+		Usage: "status|refresh|version",
 		Short: "Shows and renews the tokens of WeChat accounts",
 		Long: `
 Shows the state of every WeChat account of a running Caddy, and renews their
 tokens, by way of Caddy's admin endpoint. The commands exit with a status other
 than 0 if something is wrong.
 `,
-		CobraFunc: func(cmd *cobra.Command) {
-			status := &cobra.Command{
-				Use:   "status [--json] [--address <interface>]",
-				Short: "Shows the state of every account",
-				Args:  cobra.NoArgs,
-				RunE:  caddycmd.WrapCommandFuncForCobra(commandStatus),
-			}
-			status.Flags().Bool("json", false, "Print JSON, as the admin endpoint answers")
-			refresh := &cobra.Command{
-				Use:   "refresh <account> [--address <interface>]",
-				Short: "Renews an account's token at once",
-				Args:  cobra.ExactArgs(1),
-				RunE:  caddycmd.WrapCommandFuncForCobra(commandRefresh),
-			}
-			for _, sub := range []*cobra.Command{status, refresh} {
-				sub.Flags().String("address", "", "The address of the admin endpoint, if it is not the default")
-				cmd.AddCommand(sub)
-			}
+		CobraFunc: addCommands,
+	})
+}
+
+// addCommands adds the subcommands. Their errors are text, as Caddy's own log
+// would put the admin endpoint's JSON into JSON of its own.
+func addCommands(cmd *cobra.Command) {
+	cmd.Args = cobra.ArbitraryArgs // they are commands that do not exist
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("unknown command %s of %s: write one of status, refresh, version", args[0], cmd.CommandPath())
+		}
+		return cmd.Help()
+	}
+	status := &cobra.Command{
+		Use:   "status [--json] [--address <interface>]",
+		Short: "Shows the state of every account",
+		Args:  cobra.NoArgs,
+		RunE:  commandStatus,
+	}
+	status.Flags().Bool("json", false, "Print JSON, as the admin endpoint answers")
+	refresh := &cobra.Command{
+		Use:               "refresh <account> [--address <interface>]",
+		Short:             "Renews an account's token at once",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeAccount,
+		RunE:              commandRefresh,
+	}
+	for _, sub := range []*cobra.Command{status, refresh} {
+		sub.Flags().String("address", "", "The address of the admin endpoint, if it is not the default")
+	}
+	cmd.AddCommand(status, refresh, &cobra.Command{
+		Use:   "version",
+		Short: "Shows the version of the WeChat module",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), moduleVersion())
+			return err
 		},
 	})
 }
 
-func commandStatus(flags caddycmd.Flags) (int, error) {
-	body, err := askAdmin(flags, http.MethodGet, "/weixin/accounts")
+func commandStatus(cmd *cobra.Command, _ []string) error {
+	body, err := askAdmin(cmd, http.MethodGet, "/weixin/accounts")
 	if err != nil {
-		return caddy.ExitCodeFailedStartup, err
-	}
-	if flags.Bool("json") {
-		fmt.Println(strings.TrimSpace(string(body)))
+		return err
 	}
 	var statuses []AccountStatus
 	if err := json.Unmarshal(body, &statuses); err != nil {
-		return caddy.ExitCodeFailedStartup, fmt.Errorf("the admin endpoint's answer is no list of accounts: %v", err)
+		return fmt.Errorf("the admin endpoint's answer is no list of accounts: %v", err)
 	}
-	if !flags.Bool("json") {
-		if err := printStatuses(os.Stdout, statuses, time.Now()); err != nil {
-			return caddy.ExitCodeFailedStartup, err
-		}
+	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), strings.TrimSpace(string(body)))
+	} else {
+		err = printStatuses(cmd.OutOrStdout(), statuses, time.Now())
+	}
+	if err != nil {
+		return err
 	}
 	// It answers with an error while an account has no token.
-	if _, err := askAdmin(flags, http.MethodGet, "/weixin/health"); err != nil {
-		return caddy.ExitCodeFailedStartup, errors.New("an account has no usable token")
+	if _, err := askAdmin(cmd, http.MethodGet, "/weixin/health"); err != nil {
+		return errors.New("an account has no usable token")
 	}
-	return caddy.ExitCodeSuccess, nil
+	return nil
 }
 
 // printStatuses prints a table, and below it what to do.
 func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ACCOUNT\tAPPID\tMETHOD\tSTATE\tTOKEN\tEXPIRES IN\tFETCHES\tTODAY\tREPLAYS\tLAST ERROR")
+	var t table
+	t.row("ACCOUNT", "APPID", "METHOD", "STATE", "TOKEN", "EXPIRES IN", "FETCHES", "TODAY", "REPLAYS", "LAST ERROR")
 	for _, s := range statuses {
 		token, left, lastError := "-", "-", "-"
 		if s.Fingerprint != "" {
@@ -89,10 +107,10 @@ func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 		if s.LastError != nil {
 			lastError = fmt.Sprintf("%d, %s ago", s.LastError.Errcode, now.Sub(s.LastError.At).Round(time.Second))
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d/%d\t%d\t%s\n",
-			s.Name, s.AppID, s.Method, s.State, token, left, s.Fetches, s.Quota.Fetches.Used, s.Quota.Fetches.Limit, s.Replays, lastError)
+		t.row(s.Name, s.AppID, s.Method, s.State, token, left, strconv.FormatInt(s.Fetches, 10),
+			fmt.Sprintf("%d/%d", s.Quota.Fetches.Used, s.Quota.Fetches.Limit), strconv.FormatInt(s.Replays, 10), lastError)
 	}
-	if err := table.Flush(); err != nil {
+	if err := t.writeTo(w); err != nil {
 		return err
 	}
 	for _, s := range statuses {
@@ -109,27 +127,45 @@ func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 	return nil
 }
 
-func commandRefresh(flags caddycmd.Flags) (int, error) {
-	path := "/weixin/accounts/" + url.PathEscape(flags.Arg(0))
-	before, err := askAccount(flags, http.MethodGet, path)
+func commandRefresh(cmd *cobra.Command, args []string) error {
+	path := "/weixin/accounts/" + url.PathEscape(args[0])
+	before, err := askAccount(cmd, http.MethodGet, path)
 	if err != nil {
-		return caddy.ExitCodeFailedStartup, err
+		return err
 	}
-	after, err := askAccount(flags, http.MethodPost, path+"/refresh")
+	after, err := askAccount(cmd, http.MethodPost, path+"/refresh")
 	if err != nil {
-		return caddy.ExitCodeFailedStartup, err
+		return err
 	}
 	what := "new token"
 	if after.Fingerprint == before.Fingerprint {
 		what = "WeChat goes on with token"
 	}
-	fmt.Printf("%s: %s %s, expires in %s\n", after.Name, what, after.Fingerprint, time.Until(after.ExpiresAt).Round(time.Second))
-	return caddy.ExitCodeSuccess, nil
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s %s, expires in %s\n", after.Name, what, after.Fingerprint, time.Until(after.ExpiresAt).Round(time.Second))
+	return err
+}
+
+// completeAccount completes the name of an account, if the admin endpoint tells
+// the names.
+func completeAccount(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	body, err := askAdmin(cmd, http.MethodGet, "/weixin/accounts")
+	var statuses []AccountStatus
+	if err != nil || json.Unmarshal(body, &statuses) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names := make([]string, len(statuses))
+	for i, s := range statuses {
+		names[i] = s.Name + "\t" + s.State
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // askAccount asks the admin endpoint for an account.
-func askAccount(flags caddycmd.Flags, method, path string) (*AccountStatus, error) {
-	body, err := askAdmin(flags, method, path)
+func askAccount(cmd *cobra.Command, method, path string) (*AccountStatus, error) {
+	body, err := askAdmin(cmd, method, path)
 	if err != nil {
 		return nil, err
 	}
@@ -141,15 +177,33 @@ func askAccount(flags caddycmd.Flags, method, path string) (*AccountStatus, erro
 }
 
 // askAdmin sends a request to the admin endpoint.
-func askAdmin(flags caddycmd.Flags, method, path string) ([]byte, error) {
-	address, err := caddycmd.DetermineAdminAPIAddress(flags.String("address"), nil, "", "")
+func askAdmin(cmd *cobra.Command, method, path string) ([]byte, error) {
+	address, _ := cmd.Flags().GetString("address")
+	address, err := caddycmd.DetermineAdminAPIAddress(address, nil, "", "")
 	if err != nil {
 		return nil, err
 	}
 	res, err := caddycmd.AdminAPIRequest(address, method, path, nil, bytes.NewReader(nil))
 	if err != nil {
-		return nil, err
+		return nil, adminError(err, address)
 	}
 	defer res.Body.Close()
 	return io.ReadAll(res.Body)
+}
+
+// adminError returns what the admin endpoint has answered, without the JSON that
+// it is wrapped in, or that there was no answer.
+func adminError(err error, address string) error {
+	_, answer, ok := strings.Cut(err.Error(), "caddy responded with error: HTTP ")
+	if !ok {
+		return fmt.Errorf("no Caddy answers at %s: start it, or write where its admin endpoint is, --address=<host>:<port> (%v)", address, err)
+	}
+	status, body, _ := strings.Cut(answer, ": ")
+	var told struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal([]byte(body), &told) != nil || told.Error == "" {
+		return fmt.Errorf("the admin endpoint at %s answers with status %s: is it that of a Caddy with this module?", address, status)
+	}
+	return errors.New(told.Error)
 }

@@ -102,8 +102,12 @@ var (
 		"The day's quota at the token endpoint, fetches or forced.", []string{"account", "quota"}, nil)
 )
 
+var storeUpDesc = prometheus.NewDesc("caddy_weixin_store_up",
+	"Whether the store works: 1, or 0 while it does not and tokens are kept in memory alone.", nil, nil)
+
 // Describe implements prometheus.Collector.
 func (accountCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- storeUpDesc
 	ch <- expiryDesc
 	ch <- quotaUsedDesc
 	ch <- quotaLimitDesc
@@ -118,6 +122,11 @@ func (accountCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
+	up := 0.0
+	if app.tokens.store.store.State().Up {
+		up = 1
+	}
+	gauge(storeUpDesc, up)
 	for _, s := range app.statuses() {
 		if s.Fingerprint != "" {
 			gauge(expiryDesc, float64(s.ExpiresAt.Unix()), s.Name)

@@ -35,9 +35,9 @@ const (
 // sharedStore is the store as the manager uses it. No call takes longer than it
 // may, even where the store does not heed its context.
 type sharedStore struct {
-	store  store.Store
+	store  *store.Watched
 	logger *zap.Logger
-	failed atomic.Bool // as last logged
+	failed atomic.Bool // in the last call
 }
 
 // storeKey is where an account's record is. Tokens of different methods are
@@ -199,7 +199,9 @@ func (m *TokenManager) lock(ctx context.Context, a *Account, settled func() bool
 				return func() { l.unlock(); cancel() }
 			}
 			cancel()
-			m.logger.Warn("going on without the store's lock", zap.String("account", a.Name), zap.Error(l.err))
+			if _, ok := store.Explain(l.err); !ok { // otherwise it is logged already
+				m.logger.Warn("going on without the store's lock", zap.String("account", a.Name), zap.Error(l.err))
+			}
 			return func() {}
 		case <-ctx.Done():
 			giveUp()
@@ -265,14 +267,10 @@ func (s *sharedStore) save(ctx context.Context, a *Account, r record) error {
 	return err
 }
 
-// report logs when the store begins to fail and when it is back.
+// report remembers whether the store has failed a moment ago. It is logged by
+// store.Watched.
 func (s *sharedStore) report(err error) {
-	if err != nil && s.failed.CompareAndSwap(false, true) {
-		s.logger.Error("the store fails; tokens are kept in memory alone until it is back", zap.Error(err))
-	}
-	if err == nil && s.failed.CompareAndSwap(true, false) {
-		s.logger.Info("the store is back")
-	}
+	s.failed.Store(err != nil)
 }
 
 // bounded calls f and returns after storeTimeout at the latest.

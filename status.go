@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+	"github.com/caddy-weixin/caddy-weixin/store"
 )
 
 // States of an account's token.
@@ -39,6 +40,9 @@ type AccountStatus struct {
 	// Warnings are what will be a failure if nobody does anything about it.
 	Warnings []StatusWarning `json:"warnings,omitempty"`
 
+	// store is the store's state, which all accounts share.
+	store store.State
+
 	// Usable is whether requests get the token: it has neither expired nor been
 	// rejected without another to take its place.
 	Usable bool `json:"usable"`
@@ -46,13 +50,14 @@ type AccountStatus struct {
 
 // StatusWarning is a trouble that has not made any request fail yet.
 type StatusWarning struct {
-	Code   string `json:"code"` // thief, quota_fetches or quota_forced
+	Code   string `json:"code"` // thief, quota_fetches, quota_forced or store
 	Advice string `json:"advice"`
 }
 
 const (
 	warningThief = "thief"
 	warningQuota = "quota_" // and the quota's name
+	warningStore = "store"
 )
 
 // warnings returns what the status gives cause for, in a language.
@@ -67,7 +72,26 @@ func (s *AccountStatus) warnings(lang wechat.Language) []StatusWarning {
 	if s.Quota.Forced != nil && s.Quota.Forced.near() {
 		warnings = append(warnings, StatusWarning{warningQuota + quotaForced, quotaAdvice(quotaForced, lang)})
 	}
+	if !s.store.Up {
+		warnings = append(warnings, StatusWarning{warningStore, storeAdvice(s.store.Advice, lang)})
+	}
 	return warnings
+}
+
+// storeAdvice returns what to say about a store that fails.
+func storeAdvice(advice store.Advice, lang wechat.Language) string {
+	if lang == wechat.Chinese {
+		cure := advice.Chinese
+		if cure == "" {
+			cure = "原因请查看日志"
+		}
+		return "存储不可用，token 仅保存在内存中，各进程无法共享：" + cure
+	}
+	cure := advice.English
+	if cure == "" {
+		cure = "the log has the cause"
+	}
+	return "The store fails, so tokens are kept in memory alone and processes do not share them: " + cure
 }
 
 // StatusError is the last failure to get a token. It stays when it is over.
@@ -88,6 +112,7 @@ func (m *TokenManager) Status(a *Account) AccountStatus {
 		Name: a.Name, AppID: a.Credentials.AppID, Method: a.Source.Method(),
 		State: stateEmpty, Fetches: s.fetches, Replays: s.replays.Load(), LastError: s.lastError,
 		Quota: s.record.quotas(a.policy, now), EarlyDeaths: s.record.earlyDeaths(now),
+		store: m.store.store.State(),
 	}
 	status.Warnings = status.warnings(wechat.English)
 	if t := s.token; t != nil {

@@ -410,7 +410,7 @@ func (r *statusRequest) show(w http.ResponseWriter) {
 	view := r.view()
 	switch r.format {
 	case formatJSON:
-		r.writeJSON(w, http.StatusOK, view)
+		r.writeJSON(w, view.status(), view)
 	case formatPart:
 		r.writeHTML(w, http.StatusOK, "main", view)
 	default:
@@ -429,7 +429,7 @@ func (r *statusRequest) refresh(w http.ResponseWriter) {
 		Account string `json:"account"`
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRefreshBody))
-	if err != nil || json.Unmarshal(body, &order) != nil {
+	if err != nil || unmarshalStrict(body, &order) != nil {
 		r.refuse(w, refusedBody)
 		return
 	}
@@ -539,6 +539,14 @@ func (r *statusRequest) view() *statusView {
 	v.Title = strings.TrimRight(v.Headline, ":：") + " – " + r.text.Title
 	v.Icon = statusIcon(v.Severity)
 	return v
+}
+
+// status returns what programs are answered with: 503 where no account works.
+func (v *statusView) status() int {
+	if len(v.Accounts) == 0 || slices.ContainsFunc(v.Accounts, func(a accountView) bool { return a.healthy() }) {
+		return http.StatusOK
+	}
+	return http.StatusServiceUnavailable
 }
 
 func (r *statusRequest) accountView(account *Account, now time.Time) accountView {

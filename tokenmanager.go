@@ -68,7 +68,7 @@ type TokenManager struct {
 func newTokenManager(cache *tokenCache, st store.Store, rt http.RoundTripper, logger *zap.Logger) *TokenManager {
 	return &TokenManager{
 		cache:    cache,
-		store:    &sharedStore{store: st, logger: logger},
+		store:    &sharedStore{store: store.Watch(st, logger), logger: logger},
 		endpoint: rt,
 		logger:   logger,
 		now:      func() time.Time { return time.Now().Round(0) },

@@ -109,6 +109,9 @@ func TestAdminAPI(t *testing.T) {
 		{http.MethodGet, "/weixin/accounts/shopp", "", http.StatusNotFound},
 		{http.MethodGet, "/weixin/accounts/shop/other", "", http.StatusNotFound},
 		{http.MethodPost, "/weixin/accounts/shop/refresh", `{"rejected":`, http.StatusBadRequest},
+		{http.MethodPost, "/weixin/accounts/shop/refresh", `{"fingerprint":"00000000"}`, http.StatusBadRequest},
+		{http.MethodPost, "/weixin/accounts/shop/refresh", `{"rejected":"00000000"} {}`, http.StatusBadRequest},
+		{http.MethodPost, "/weixin/accounts/shop/refresh", `["00000000"]`, http.StatusBadRequest},
 		{http.MethodPost, "/weixin/accounts/shop/refresh", strings.Repeat(" ", 10_000), http.StatusBadRequest},
 	} {
 		if a := do(t, newRequest(t, c.method, p.admin+c.path, strings.NewReader(c.body))); a.status != c.status {
@@ -174,5 +177,46 @@ func TestCommands(t *testing.T) {
 	}
 	if out, ok := run(t, nil, "weixin", "status", "--address=127.0.0.1:1"); ok {
 		t.Errorf("status of a Caddy that does not run:\n%s", out)
+	}
+	// Failures are text, and none is JSON in JSON.
+	for want, args := range map[string][]string{
+		"Error: there is no account shopp\n":      {"refresh", "shopp", address},
+		"Error: an account has no usable token\n": {"status", address},
+		"errcode 40164": {"refresh", "shop", address},
+		"Error: no Caddy answers at 127.0.0.1:1: start":  {"status", "--address=127.0.0.1:1"},
+		"Error: unknown command refesh of caddy weixin:": {"refesh", "shop"},
+		"write one of status, refresh, version":          {"versions"},
+		"unknown command \"x\"":                          {"version", "x"},
+	} {
+		if out, ok := run(t, nil, append([]string{"weixin"}, args...)...); ok || !strings.Contains(out, want) || strings.Contains(out, `\"error\"`) || strings.Contains(out, `{"`) {
+			t.Errorf("weixin %v: %v\n%s", args, ok, out)
+		}
+	}
+	if out, ok := run(t, nil, "weixin", "version"); !ok || len(strings.Fields(out)) != 1 {
+		t.Errorf("version: %v\n%s", ok, out)
+	}
+	if out, ok := run(t, nil, "weixin"); !ok || !strings.Contains(out, "Available Commands") {
+		t.Errorf("weixin alone: %v\n%s", ok, out)
+	}
+}
+
+// A shell completes the names of the accounts, and hears nothing where there are
+// none to be had.
+func TestCompletion(t *testing.T) {
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{global: defaultAccount + "\n account 商城 {\n appid wx0000000000000009\n secret {env.WEIXIN_SECRET}\n }"})
+	address := "--address=" + strings.TrimPrefix(p.admin, "http://")
+	out, ok := run(t, nil, "__complete", "weixin", "refresh", address, "")
+	if !ok || !strings.Contains(out, "shop\t") || !strings.Contains(out, "商城\t") || !strings.Contains(out, "\n:4\n") {
+		t.Errorf("got %v\n%s", ok, out)
+	}
+	if out, ok = run(t, nil, "__complete", "weixin", "refresh", address, "shop", ""); !ok || strings.Contains(out, "商城") {
+		t.Errorf("got %v\n%s", ok, out)
+	}
+	if out, ok = run(t, nil, "__complete", "weixin", "refresh", "--address=127.0.0.1:1", ""); !ok || strings.Contains(out, "no Caddy") || !strings.HasPrefix(out, ":4\n") {
+		t.Errorf("got %v\n%s", ok, out)
+	}
+	if out, ok = run(t, nil, "__complete", "weixin", ""); !ok || !strings.Contains(out, "refresh") || !strings.Contains(out, "version") {
+		t.Errorf("got %v\n%s", ok, out)
 	}
 }

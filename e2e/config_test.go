@@ -71,6 +71,11 @@ func TestValidateRefuses(t *testing.T) {
 		{"status page with a host that is none", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin_status {\n\t\thosts https://status.example.com\n\t}\n}\n", "15", []string{"without scheme"}},
 		{"status page with a value for read_only", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin_status {\n\t\tread_only yes\n\t}\n}\n", "15", []string{"no value"}},
 		{"status page without accounts", ":8081 {\n\tweixin_status\n}\n", "2", []string{"global option"}},
+		{"health with an argument", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin_health shop\n}\n", "14", []string{"no argument but a matcher", "?account=<name>"}},
+		{"health with an unknown option", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin_health {\n\t\tallow 10.0.0.0/8\n\t}\n}\n", "15", []string{"option allow ", "write allow_ips"}},
+		{"health with no address", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin_health {\n\t\tallow_ips\n\t}\n}\n", "15", []string{"allow_ips 10.0.0.0/8"}},
+		{"health with an address that is none", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin_health {\n\t\tallow_ips here\n\t}\n}\n", "15", []string{"private_ranges"}},
+		{"health without accounts", ":8081 {\n\tweixin_health\n}\n", "2", []string{"global option"}},
 		{"unknown account of the transport", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\treverse_proxy localhost:1 {\n\t\ttransport weixin shopp\n\t}\n}\n", "15", []string{"shopp", "shop"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -134,7 +139,7 @@ func TestExampleIsValid(t *testing.T) {
 func TestListModules(t *testing.T) {
 	out, _ := run(t, nil, "list-modules")
 	for _, module := range []string{
-		"weixin", "http.handlers.weixin", "http.handlers.weixin_sandbox", "http.handlers.weixin_status", "http.reverse_proxy.transport.weixin", "weixin.stores.storage", "weixin.stores.redis", "admin.api.weixin",
+		"weixin", "http.handlers.weixin", "http.handlers.weixin_sandbox", "http.handlers.weixin_status", "http.handlers.weixin_health", "http.reverse_proxy.transport.weixin", "weixin.stores.storage", "weixin.stores.redis", "admin.api.weixin",
 	} {
 		if !strings.Contains(out, "\n"+module+"\n") {
 			t.Errorf("%s is not listed", module)

@@ -40,29 +40,59 @@ func requireProgram(t *testing.T, name string) {
 	}
 }
 
-// An SDK that fetches its own tokens sees none of them die.
-func TestCoWechatAPI(t *testing.T) {
+// silenceper builds the program with that SDK, which is a module of its own so
+// that nobody else gets its dependencies.
+var silenceper = sync.OnceValues(func() (string, error) {
+	bin := filepath.Join(buildDir, "silenceper")
+	cmd := exec.Command("go", "build", "-o", bin, ".")
+	cmd.Dir = filepath.Join("sdk", "silenceper")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", &installError{string(out), err}
+	}
+	return bin, nil
+})
+
+// sdkCommand returns how to run a program with an SDK.
+func sdkCommand(t *testing.T, sdk string) *exec.Cmd {
+	t.Helper()
+	if sdk == "silenceper" {
+		bin, err := silenceper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return exec.Command(bin)
+	}
 	requireProgram(t, "node")
 	requireProgram(t, "npm")
 	dir, err := sdks()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, c := range map[string]struct{ global, secret string }{
-		"without callers": {defaultAccount, "no-secret-at-all"},
-		"as a caller":     {defaultAccount + "\n caller app {\n key {env.APP_KEY}\n }", "the-key-of-the-app"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := startWeChat(t)
-			p := startCaddy(t, w, config{global: c.global, env: []string{"APP_KEY=the-key-of-the-app"}})
-			cmd := exec.Command("node", "co-wechat-api.js", p.url, appID, c.secret, w.URL+"/sandbox/accounts/"+appID+"/revoke")
-			cmd.Dir = dir
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
-			if n := w.status().Fetches; n != 7 {
-				t.Errorf("%d fetches, want 7: one to begin with, and one for each of six deaths", n)
-			}
-		})
+	cmd := exec.Command("node", sdk+".js")
+	cmd.Dir = dir
+	return cmd
+}
+
+// An SDK that fetches its own tokens sees none of them die. The number is of the
+// proxy's fetches: one to begin with, and one for each death that is noticed.
+func TestSDKs(t *testing.T) {
+	for sdk, fetches := range map[string]int{"co-wechat-api": 7, "wechat-api": 3, "node-easywechat": 5, "silenceper": 14} {
+		for name, c := range map[string]struct{ global, secret string }{
+			"without callers": {defaultAccount, "no-secret-at-all"},
+			"as a caller":     {defaultAccount + "\n caller app {\n key {env.APP_KEY}\n }", "the-key-of-the-app"},
+		} {
+			t.Run(sdk+" "+name, func(t *testing.T) {
+				w := startWeChat(t)
+				p := startCaddy(t, w, config{global: c.global, env: []string{"APP_KEY=the-key-of-the-app"}})
+				cmd := sdkCommand(t, sdk)
+				cmd.Args = append(cmd.Args, p.url, appID, c.secret, w.URL+"/sandbox/accounts/"+appID+"/revoke")
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Errorf("%v\n%s", err, out)
+				}
+				if n := w.status().Fetches; n != fetches {
+					t.Errorf("%d fetches, want %d", n, fetches)
+				}
+			})
+		}
 	}
 }

@@ -183,6 +183,9 @@ func TestStatusPageJSON(t *testing.T) {
 			t.Fatalf("got %s", a)
 		}
 		shop := s.Accounts[0]
+		if a.status != http.StatusServiceUnavailable {
+			t.Errorf("no account works, and the status is %d", a.status)
+		}
 		if s.Now == "" || !slices.Equal(s.Attention, []string{"shop"}) || shop.Name != "shop" || shop.AppID != appID || shop.State != "backoff" || shop.RetryAt == "" ||
 			shop.Usable == nil || *shop.Usable || shop.SecondsLeft == nil || shop.Quota.Fetches.Used < 3 || shop.Quota.Fetches.Limit != 500_000 {
 			t.Errorf("got %s", a)

@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
-	"github.com/bsm/redislock"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/redis/go-redis/v9"
@@ -17,13 +16,14 @@ import (
 )
 
 func init() {
-	caddy.RegisterModule(Redis{})
+	caddy.RegisterModule(new(Redis))
 }
 
 // Redis keeps tokens in Redis, for proxies on several machines.
 type Redis struct {
 	// The URL of the Redis server, as go-redis reads it: `redis://`, `rediss://`
-	// for TLS, or `unix://`, with user, password and database. Further
+	// for TLS, or `unix://`, with user, password and database. What is special
+	// in a password is percent-encoded: @ is %40, / is %2F, # is %23. Further
 	// addresses, `?addr=<host>:<port>&addr=…`, make it a cluster;
 	// `?master_name=<name>` makes the addresses those of sentinels.
 	// Placeholders such as `{env.REDIS_URL}` are resolved when the
@@ -33,30 +33,26 @@ type Redis struct {
 	// What all keys begin with. Default: `weixin:`
 	Prefix string `json:"prefix,omitempty"`
 
-	// How long to wait for a connection, and for an answer. Default: 1s
+	// How long to wait for a connection, and for an answer; a call takes no
+	// longer than both together. Default: 1s
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	client redis.UniversalClient
-	locker *redislock.Client
+	client    redis.UniversalClient
+	timeout   time.Duration
+	secrets   redisSecrets
+	noScripts atomic.Bool // the server has refused EVAL
 }
 
 const (
 	defaultRedisPrefix  = "weixin:"
 	defaultRedisTimeout = time.Second
 
-	// redisLockTTL is how long a lock outlives its process: longer than what is
-	// done under it can take, so that it need not be renewed.
-	redisLockTTL = 15 * time.Second
-
-	// redisLockRetry is how often a lock that is held is tried.
-	redisLockRetry = 50 * time.Millisecond
-
 	// redisRecordTTL lets go of accounts that nobody has used for so long.
 	redisRecordTTL = 30 * 24 * time.Hour
 )
 
 // CaddyModule returns the Caddy module information.
-func (Redis) CaddyModule() caddy.ModuleInfo {
+func (*Redis) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "weixin.stores.redis",
 		New: func() caddy.Module { return new(Redis) },
@@ -68,25 +64,29 @@ func (s *Redis) Provision(ctx caddy.Context) error {
 	if s.URL == "" {
 		return errors.New("url is missing: write store redis redis://127.0.0.1:6379/0, for example")
 	}
-	resolved, err := caddy.NewReplacer().ReplaceOrErr(s.URL, true, true)
-	if err != nil {
-		return fmt.Errorf("url: %v", err)
-	}
 	if s.Timeout < 0 {
-		return errors.New("timeout must not be negative")
+		return errors.New("timeout must not be negative: write it like 1s")
 	}
-	timeout := time.Duration(s.Timeout)
-	if timeout == 0 {
-		timeout = defaultRedisTimeout
+	if s.timeout = time.Duration(s.Timeout); s.timeout == 0 {
+		s.timeout = defaultRedisTimeout
 	}
 	if s.Prefix == "" {
 		s.Prefix = defaultRedisPrefix
 	}
-	if s.client, err = newRedisClient(resolved, timeout); err != nil {
+	resolved, err := resolveRedisURL(s.URL)
+	if err != nil {
 		return err
 	}
-	s.locker = redislock.New(s.client)
-	redis.SetLogger(redisLogger{ctx.Logger()})
+	options, err := parseRedisURL(resolved)
+	if err != nil {
+		return err
+	}
+	s.secrets = newRedisSecrets(options.passwords()...)
+	if resolved == s.URL && len(s.secrets) > 0 {
+		ctx.Logger().Warn("the password of Redis stands in the configuration itself, where it can be read: write a placeholder such as {env.REDIS_URL}")
+	}
+	s.client = options.client(s.timeout)
+	redis.SetLogger(redisLogger{ctx.Logger(), s.secrets})
 	return nil
 }
 
@@ -96,46 +96,6 @@ func (s *Redis) Cleanup() error {
 		return nil
 	}
 	return s.client.Close()
-}
-
-// newRedisClient returns a client for any URL that go-redis reads. Its errors
-// do not repeat the URL, which may hold a password.
-func newRedisClient(rawURL string, timeout time.Duration) (redis.UniversalClient, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil || u.Scheme != "unix" && u.Host == "" {
-		return nil, errors.New("url is no Redis URL: write it like redis://127.0.0.1:6379/0")
-	}
-	refused := func(err error) error {
-		return fmt.Errorf("url is no Redis URL: %s: write it like redis://127.0.0.1:6379/0", withoutURL(err, rawURL))
-	}
-	query := u.Query()
-	switch {
-	case query.Has("master_name"):
-		o, err := redis.ParseFailoverURL(rawURL)
-		if err != nil {
-			return nil, refused(err)
-		}
-		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = timeout, timeout, timeout, true
-		return redis.NewFailoverClient(o), nil
-	case query.Has("addr"):
-		o, err := redis.ParseClusterURL(rawURL)
-		if err != nil {
-			return nil, refused(err)
-		}
-		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = timeout, timeout, timeout, true
-		return redis.NewClusterClient(o), nil
-	default:
-		o, err := redis.ParseURL(rawURL)
-		if err != nil {
-			return nil, refused(err)
-		}
-		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = timeout, timeout, timeout, true
-		return redis.NewClient(o), nil
-	}
-}
-
-func withoutURL(err error, rawURL string) string {
-	return strings.ReplaceAll(err.Error(), rawURL, "the URL")
 }
 
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
@@ -151,14 +111,13 @@ func (s *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	s.URL = d.Val()
 	if !strings.Contains(s.URL, "{") {
-		client, err := newRedisClient(s.URL, defaultRedisTimeout)
-		if err != nil {
+		if _, err := parseRedisURL(s.URL); err != nil {
 			return d.Err(err.Error())
 		}
-		_ = client.Close() // it has not connected
 	}
 	if d.NextArg() {
-		return d.Errf("store redis takes one URL, but there is also %s: write a cluster's as redis://a:6379?addr=b:6379", d.Val())
+		// It may be the rest of a password.
+		return d.Err("store redis takes one URL, but there is more on the line: write a space in a password as %20, and a cluster's nodes as redis://a:6379?addr=b:6379")
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
@@ -188,8 +147,16 @@ func (s *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+// bounded returns a context for one command: a wait for a connection, and one
+// for the answer, with whatever is tried again.
+func (s *Redis) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, 2*s.timeout)
+}
+
 // Load implements Store.
 func (s *Redis) Load(ctx context.Context, key string) ([]byte, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	value, err := s.client.Get(ctx, s.Prefix+key).Bytes()
 	switch {
 	case errors.Is(err, redis.Nil):
@@ -197,37 +164,26 @@ func (s *Redis) Load(ctx context.Context, key string) ([]byte, error) {
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
 		return nil, nil // somebody else's, to be overwritten
 	}
-	return value, err
+	return value, s.explained(err)
 }
 
 // Save implements Store.
 func (s *Redis) Save(ctx context.Context, key string, value []byte) error {
-	return s.client.Set(ctx, s.Prefix+key, value, redisRecordTTL).Err()
-}
-
-// Lock implements Store.
-func (s *Redis) Lock(ctx context.Context, name string) (func(), error) {
-	lock, err := s.locker.Obtain(ctx, s.Prefix+"locks/"+name, redisLockTTL, &redislock.Options{
-		RetryStrategy: redislock.LinearBackoff(redisLockRetry),
-	})
-	if err != nil {
-		return nil, err
-	}
-	return func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unlockTimeout)
-		defer cancel()
-		// A lock that cannot be given back expires by itself.
-		_ = lock.Release(ctx)
-	}, nil
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	return s.explained(s.client.Set(ctx, s.Prefix+key, value, redisRecordTTL).Err())
 }
 
 // redisLogger has the client's own messages in Caddy's log, where they are for
 // those who look for them: failures are reported by who meets them.
-type redisLogger struct{ logger *zap.Logger }
+type redisLogger struct {
+	logger  *zap.Logger
+	secrets redisSecrets
+}
 
 // Printf implements go-redis's logger.
 func (l redisLogger) Printf(_ context.Context, format string, v ...any) {
-	l.logger.Debug(fmt.Sprintf(format, v...))
+	l.logger.Debug(l.secrets.redact(fmt.Sprintf(format, v...)))
 }
 
 // Interface guards

@@ -5,7 +5,9 @@
 // type implements Store. The token manager does the rest: it seals values
 // before it saves them, merges what several processes have written, watches
 // the store while another process holds a lock, bounds every call in time and
-// goes on without a store that fails.
+// goes on without a store that fails. A store that knows what an operator has to
+// do about an error returns a *RefusalError, whose advice the status shows.
+// Errors are logged and shown, so they hold no password.
 package store
 
 import "context"

@@ -1,0 +1,159 @@
+package weixin
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/netip"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	caddy.RegisterModule(HealthCheck{})
+}
+
+// HealthCheck answers load balancers: with status 200 while every account has a
+// usable token or needs none yet, and with 503 otherwise. `?account=<name>` asks
+// for one account, and gets 404 where there is none of that name. It asks WeChat
+// nothing, and needs no caller's key.
+//
+// Clients in `allow_ips` get `{"healthy":…,"unhealthy":[…]}` as well, with the
+// names of the accounts that are not; others get the status alone.
+type HealthCheck struct {
+	// The addresses that are told which accounts are unhealthy, as IPs or CIDR
+	// ranges; `private_ranges` stands for all loopback and private ranges. Where
+	// the server has `trusted_proxies`, the client's address is what they
+	// report. Default: private_ranges
+	AllowIPs []string `json:"allow_ips,omitempty"`
+
+	app    *App
+	ranges []netip.Prefix
+}
+
+// CaddyModule returns the Caddy module information.
+func (HealthCheck) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.weixin_health",
+		New: func() caddy.Module { return new(HealthCheck) },
+	}
+}
+
+// Provision sets up the check.
+func (h *HealthCheck) Provision(ctx caddy.Context) error {
+	access := Access{AllowIPs: h.AllowIPs}
+	if err := access.provision(); err != nil {
+		return err
+	}
+	h.ranges = access.ranges
+	app, err := loadApp(ctx)
+	if err != nil {
+		return err
+	}
+	if len(app.accounts) == 0 {
+		_, err = app.account("")
+	}
+	h.app = app
+	return err
+}
+
+// UnmarshalCaddyfile sets up the check from Caddyfile tokens. Syntax:
+//
+//	weixin_health [<matcher>] {
+//		allow_ips <ranges...>
+//	}
+func (h *HealthCheck) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	if d.NextArg() {
+		return d.Errf("weixin_health takes no argument but a matcher, which begins with / or @, and here is %s; "+
+			"ask for one account with ?account=<name>", d.Val())
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if option := d.Val(); option != "allow_ips" {
+			return d.Errf("unknown option %s of weixin_health: write allow_ips", option)
+		}
+		access := Access{AllowIPs: h.AllowIPs}
+		if err := parseAllowIPs(d, &access); err != nil {
+			return err
+		}
+		h.AllowIPs = access.AllowIPs
+	}
+	return nil
+}
+
+// ServeHTTP answers every request itself.
+func (h *HealthCheck) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+		header.Set("Allow", "GET, HEAD")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return nil
+	}
+	names, ok := h.asked(req)
+	if !ok {
+		w.WriteHeader(http.StatusNotFound)
+		return nil
+	}
+	report := h.app.health(names)
+	if !containsClient(h.ranges, req) {
+		w.WriteHeader(report.status())
+		return nil
+	}
+	header.Set("Content-Type", "application/json")
+	w.WriteHeader(report.status())
+	// The client may be gone, which is no concern of the proxy's.
+	_ = json.NewEncoder(w).Encode(report)
+	return nil
+}
+
+// asked returns the names of the accounts that a request asks for, and reports
+// whether they exist. An outsider hears of an account whose name it knows; load
+// balancers are not always inside.
+func (h *HealthCheck) asked(req *http.Request) ([]string, bool) {
+	query := req.URL.Query()
+	if !query.Has("account") {
+		return sortedKeys(h.app.accounts), true
+	}
+	for _, name := range query["account"] {
+		if _, ok := h.app.accounts[name]; !ok {
+			return nil, false
+		}
+	}
+	return query["account"], true
+}
+
+// healthReport is what the health check and the admin API tell.
+type healthReport struct {
+	Healthy   bool     `json:"healthy"`
+	Unhealthy []string `json:"unhealthy"` // the names of the accounts that are not
+}
+
+// health reports on accounts. One is healthy while requests get a token that
+// WeChat accepts, or nobody has needed one yet.
+func (app *App) health(names []string) healthReport {
+	report := healthReport{Healthy: true, Unhealthy: []string{}}
+	for _, name := range names {
+		if status := app.tokens.Status(app.accounts[name]); !status.healthy() {
+			report.Healthy = false
+			report.Unhealthy = append(report.Unhealthy, name)
+		}
+	}
+	return report
+}
+
+func (r healthReport) status() int {
+	if r.Healthy {
+		return http.StatusOK
+	}
+	return http.StatusServiceUnavailable
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*HealthCheck)(nil)
+	_ caddyfile.Unmarshaler       = (*HealthCheck)(nil)
+	_ caddyhttp.MiddlewareHandler = (*HealthCheck)(nil)
+)

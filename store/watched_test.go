@@ -1,0 +1,113 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// scripted is a store whose calls fail as a test says.
+type scripted struct{ load, save, lock error }
+
+func (s *scripted) Load(context.Context, string) ([]byte, error) { return nil, s.load }
+func (s *scripted) Save(context.Context, string, []byte) error   { return s.save }
+func (s *scripted) Lock(context.Context, string) (func(), error) { return func() {}, s.lock }
+func (s *scripted) call(w *Watched, ctx context.Context) {
+	_, _ = w.Load(ctx, "k")
+	_ = w.Save(ctx, "k", nil)
+	_, _ = w.Lock(ctx, "l")
+}
+
+func TestWatched(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	s := new(scripted)
+	w := Watch(s, zap.New(core))
+	ctx := context.Background()
+	denied := &RefusalError{Advice: Advice{Code: "denied", English: "allow it"}, Err: errors.New("NOPERM")}
+	if state := w.State(); !state.Up || !state.Since.IsZero() {
+		t.Errorf("before the first call: %+v", state)
+	}
+	for _, c := range []struct {
+		name                 string
+		load, save, lock     error
+		up                   bool
+		code                 string
+		failures, recoveries int // that are logged, up to here
+	}{
+		{"a key that is missing", fs.ErrNotExist, nil, nil, true, "", 0, 0},
+		{"reading is allowed, writing is not", nil, denied, denied, false, "denied", 1, 0},
+		{"as before", fs.ErrNotExist, denied, denied, false, "denied", 1, 0},
+		{"the lock alone", nil, nil, denied, false, "denied", 2, 1}, // when it is tried
+		{"given up by the caller", context.Canceled, context.Canceled, context.Canceled, false, "denied", 2, 1},
+		{"all is well", nil, nil, nil, true, "", 2, 2},
+		{"reading alone", errors.New("broken"), nil, nil, false, "", 3, 2},
+		{"another cause", fmt.Errorf("wrapped: %w", denied), nil, nil, false, "denied", 4, 2},
+		{"all is well again", nil, nil, nil, true, "", 4, 3},
+	} {
+		before := w.State()
+		s.load, s.save, s.lock = c.load, c.save, c.lock
+		s.call(w, ctx)
+		state := w.State()
+		if state.Up != c.up || state.Advice.Code != c.code || (state.Err == nil) != c.up {
+			t.Errorf("%s: got %+v", c.name, state)
+		}
+		if before.Up != state.Up && before.Since.Equal(state.Since) || state.Since.IsZero() {
+			t.Errorf("%s: since %v, and before %v", c.name, state.Since, before.Since)
+		}
+		failures := logs.FilterMessage("the store fails; tokens are kept in memory alone until it is back").Len()
+		recoveries := logs.FilterMessage("the store is back").Len()
+		if failures != c.failures || recoveries != c.recoveries {
+			t.Errorf("%s: %d failures and %d recoveries are logged", c.name, failures, recoveries)
+		}
+	}
+}
+
+// That somebody else holds a lock is no failure.
+func TestWatchedLockThatIsHeld(t *testing.T) {
+	w := Watch(&scripted{lock: context.DeadlineExceeded}, zap.NewNop())
+	ctx, cancel := context.WithTimeout(context.Background(), 0)
+	defer cancel()
+	if _, err := w.Lock(ctx, "l"); err == nil || !w.State().Up {
+		t.Errorf("got %v, %+v", err, w.State())
+	}
+}
+
+// What kept values from being saved kept locks from being taken, and locks are
+// not taken often. A lock that fails by itself goes on failing.
+func TestWatchedLockRecoversWithSave(t *testing.T) {
+	denied := errors.New("denied")
+	s := &scripted{save: denied, lock: denied}
+	w := Watch(s, zap.NewNop())
+	s.call(w, context.Background())
+	s.save = nil
+	if _ = w.Save(context.Background(), "k", nil); !w.State().Up {
+		t.Errorf("got %+v", w.State())
+	}
+	if _, _ = w.Lock(context.Background(), "l"); w.State().Up {
+		t.Error("the lock fails, and the store is up")
+	}
+	if _ = w.Save(context.Background(), "k", nil); w.State().Up {
+		t.Error("the lock fails, and the store is up")
+	}
+}
+
+func TestExplain(t *testing.T) {
+	for code, err := range map[string]error{
+		"denied":    &fs.PathError{Op: "open", Path: "x", Err: syscall.EACCES},
+		"read_only": &fs.PathError{Op: "open", Path: "x", Err: syscall.EROFS},
+		"full":      fmt.Errorf("saving: %w", &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}),
+	} {
+		wantCode(t, fmt.Errorf("%w", err), code)
+	}
+	for _, err := range []error{nil, fs.ErrNotExist, errors.New("other"), context.Canceled} {
+		if advice, ok := Explain(err); ok || advice != (Advice{}) {
+			t.Errorf("%v: got %+v", err, advice)
+		}
+	}
+}
