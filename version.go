@@ -1,48 +1,44 @@
 package weixin
 
-import (
-	"cmp"
-	"runtime/debug"
-	"sync"
-)
+import "runtime/debug"
 
-// modulePath is how builds know this module.
+// modulePath is this module's, as builds know it.
 const modulePath = "github.com/caddy-weixin/caddy-weixin"
 
-// develVersion is that of a build from a working copy of which nothing else is
-// known.
-const develVersion = "(devel)"
-
-// builtVersion is set by builds that know more than the Go toolchain, which sees
-// no repository in a container:
+// buildVersion is the module's version where the build cannot know it, as in a
+// container without the repository's history:
 //
-//	-ldflags "-X github.com/caddy-weixin/caddy-weixin.builtVersion=v1.2.3"
-var builtVersion string
+//	go build -ldflags '-X github.com/caddy-weixin/caddy-weixin.buildVersion=v1.2.3' ./cmd/caddy
+var buildVersion string
+
+// unknownVersion is what is told of a build of sources without a history.
+const unknownVersion = "devel"
 
 // moduleVersion returns the version of this module in the running program.
-var moduleVersion = sync.OnceValue(func() string {
-	if info, ok := debug.ReadBuildInfo(); ok && builtVersion == "" {
-		return versionIn(info)
+func moduleVersion() string {
+	if buildVersion != "" {
+		return buildVersion
 	}
-	return cmp.Or(builtVersion, develVersion)
-})
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return unknownVersion
+	}
+	return versionIn(info)
+}
 
-// versionIn returns the version of this module in a build: as the program's own
-// module, or as one it depends on, which may be replaced by another or by a
-// directory.
+// versionIn returns this module's version in a build: it is the main module in
+// its own repository, and a dependency where xcaddy has built.
 func versionIn(info *debug.BuildInfo) string {
-	if info.Main.Path == modulePath {
-		return cmp.Or(info.Main.Version, develVersion)
-	}
-	for _, dep := range info.Deps {
-		if dep.Path != modulePath {
+	for _, m := range append([]*debug.Module{&info.Main}, info.Deps...) {
+		if m.Path != modulePath {
 			continue
 		}
-		if dep.Replace != nil {
-			// A directory has no version, and that of what it replaces is not what runs.
-			return cmp.Or(dep.Replace.Version, develVersion)
+		if m.Replace != nil {
+			m = m.Replace
 		}
-		return cmp.Or(dep.Version, develVersion)
+		if m.Version != "" && m.Version != "(devel)" {
+			return m.Version
+		}
 	}
-	return develVersion
+	return unknownVersion
 }

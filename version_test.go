@@ -6,26 +6,24 @@ import (
 )
 
 func TestVersion(t *testing.T) {
-	other := &debug.Module{Path: "github.com/caddyserver/caddy/v2", Version: "v2.11.9"}
-	module := func(version string, replace *debug.Module) []*debug.Module {
-		return []*debug.Module{other, {Path: modulePath, Version: version, Replace: replace}}
-	}
-	for name, tc := range map[string]struct {
-		info debug.BuildInfo
-		want string
-	}{
-		"the program's own module":        {debug.BuildInfo{Main: debug.Module{Path: modulePath, Version: "v1.2.3"}, Deps: []*debug.Module{other}}, "v1.2.3"},
-		"a working copy":                  {debug.BuildInfo{Main: debug.Module{Path: modulePath}}, develVersion},
-		"built by xcaddy":                 {debug.BuildInfo{Main: debug.Module{Path: "caddy", Version: "(devel)"}, Deps: module("v1.2.3", nil)}, "v1.2.3"},
-		"replaced by a directory":         {debug.BuildInfo{Main: debug.Module{Path: "caddy"}, Deps: module("v1.2.3", &debug.Module{Path: "../caddy-weixin"})}, develVersion},
-		"replaced by a fork":              {debug.BuildInfo{Main: debug.Module{Path: "caddy"}, Deps: module("v1.2.3", &debug.Module{Path: "github.com/x/y", Version: "v1.2.4"})}, "v1.2.4"},
-		"a program that does not have it": {debug.BuildInfo{Main: debug.Module{Path: "caddy", Version: "v9"}}, develVersion},
+	ours := func(version string) *debug.Module { return &debug.Module{Path: modulePath, Version: version} }
+	replaced := ours("v1.0.0")
+	replaced.Replace = &debug.Module{Path: "../here"}
+	for want, info := range map[string]*debug.BuildInfo{
+		"v1.2.3": {Main: debug.Module{Path: "caddy"}, Deps: []*debug.Module{{Path: "other", Version: "v9.0.0"}, ours("v1.2.3")}},
+		"v1.2.4": {Main: *ours("v1.2.4")},
+		"devel":  {Main: debug.Module{Path: "caddy", Version: "v9.0.0"}, Deps: []*debug.Module{replaced}},
 	} {
-		if got := versionIn(&tc.info); got != tc.want {
-			t.Errorf("%s: %s, want %s", name, got, tc.want)
+		if got := versionIn(info); got != want {
+			t.Errorf("got %s, want %s", got, want)
 		}
 	}
-	if moduleVersion() == "" {
-		t.Error("no version")
+	if got := versionIn(&debug.BuildInfo{Main: *ours("(devel)")}); got != unknownVersion {
+		t.Errorf("got %s", got)
+	}
+	buildVersion = "v3.0.0"
+	defer func() { buildVersion = "" }()
+	if got := moduleVersion(); got != buildVersion {
+		t.Errorf("got %s", got)
 	}
 }
