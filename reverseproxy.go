@@ -103,7 +103,7 @@ func (t *Transport) Cleanup() error {
 
 // RoundTrip sends a request that reverse_proxy has prepared.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	return clientbody.RoundTrip(req, t.sender.bodyLimit, t.roundTrip)
+	return clientbody.RoundTrip(req, t.roundTrip)
 }
 
 // roundTrip reports whether the answer is complete as well.

@@ -103,8 +103,9 @@ type Limits struct {
 	Idle  time.Duration // without a byte; 0 is no bound of its own
 }
 
-// ReadRest reads the body of a request to its end, so far as the limits allow.
-// Where they do not, the request's context ends.
+// ReadRest reads the body of a request to its end, so far as the limits allow. A
+// body that is known to be longer is left alone. Where a limit is reached, the
+// request's context ends.
 func ReadRest(req *http.Request, limits Limits) {
 	if b, ok := req.Body.(*Body); ok {
 		b.readRest(limits)
@@ -113,9 +114,17 @@ func ReadRest(req *http.Request, limits Limits) {
 
 // readRest reports whether the body was read to its end.
 func (b *Body) readRest(limits Limits) bool {
+	if b.mu.TryLock() {
+		tooLong := b.left > limits.Bytes
+		b.mu.Unlock()
+		if tooLong {
+			return false
+		}
+	}
 	return b.readFrom(b.source, b.setReadDeadline, limits)
 }
 
+// readFrom reads from the client in whatever way is given.
 func (b *Body) readFrom(r io.Reader, setReadDeadline func(time.Time) error, limits Limits) bool {
 	if b.ended.Load() {
 		return true
@@ -131,7 +140,7 @@ func (b *Body) readFrom(r io.Reader, setReadDeadline func(time.Time) error, limi
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
 	for !b.ended.Load() {
-		if limits.Bytes <= 0 || b.left > limits.Bytes || setReadDeadline(limits.deadline(end)) != nil {
+		if limits.Bytes <= 0 || setReadDeadline(limits.deadline(end)) != nil {
 			return false
 		}
 		n, err := b.readLocked(r, buf[:])

@@ -11,15 +11,15 @@ import (
 // beforeAnswer is for a transport, whose answer has gone nowhere yet when the
 // rest of the body is read. A client that has stopped sending waits for one
 // second at most.
-var beforeAnswer = Limits{Total: 10 * time.Second, Idle: time.Second}
+var beforeAnswer = Limits{Bytes: lingering.Bytes, Total: lingering.Total, Idle: time.Second}
 
 // RoundTrip calls a round tripper beneath Caddy's reverse_proxy with a request
-// whose body is a *Body, and sees to what is left of it. A body of up to
-// maxBytes is read to its end where an answer comes before.
+// whose body is a *Body, and sees to what is left of it: where the answer comes
+// first, the body is read to its end within limits.
 //
 // The round tripper reports whether its answer is complete, so that it would not
 // break off if the request's context ended.
-func RoundTrip(req *http.Request, maxBytes int64, send func(*http.Request) (res *http.Response, complete bool, err error)) (*http.Response, error) {
+func RoundTrip(req *http.Request, send func(*http.Request) (res *http.Response, complete bool, err error)) (*http.Response, error) {
 	if none(req) {
 		res, _, err := send(req)
 		return res, err
@@ -42,10 +42,8 @@ func RoundTrip(req *http.Request, maxBytes int64, send func(*http.Request) (res 
 		b.settleBelow(false)
 		return nil, err
 	}
-	if complete && !b.ended.Load() {
-		limits := beforeAnswer
-		limits.Bytes = maxBytes
-		b.readRest(limits)
+	if complete && b.isHTTP1() && !b.waits() {
+		b.readFrom(b.source, b.setReadDeadline, beforeAnswer)
 	}
 	b.settleBelow(complete)
 	res.Body = &answerBody{res.Body, b}

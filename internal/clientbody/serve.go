@@ -2,6 +2,7 @@ package clientbody
 
 import (
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -14,8 +15,8 @@ var (
 	// an answer. If the connection were closed meanwhile, it would see a reset
 	// instead. Longer than two seconds without a byte is somebody who is not
 	// sending, and ten seconds are enough for what servers send to one another.
-	// The bytes are those of a request that would be accepted.
-	lingering = Limits{Bytes: 128 << 20, Total: 10 * time.Second, Idle: 2 * time.Second}
+	// As for bytes, it is what a gigabit line carries in that time.
+	lingering = Limits{Bytes: 1 << 30, Total: 10 * time.Second, Idle: 2 * time.Second}
 )
 
 // Serve calls a handler with a request whose body is a *Body, and sees to what
@@ -29,7 +30,7 @@ func Serve(w http.ResponseWriter, req *http.Request, handle func(http.ResponseWr
 	defer g.body.end() // after a panic too
 	req.Body = g.body
 	handle(g, req)
-	g.linger()
+	g.finish()
 }
 
 // PassOn notes that the answer comes from elsewhere, and would break off if the
@@ -46,6 +47,13 @@ type guard struct {
 	body     *Body
 	passedOn bool
 	answered bool
+	status   int
+
+	// held is an answer without a length that goes out before the end of the
+	// body. A client knows that it is complete only when the handler has
+	// returned, unless it is told a length.
+	held    []byte
+	holding bool
 }
 
 // Unwrap is for http.ResponseController.
@@ -54,43 +62,77 @@ func (g *guard) Unwrap() http.ResponseWriter { return g.ResponseWriter }
 // WriteHeader implements http.ResponseWriter.
 func (g *guard) WriteHeader(status int) {
 	if status >= http.StatusOK {
-		g.settle()
+		g.settle(status)
 	}
-	g.ResponseWriter.WriteHeader(status)
+	if !g.holding {
+		g.ResponseWriter.WriteHeader(status)
+	}
 }
 
 // Write implements http.ResponseWriter.
 func (g *guard) Write(p []byte) (int, error) {
-	g.settle()
+	if !g.answered {
+		g.WriteHeader(http.StatusOK)
+	}
+	if g.holding {
+		g.held = append(g.held, p...)
+		return len(p), nil
+	}
 	return g.ResponseWriter.Write(p)
 }
 
 // FlushError is for http.ResponseController.
 func (g *guard) FlushError() error {
-	g.settle()
+	if !g.answered {
+		g.WriteHeader(http.StatusOK)
+	}
+	g.letGo()
 	return http.NewResponseController(g.ResponseWriter).Flush()
 }
 
 // settle decides, before the header goes out, whether the connection is kept.
-func (g *guard) settle() {
+func (g *guard) settle(status int) {
 	if g.answered {
 		return
 	}
-	g.answered = true
+	g.answered, g.status = true, status
 	b := g.body
 	if !b.isHTTP1() || b.ended.Load() {
 		return
 	}
-	if g.passedOn || b.waits() || !b.readRest(small) {
-		g.Header().Set("Connection", "close")
+	if !g.passedOn && !b.waits() && b.readRest(small) {
+		return
 	}
+	g.Header().Set("Connection", "close")
+	g.holding = !g.passedOn && !g.hasLength()
 }
 
-// linger reads what a client still sends that has its answer. Reading that is
-// nobody else's business any more.
-func (g *guard) linger() {
+// hasLength reports whether the client can tell where the answer ends.
+func (g *guard) hasLength() bool {
+	return len(g.Header()["Content-Length"]) > 0 || g.body.req.Method == http.MethodHead ||
+		g.status == http.StatusNoContent || g.status == http.StatusNotModified
+}
+
+// letGo sends what is held.
+func (g *guard) letGo() {
+	if !g.holding {
+		return
+	}
+	g.holding = false
+	g.ResponseWriter.WriteHeader(g.status)
+	// The client may be gone, which the handler would learn no sooner.
+	_, _ = g.ResponseWriter.Write(g.held)
+}
+
+// finish ends the answer, and reads what a client still sends that has it. That
+// is nobody else's business any more.
+func (g *guard) finish() {
+	if g.holding {
+		g.Header().Set("Content-Length", strconv.Itoa(len(g.held)))
+		g.letGo()
+	}
 	b := g.body
-	if !g.answered || !b.isHTTP1() || b.ended.Load() {
+	if !g.answered || !b.isHTTP1() || b.ended.Load() || !g.hasLength() {
 		return
 	}
 	b.revoked.Store(true)
