@@ -35,7 +35,7 @@ var (
 		"forward_headers": `["X-Something"]`,
 	}
 	handlerForms    = optionForms{"account": `"shop"`}.with(accessForms, forwardingForms)
-	transportForms  = optionForms{"tls": `{}`}.with(handlerForms)
+	transportForms  = optionForms{"tls": `{}`, "trust_upstream": `true`}.with(handlerForms)
 	statusPageForms = optionForms{"read_only": `true`}.with(accessForms)
 	healthForms     = optionForms{"allow_ips": accessForms["allow_ips"]}
 	accountForms    = optionForms{ //nolint:gosec // they are placeholders
