@@ -90,6 +90,7 @@ func handleAccounts(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return err
 	}
+	app.tokens.look(req.Context(), app.accounts)
 	return writeStatus(w, http.StatusOK, app.statuses())
 }
 
@@ -117,6 +118,7 @@ func handleAccount(w http.ResponseWriter, req *http.Request) error {
 		if err := requireMethod(req, http.MethodGet); err != nil {
 			return err
 		}
+		app.tokens.look(req.Context(), map[string]*Account{name: account})
 		return writeStatus(w, http.StatusOK, app.tokens.Status(account))
 	case "refresh":
 		if err := requireMethod(req, http.MethodPost); err != nil {
@@ -153,8 +155,8 @@ func (app *App) handleRefresh(w http.ResponseWriter, req *http.Request, account 
 	return writeStatus(w, http.StatusOK, app.tokens.Status(account))
 }
 
-// handleHealth answers 200 while every account has a usable token or needs none
-// yet.
+// handleHealth answers 200 while every account has a usable token that WeChat
+// accepts, or needs none yet.
 func handleHealth(w http.ResponseWriter, req *http.Request) error {
 	if err := requireMethod(req, http.MethodGet); err != nil {
 		return err

@@ -13,8 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/dustin/go-humanize"
 
-	"github.com/caddy-weixin/caddy-weixin/store"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+	"github.com/caddy-weixin/caddy-weixin/store"
 )
 
 func init() {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -16,6 +17,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 )
 
 func init() {
@@ -69,7 +72,7 @@ func commandStatus(flags caddycmd.Flags) (int, error) {
 	}
 	// It answers with an error while an account has no token.
 	if _, err := askAdmin(flags, http.MethodGet, "/weixin/health"); err != nil {
-		return caddy.ExitCodeFailedStartup, errors.New("an account has no usable token")
+		return caddy.ExitCodeFailedStartup, errors.New("an account has no usable token, or WeChat rejects it")
 	}
 	return caddy.ExitCodeSuccess, nil
 }
@@ -87,7 +90,7 @@ func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 			}
 		}
 		if s.LastError != nil {
-			lastError = fmt.Sprintf("%d, %s ago", s.LastError.Errcode, now.Sub(s.LastError.At).Round(time.Second))
+			lastError = fmt.Sprintf("%s, %s ago", s.LastError.kind(), now.Sub(s.LastError.At).Round(time.Second))
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d/%d\t%d\t%s\n",
 			s.Name, s.AppID, s.Method, s.State, token, left, s.Fetches, s.Quota.Fetches.Used, s.Quota.Fetches.Limit, s.Replays, lastError)
@@ -96,17 +99,45 @@ func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 		return err
 	}
 	for _, s := range statuses {
-		if s.State == stateBackoff && s.LastError != nil {
-			fmt.Fprintf(w, "\n%s: errcode %d: %s\n", s.Name, s.LastError.Errcode, s.LastError.Errmsg)
-			if s.LastError.Advice != "" {
-				fmt.Fprintf(w, "%s: %s\n", s.Name, s.LastError.Advice)
-			}
-		}
+		printTrouble(w, &s, now)
 		for _, warning := range s.Warnings {
 			fmt.Fprintf(w, "\n%s: %s\n", s.Name, warning.Advice)
 		}
 	}
 	return nil
+}
+
+// printTrouble prints why an account is in a state that is none to be in, and what
+// to do about it.
+func printTrouble(w io.Writer, s *AccountStatus, now time.Time) {
+	since := now.Sub(s.Since).Round(time.Second)
+	switch {
+	case s.State == credential.BackOff && s.LastError != nil:
+		fmt.Fprintf(w, "\n%s: %s: %s\n", s.Name, s.LastError.cause(), s.LastError.Errmsg)
+	case s.State == credential.Refused:
+		fmt.Fprintf(w, "\n%s: rejected by WeChat for %s\n", s.Name, since)
+	default:
+		return
+	}
+	if s.Advice != "" {
+		fmt.Fprintf(w, "%s: %s\n", s.Name, s.Advice)
+	}
+}
+
+// kind returns the failure in a word.
+func (e *StatusError) kind() string {
+	if e.Unreachable {
+		return "unreachable"
+	}
+	return strconv.Itoa(e.Errcode)
+}
+
+// cause returns the failure in a few words.
+func (e *StatusError) cause() string {
+	if e.Unreachable {
+		return e.kind()
+	}
+	return "errcode " + e.kind()
 }
 
 func commandRefresh(flags caddycmd.Flags) (int, error) {

@@ -50,6 +50,9 @@ func (g *gateway) admit(req *http.Request) (*passage, *proxyError) {
 	if err != nil {
 		return nil, err
 	}
+	if caller != nil {
+		caddyhttp.SetVar(req.Context(), requesterVar, caller.name)
+	}
 	account, err := g.selectAccount(req, kind, claims, caller)
 	if err != nil {
 		return nil, err

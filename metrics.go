@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 )
 
 // collectors are the metrics of the process. Each configuration has a registry
@@ -23,7 +25,7 @@ var collectors = sync.OnceValue(func() *metrics {
 	}
 	return &metrics{
 		requests: counter("requests_total", "Requests of clients, by the status they were answered with.", "account", "code"),
-		replays:  counter("replays_total", "Requests sent again, by the errcode that caused it and the result, ok or rejected.", "account", "errcode", "result"),
+		replays:  counter("replays_total", "Requests sent again, by the errcode that caused it and the result, ok or rejected; gave_up are those not sent again, as that would be in vain.", "account", "errcode", "result"),
 		fetches:  counter("token_fetches_total", "Requests to token endpoints, by their result, ok or the errcode.", "account", "result"),
 		errcodes: counter("errcodes_total", "Answers of WeChat's with an errcode other than 0.", "account", "errcode"),
 		deaths:   counter("token_early_deaths_total", "Tokens rejected well before their time because somebody had fetched another.", "account"),
@@ -71,6 +73,8 @@ type accountCollector struct{}
 var (
 	expiryDesc = prometheus.NewDesc("caddy_weixin_token_expiry_timestamp_seconds",
 		"When the account's token expires.", []string{"account"}, nil)
+	stateDesc = prometheus.NewDesc("caddy_weixin_state",
+		"1 for the state that the account is in, 0 for the others: empty, ok, renewing, rejected, backoff.", []string{"account", "state"}, nil)
 	quotaUsedDesc = prometheus.NewDesc("caddy_weixin_quota_used",
 		"What is used up of the day's quota at the token endpoint, fetches or forced.", []string{"account", "quota"}, nil)
 	quotaLimitDesc = prometheus.NewDesc("caddy_weixin_quota_limit",
@@ -80,6 +84,7 @@ var (
 // Describe implements prometheus.Collector.
 func (accountCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- expiryDesc
+	ch <- stateDesc
 	ch <- quotaUsedDesc
 	ch <- quotaLimitDesc
 }
@@ -97,16 +102,23 @@ func (accountCollector) Collect(ch chan<- prometheus.Metric) {
 		if s.Fingerprint != "" {
 			gauge(expiryDesc, float64(s.ExpiresAt.Unix()), s.Name)
 		}
-		gauge(quotaUsedDesc, float64(s.Quota.Fetches.Used), s.Name, quotaFetches)
-		gauge(quotaLimitDesc, float64(s.Quota.Fetches.Limit), s.Name, quotaFetches)
+		for _, state := range credential.States {
+			value := 0.0
+			if state == s.State {
+				value = 1
+			}
+			gauge(stateDesc, value, s.Name, string(state))
+		}
+		gauge(quotaUsedDesc, float64(s.Quota.Fetches.Used), s.Name, credential.QuotaFetches)
+		gauge(quotaLimitDesc, float64(s.Quota.Fetches.Limit), s.Name, credential.QuotaFetches)
 		if s.Quota.Forced != nil {
-			gauge(quotaUsedDesc, float64(s.Quota.Forced.Used), s.Name, quotaForced)
-			gauge(quotaLimitDesc, float64(s.Quota.Forced.Limit), s.Name, quotaForced)
+			gauge(quotaUsedDesc, float64(s.Quota.Forced.Used), s.Name, credential.QuotaForced)
+			gauge(quotaLimitDesc, float64(s.Quota.Forced.Limit), s.Name, credential.QuotaForced)
 		}
 	}
 }
 
-// reporter is an account's watcher. It fills the metrics and emits Caddy's
+// reporter is an account's observer. It fills the metrics and emits Caddy's
 // events.
 type reporter struct {
 	*metrics
@@ -119,7 +131,7 @@ type reporter struct {
 	latency  prometheus.Observer
 }
 
-// reporters returns a function that returns an account's watcher.
+// reporters returns a function that returns an account's observer.
 func reporters(ctx caddy.Context) (func(account string) *reporter, error) {
 	m := collectors()
 	if err := m.register(ctx.GetMetricsRegistry()); err != nil {
@@ -141,33 +153,40 @@ func reporters(ctx caddy.Context) (func(account string) *reporter, error) {
 	}, nil
 }
 
-func (r *reporter) tokenFetched(token *Token) {
+// Fetched implements credential.Observer.
+func (r *reporter) Fetched(token *Token) {
 	r.fetches.WithLabelValues(r.account, "ok").Inc()
 	r.events.Emit(r.ctx, "weixin.token_refreshed", map[string]any{
-		"account": r.account, "fingerprint": token.fingerprint, "expires_at": token.expiresAt,
+		"account": r.account, "fingerprint": token.Fingerprint(), "expires_at": token.ExpiresAt(),
 	})
 }
 
-func (r *reporter) tokenFailed(err *TokenError) {
+// Failed implements credential.Observer.
+func (r *reporter) Failed(err *credential.UnavailableError) {
+	event := map[string]any{"account": r.account, "errmsg": err.Message, "retry_at": err.RetryAt}
 	result := "unreachable"
-	if err.Errcode != 0 {
+	if err.Unreachable() {
+		event["unreachable"] = true
+	} else {
 		result = strconv.Itoa(err.Errcode)
+		event["errcode"] = err.Errcode
 	}
 	r.fetches.WithLabelValues(r.account, result).Inc()
-	r.events.Emit(r.ctx, "weixin.token_failed", map[string]any{
-		"account": r.account, "errcode": err.Errcode, "errmsg": err.Message, "retry_at": err.RetryAt,
-	})
+	r.events.Emit(r.ctx, "weixin.token_failed", event)
 }
 
-func (r *reporter) diedEarly() {
+// DiedEarly implements credential.Observer.
+func (r *reporter) DiedEarly() {
 	r.deaths.WithLabelValues(r.account).Inc()
 }
 
-func (r *reporter) thiefSuspected(deaths int) {
+// CompetingFetcher implements credential.Observer.
+func (r *reporter) CompetingFetcher(deaths int) {
 	r.events.Emit(r.ctx, "weixin.thief_suspected", map[string]any{"account": r.account, "deaths": deaths})
 }
 
-func (r *reporter) quotaNear(quota string, q Quota) {
+// QuotaNear implements credential.Observer.
+func (r *reporter) QuotaNear(quota string, q credential.Quota) {
 	r.events.Emit(r.ctx, "weixin.quota_near", map[string]any{
 		"account": r.account, "quota": quota, "used": q.Used, "limit": q.Limit,
 	})
@@ -186,6 +205,10 @@ func (r *reporter) replayed(errcode int, ok bool) {
 		result = "rejected"
 	}
 	r.replays.WithLabelValues(r.account, strconv.Itoa(errcode), result).Inc()
+}
+
+func (r *reporter) gaveUp(errcode int) {
+	r.replays.WithLabelValues(r.account, strconv.Itoa(errcode), "gave_up").Inc()
 }
 
 func (r *reporter) served(status int) {

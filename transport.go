@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
@@ -124,8 +125,9 @@ func (x *exchange) do() (*http.Response, error) {
 func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, error) {
 	logger := x.logger.With(zap.String("account", x.account.Name), zap.Int("errcode", errcode),
 		zap.String("method", x.in.Method), zap.String("path", x.in.URL.Path), zap.Stringer("rejected", x.token))
-	fresh, err := x.tokens.Refresh(x.ctx, x.account, x.token)
+	fresh, err := x.tokens.Replace(x.ctx, x.account, x.token, requesterOf(x.in))
 	if errors.Is(err, errStillRejected) {
+		x.account.watcher.gaveUp(errcode)
 		logger.Warn("request not replayed: WeChat refuses it with every token")
 		return x.refused(first, errcode, "WeChat refuses this request with every token of account "+x.account.Name)
 	}
@@ -138,13 +140,13 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 		return x.refused(first, errcode, "the request body could not be kept for another attempt")
 	}
 	first.Body.Close()
-	x.account.state.replays.Add(1)
-	x.account.state.replayHistory.add(x.tokens.now())
-	x.token = fresh
+	x.tokens.replayed(x.account)
+	x.token = fresh.Value
 	res, v, err := x.try()
 	if err != nil {
 		return nil, err
 	}
+	fresh.Report(!v.rejected)
 	x.account.watcher.replayed(errcode, !v.rejected)
 	res.Header.Set(replayedHeader, strconv.Itoa(errcode))
 	if v.rejected {
@@ -185,7 +187,7 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 	v := inspect(res, &x.account.Place)
 	x.account.watcher.answered(d, v.errcode)
 	if v.accepted {
-		x.token.accept()
+		x.token.Accept()
 	}
 	return res, v, nil
 }
@@ -216,7 +218,7 @@ func (x *exchange) outgoing() *http.Request {
 		out.URL.Opaque = out.URL.RawPath
 	}
 	if x.token != nil {
-		out.URL.RawQuery = wechat.SetQueryParam(in.URL.RawQuery, x.account.Place.Parameter, x.token.escaped)
+		out.URL.RawQuery = wechat.SetQueryParam(in.URL.RawQuery, x.account.Place.Parameter, x.token.Escaped())
 	}
 	if x.body != nil {
 		out.Body = x.body.open()
@@ -266,11 +268,22 @@ func isHopHeader(name string) bool {
 	return strings.HasPrefix(name, "X-Forwarded-")
 }
 
+// requesterOf names who makes a request: a caller, or a client's address.
+func requesterOf(req *http.Request) string {
+	if name, ok := caddyhttp.GetVar(req.Context(), requesterVar).(string); ok {
+		return "caller " + name
+	}
+	return clientAddr(req).String()
+}
+
+// requesterVar is the variable that holds the caller's name.
+const requesterVar = "weixin.requester"
+
 // conceal removes the account's secrets from a text, even if it repeats what
 // WeChat has sent.
 func (x *exchange) conceal(text string) string {
 	if x.token != nil {
-		text = x.token.redact(text)
+		text = wechat.Redact(text, x.token.Secret())
 	}
 	return wechat.Redact(text, x.account.Credentials.AppSecret)
 }

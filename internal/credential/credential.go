@@ -47,9 +47,8 @@ type Credential struct {
 	// Observer is told what happens, or nil.
 	Observer Observer
 
-	// Advise returns what an operator has to do about a failure, for log lines.
-	// It may be nil.
-	Advise func(*Failure) string
+	// Advisor knows what to do about troubles, for log lines; or nil.
+	Advisor Advisor
 
 	runner  *Runner
 	manager *Manager
@@ -57,6 +56,13 @@ type Credential struct {
 
 // Runner returns what the credential was bound to.
 func (c *Credential) Runner() *Runner { return c.runner }
+
+// Peek returns the value there is, which may have expired or been rejected, or
+// nil.
+func (c *Credential) Peek() *Value { return c.runner.value.Load() }
+
+// IsOf reports whether the credential is bound to a manager.
+func (c *Credential) IsOf(m *Manager) bool { return c.manager == m }
 
 // Current returns the value if it can be used without a look at anything else:
 // no lock is taken and nothing is allocated. It returns nil where something has

@@ -243,7 +243,6 @@ func (s *memoryStore) set(change func(*memoryStore)) {
 	change(s)
 }
 
-
 // process is a process with one credential.
 type process struct {
 	*Manager
@@ -344,4 +343,3 @@ func wantToken(t *testing.T, got *Value, want string) {
 		t.Errorf("token is %s, want %s", got.secret, want)
 	}
 }
-

@@ -13,7 +13,7 @@ type fetch struct {
 	value *Value
 	err   error
 
-	good      bool // the rejected value was found to be good
+	good      bool      // the rejected value was found to be good
 	by        string    // on whose word the value is rejected
 	chargedAt time.Time // when the source was asked on that word
 }

@@ -250,11 +250,11 @@ func TestExpiredTokenIsNeverUsed(t *testing.T) {
 
 func TestBackoff(t *testing.T) {
 	for _, c := range []struct {
-		name         string
-		change       func(*fakeEndpoint)
-		wait         time.Duration
-		least, most  int
-		errcode      int
+		name        string
+		change      func(*fakeEndpoint)
+		wait        time.Duration
+		least, most int
+		errcode     int
 	}{
 		{"unreachable", func(e *fakeEndpoint) { e.down = true }, 10 * time.Minute, 20, 30, 0},
 		{"system busy", func(e *fakeEndpoint) { e.errcode = -1 }, 10 * time.Minute, 20, 30, -1},
@@ -787,4 +787,3 @@ func TestTokenLastingOfShortLife(t *testing.T) {
 		}
 	})
 }
-

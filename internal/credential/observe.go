@@ -1,6 +1,10 @@
 package credential
 
-import "time"
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
 
 // Observer is told what happens to a credential, for metrics and events. Its
 // methods return at once and may be called from any goroutine. What it is given
@@ -41,6 +45,29 @@ func (Unobserved) CompetingFetcher(int) {}
 
 // QuotaNear does nothing.
 func (Unobserved) QuotaNear(string, Quota) {}
+
+// Advisor returns what an operator has to do about a trouble, in one sentence, or
+// "".
+type Advisor interface {
+	// OnFailure is about a failed fetch.
+	OnFailure(f *Failure) string
+
+	// OnCompetition is about another system that fetches with the same secret.
+	OnCompetition() string
+
+	// OnQuota is about a day's quota that is nearly used up.
+	OnQuota(quota string) string
+}
+
+// advice is a log line's member; it is left out where there is none.
+func (c *Credential) advice(of func(Advisor) string) zap.Field {
+	if c.Advisor != nil {
+		if text := of(c.Advisor); text != "" {
+			return zap.String("advice", text)
+		}
+	}
+	return zap.Skip()
+}
 
 // Values of a source that is not idempotent die when the next one is fetched.
 // Where they die well before their time again and again, somebody else fetches

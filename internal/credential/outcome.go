@@ -89,11 +89,7 @@ func (t *task) logFailed(e *UnavailableError, failures int) {
 	} else {
 		fields = append(fields, zap.Int("errcode", e.Errcode))
 	}
-	if t.Advise != nil {
-		if advice := t.Advise(&e.Failure); advice != "" {
-			fields = append(fields, zap.String("advice", advice))
-		}
-	}
+	fields = append(fields, t.advice(func(a Advisor) string { return a.OnFailure(&e.Failure) }))
 	m.logger.Log(level, "token fetch failed", fields...)
 }
 
@@ -140,7 +136,7 @@ func (t *task) watchCompetition(now time.Time) {
 		return
 	}
 	t.manager.logger.Warn("the account's tokens die before their time: another system seems to fetch tokens with the same AppSecret",
-		zap.String("account", t.Name), zap.Int("deaths", deaths), zap.Duration("within", competingWindow))
+		zap.String("account", t.Name), zap.Int("deaths", deaths), zap.Duration("within", competingWindow), t.advice(Advisor.OnCompetition))
 	t.Observer.CompetingFetcher(deaths)
 }
 
@@ -159,6 +155,7 @@ func (t *task) watchQuotas(now time.Time, forced bool) {
 
 func (t *task) warnOfQuota(name string, q Quota) {
 	t.manager.logger.Warn("the day's quota of the token endpoint is nearly used up", zap.String("account", t.Name),
-		zap.String("quota", name), zap.Int("used", q.Used), zap.Int("limit", q.Limit))
+		zap.String("quota", name), zap.Int("used", q.Used), zap.Int("limit", q.Limit),
+		t.advice(func(a Advisor) string { return a.OnQuota(name) }))
 	t.Observer.QuotaNear(name, q)
 }

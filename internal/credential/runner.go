@@ -53,8 +53,8 @@ type Runner struct {
 	saving  saving
 	moved   atomic.Bool // whether nothing is left where earlier releases kept the record
 
-	stats     stats
-	warnedAt  time.Time // of a competing fetcher
+	stats    stats
+	warnedAt time.Time // of a competing fetcher
 }
 
 // stats is what a process has done, for the status.

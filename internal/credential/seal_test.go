@@ -5,8 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
-
-	)
+)
 
 var sealID = ID{Identity: "wx0123456789abcdef", Upstream: "https://api.example", Secret: "0123456789abcdef0123456789abcdef"}
 
