@@ -42,7 +42,10 @@ func manyAccounts(tb testing.TB, m *TokenManager, n int, source wechat.Source) [
 			Name: strconv.Itoa(i), Credentials: wechat.Credentials{AppID: fmt.Sprintf("wx%016d", i), AppSecret: "a-secret-of-some-length"},
 			Source: source, Place: wechat.Official, Upstream: testUpstream,
 		}, credential.NewRunner())
-		if _, err := m.Token(tb.Context(), accounts[i]); err != nil {
+	}
+	// They stand side by side in memory, as those of a configuration do.
+	for _, a := range accounts {
+		if _, err := m.Token(tb.Context(), a); err != nil {
 			tb.Fatal(err)
 		}
 	}

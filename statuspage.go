@@ -581,7 +581,7 @@ func (r *statusRequest) accountView(account *Account, now time.Time) accountView
 	if a.State == credential.Refused {
 		a.Note = a.Advice
 	}
-	if account.policy.Idempotent {
+	if account.credential.Policy.Idempotent {
 		a.Question = r.text.questionIdempotent
 	}
 	left := max(a.ExpiresAt.Sub(now), 0)

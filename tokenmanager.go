@@ -54,7 +54,6 @@ type Account struct {
 	Upstream    *url.URL
 
 	endpoint http.RoundTripper
-	policy   wechat.Policy
 	watcher  accountObserver
 
 	virtualID  virtualID
@@ -64,7 +63,6 @@ type Account struct {
 // bind completes an account with what the process knows of its token.
 func (m *TokenManager) bind(a *Account, runner *credential.Runner) *Account {
 	a.endpoint = m.endpoint
-	a.policy = a.Source.Policy()
 	a.watcher = nobody{}
 	identity := url.PathEscape(a.Credentials.AppID) + "-" + a.Source.Method()
 	a.credential = credential.Credential{
@@ -73,7 +71,7 @@ func (m *TokenManager) bind(a *Account, runner *credential.Runner) *Account {
 		Method:   a.Source.Method(),
 		Source:   (*tokenEndpoint)(a),
 		Policy:   policyOf(a.Source),
-		Former:   &credential.Former{Key: "weixin/tokens/" + identity, AppID: a.Credentials.AppID},
+		Former:   formerPlace,
 		Observer: (*tokenObserver)(a),
 		Advisor:  logAdvisor{},
 	}

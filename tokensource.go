@@ -34,6 +34,13 @@ func (a *tokenEndpoint) Check(ctx context.Context, token *credential.Value) cred
 	}
 }
 
+// formerPlace returns where earlier releases kept an account's token: under a key
+// that named no upstream.
+func formerPlace(c *credential.Credential) credential.Former {
+	a := c.Source.(*tokenEndpoint)
+	return credential.Former{Key: "weixin/tokens/" + c.ID.Identity, AppID: a.Credentials.AppID}
+}
+
 func classOf(errcode int) credential.FailureClass {
 	switch wechat.ClassifyFailure(errcode) {
 	case wechat.DailyQuota:

@@ -146,7 +146,7 @@ func (t *task) isStale() bool {
 	r := t.runner
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !t.rejected && !t.early && t.manager.now().Before(r.warmAt)
+	return !t.rejected && !t.early && t.manager.now().Before(r.warmAt.time())
 }
 
 // stillCurrent returns the value where a recheck has brought the same, of which
@@ -159,13 +159,13 @@ func (t *task) stillCurrent(grant Grant, asked time.Time) *Value {
 	if t.rejected || v == nil || r.retired || !p.rechecksQuietly() || grant.Value != v.secret || r.record.failure() != nil {
 		return nil
 	}
-	if moved := asked.Add(grant.ExpiresIn).Sub(v.expiresAt); moved.Abs() > expiryTolerance || !t.manager.now().Before(r.warmAt) {
+	if moved := asked.Add(grant.ExpiresIn).Sub(v.expiresAt); moved.Abs() > expiryTolerance || !t.manager.now().Before(r.warmAt.time()) {
 		return nil
 	}
 	r.stats.fetches++
 	r.stats.fetchHistory.add(asked)
 	r.countLocked(p, asked)
-	r.checkedAt, r.seenAt = asked, asked
+	r.checkedAt, r.seenAt = momentOf(asked), momentOf(asked)
 	r.unreachable = nil
 	r.planLocked(p)
 	r.serveLocked(p, asked)
@@ -193,7 +193,7 @@ func (t *task) succeedLocked(next *record, grant Grant, same bool, asked time.Ti
 		switch {
 		case !same:
 			next.HandedOutAgain = 0
-		case asked.Sub(latest(next.CheckedAt, r.checkedAt)) > handedOutAgainApart, t.Policy.Rejected != (Waits{}) && r.isAcceptedLocked():
+		case asked.Sub(latest(next.CheckedAt, r.checkedAt.time())) > handedOutAgainApart, t.Policy.Rejected != (Waits{}) && r.isAcceptedLocked():
 			next.HandedOutAgain = 1
 		default:
 			next.HandedOutAgain++

@@ -40,14 +40,14 @@ func (t *task) choose() (remedy, error) {
 			t.logRejected(v, now)
 			return forceValue, nil
 		}
-		if next := r.seenAt.Add(t.insistPause(r.record.HandedOutAgain)); now.Before(next) {
+		if next := r.seenAt.time().Add(t.insistPause(r.record.HandedOutAgain)); now.Before(next) {
 			if accepted {
 				return reuseValue, nil
 			}
 			return t.pauseLocked(next)
 		}
 	}
-	if next := r.seenAt.Add(rejectionPause(r.rejectedInARowLocked())); now.Before(next) {
+	if next := r.seenAt.time().Add(rejectionPause(r.rejectedInARowLocked())); now.Before(next) {
 		return t.pauseLocked(next)
 	}
 	if !r.record.mayReplace(t.Policy, now) {
@@ -90,12 +90,12 @@ func (r *Runner) rejectedInARowLocked() int {
 // pauseLocked leaves a rejected value in place until a time.
 func (t *task) pauseLocked(until time.Time) (remedy, error) {
 	r := t.runner
-	if !r.pausedUntil.Equal(until) {
+	if !r.pausedUntil.time().Equal(until) {
 		t.manager.logger.Warn("a rejected token is not replaced for now", zap.String("account", t.Name),
 			zap.Stringer("token", r.value.Load()), zap.Time("until", until),
 			zap.String("advice", "find out whether another system fetches tokens for this account"))
 	}
-	r.pausedUntil = until
+	r.pausedUntil = momentOf(until)
 	r.rejectLocked(t.manager.now())
 	return noRemedy, ErrStillRejected
 }

@@ -41,8 +41,8 @@ type Credential struct {
 	// Durability says what a store that fails means.
 	Durability Durability
 
-	// Former is where earlier releases kept the record, or nil.
-	Former *Former
+	// Former returns where earlier releases kept the record. It may be nil.
+	Former func(*Credential) Former
 
 	// Observer is told what happens, or nil.
 	Observer Observer
@@ -68,10 +68,10 @@ func (c *Credential) IsOf(m *Manager) bool { return c.manager == m }
 // no lock is taken and nothing is allocated. It returns nil where something has
 // to be done first, even if it is no more than to begin a renewal.
 func (c *Credential) Current(now time.Time) *Value {
-	if v := c.runner.value.Load(); v != nil && now.UnixNano() < v.useUntil {
-		return v
+	if now.UnixNano() >= c.runner.useUntil.Load() {
+		return nil
 	}
-	return nil
+	return c.runner.value.Load()
 }
 
 // String returns the credential's identity.

@@ -146,7 +146,7 @@ func (t *task) isQuiet() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return t.Policy.rechecksQuietly() && t.Durability == BestEffort && !t.rejected && !t.early && r.usableLocked(now) != nil &&
-		now.Before(r.warmAt) && now.Before(r.lookedAt.Add(lookEvery)) && r.failureLocked(t.Policy, now) == nil
+		now.Before(r.warmAt.time()) && now.Before(r.lookedAt.time().Add(lookEvery)) && r.failureLocked(t.Policy, now) == nil
 }
 
 // settled returns the value the task is out for, if there is one by now, or an
@@ -162,7 +162,7 @@ func (t *task) settled() (*Value, error) {
 			return v, nil
 		case v.generation > t.replaces.generation && (!t.rejected || r.supersedesLocked(t.replaces)) && !t.gently:
 			return v, nil
-		case !t.rejected && !t.early && now.Before(r.dueAt):
+		case !t.rejected && !t.early && now.Before(r.dueAt.time()):
 			return v, nil
 		}
 	}
@@ -205,7 +205,7 @@ func (t *task) check(ctx context.Context) *Value {
 		return nil
 	}
 	now := m.now()
-	r.goodUntil = now.Add(checkMemory)
+	r.goodUntil = momentOf(now.Add(checkMemory))
 	r.restoreLocked(t.Policy, now)
 	v = r.value.Load()
 	r.mu.Unlock()

@@ -160,7 +160,7 @@ func (m *Manager) ValueLasting(ctx context.Context, c *Credential, left time.Dur
 	}
 	r := c.runner
 	r.mu.Lock()
-	if v.expiresAt.Sub(now) >= left || now.Before(r.seenAt.Add(insistPause)) {
+	if v.expiresAt.Sub(now) >= left || now.Before(r.seenAt.time().Add(insistPause)) {
 		r.mu.Unlock()
 		return v, nil
 	}
@@ -217,7 +217,7 @@ func (m *Manager) takeOrStart(c *Credential, rejected *Value, by string) (Replac
 		}
 		return Replacement{Value: r.value.Load()}, nil, nil
 	}
-	if v := r.usableLocked(now); v != nil && now.Before(r.goodUntil) {
+	if v := r.usableLocked(now); v != nil && now.Before(r.goodUntil.time()) {
 		return Replacement{Value: v, Wait: ReplayPause}, nil, nil
 	}
 	if r.fetch != nil {
@@ -229,10 +229,10 @@ func (m *Manager) takeOrStart(c *Credential, rejected *Value, by string) (Replac
 		return Replacement{}, nil, backingOff
 	case rejected != nil && m.process.isVain(by, now):
 		return Replacement{}, nil, ErrStillRejected
-	case backingOff == nil && now.Before(r.pausedUntil):
+	case backingOff == nil && now.Before(r.pausedUntil.time()):
 		return Replacement{}, nil, ErrStillRejected
 	}
-	r.usedAt = now
+	r.usedAt = momentOf(now)
 	return Replacement{}, m.startLocked(&task{Credential: c, rejected: r.isRejectedLocked(rejected), by: by}), nil
 }
 
@@ -246,7 +246,7 @@ func (r *Runner) isRejectedLocked(rejected *Value) bool {
 // due, which stays in use meanwhile.
 func (m *Manager) useLocked(c *Credential, now time.Time) {
 	r := c.runner
-	r.usedAt = now
+	r.usedAt = momentOf(now)
 	if now.UnixNano() >= r.renewAt {
 		r.renewAt = math.MaxInt64
 		if r.fetch == nil {
@@ -320,7 +320,7 @@ func (m *Manager) EndBackoff(c *Credential) {
 func (r *Runner) endBackoffLocked(now time.Time) {
 	last := r.record.Attempt
 	r.record.Attempt = attempt{Number: last.Number + 1, Generation: r.record.Generation, At: now, Day: last.Day, OfDay: last.OfDay}
-	r.unreachable, r.pausedUntil = nil, time.Time{}
+	r.unreachable, r.pausedUntil = nil, 0
 }
 
 // backingOffLocked returns an error while the source must not be asked because

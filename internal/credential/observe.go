@@ -134,12 +134,12 @@ func (m *Manager) Status(c *Credential) Status {
 	is := derive(r.factsLocked(c.Policy, now))
 	s := Status{
 		State: is.state, Usable: is.usable, Healthy: is.healthy,
-		Fetches: r.stats.fetches, Replays: r.stats.replays.Load(),
+		Fetches: r.stats.fetches, Replays: r.stats.replays,
 		Quotas: r.record.quotas(c.Policy, now, r.uncountedLocked(c.Policy, now)), EarlyDeaths: r.record.earlyDeaths(now),
 	}
 	s.Competing = s.EarlyDeaths >= competingDeaths
 	if v := r.value.Load(); v != nil {
-		s.Fingerprint, s.FetchedAt, s.ExpiresAt, s.CheckedAt = v.fingerprint, v.fetchedAt, v.expiresAt, r.checkedAt
+		s.Fingerprint, s.FetchedAt, s.ExpiresAt, s.CheckedAt = v.fingerprint, v.fetchedAt, v.expiresAt, r.checkedAt.time()
 	}
 	if f := r.failureLocked(c.Policy, now); f != nil {
 		s.RetryAt = f.RetryAt
@@ -162,11 +162,24 @@ func (m *Manager) Status(c *Credential) Status {
 // newest last.
 func (m *Manager) History(c *Credential) (fetches, replays []int) {
 	now := m.now()
-	return c.runner.stats.fetchHistory.counts(now), c.runner.stats.replayHistory.counts(now)
+	r := c.runner
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	replays = make([]int, historySlots)
+	if h := r.stats.replayHistory; h != nil {
+		replays = h.counts(now)
+	}
+	return r.stats.fetchHistory.counts(now), replays
 }
 
 // Replayed counts a request that was sent again with another value.
 func (m *Manager) Replayed(c *Credential) {
-	c.runner.stats.replays.Add(1)
-	c.runner.stats.replayHistory.add(m.now())
+	r := c.runner
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stats.replays++
+	if r.stats.replayHistory == nil {
+		r.stats.replayHistory = new(history)
+	}
+	r.stats.replayHistory.add(m.now())
 }

@@ -32,11 +32,11 @@ func (t *task) failed(err error, asked time.Time, force bool) error {
 	if force {
 		next.Forced = append(slices.Clip(next.Forced), asked)
 	}
-	tell := force || !f.Unreachable() || now.Sub(r.saidUnreachable) >= sayUnreachableEvery
+	tell := force || !f.Unreachable() || now.Sub(r.saidUnreachable.time()) >= sayUnreachableEvery
 	if f.Unreachable() {
 		r.unreachable = &failed
 		if tell {
-			r.saidUnreachable = now
+			r.saidUnreachable = momentOf(now)
 		}
 	} else {
 		next.Attempt = failed
@@ -127,9 +127,9 @@ func (t *task) watchCompetition(now time.Time) {
 	r := t.runner
 	r.mu.Lock()
 	deaths := r.record.earlyDeaths(now)
-	suspected := deaths >= competingDeaths && now.After(r.warnedAt.Add(competingWindow))
+	suspected := deaths >= competingDeaths && now.After(r.warnedAt.time().Add(competingWindow))
 	if suspected {
-		r.warnedAt = now
+		r.warnedAt = momentOf(now)
 	}
 	r.mu.Unlock()
 	if !suspected {

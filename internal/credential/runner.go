@@ -12,8 +12,16 @@ import (
 // Runner is what a process knows of a credential, and what runs by itself for
 // it. The old and the new configuration share it during a reload.
 type Runner struct {
-	value    atomic.Pointer[Value] // the record's; nil if it has none
-	accepted atomic.Int64          // the generation that was last seen to be accepted
+	// value is the record's, nil if it has none, and useUntil until when requests
+	// use it without a look at anything else, in nanoseconds since the epoch. They
+	// stand side by side: what has to be looked at in memory is what takes time
+	// where there are many credentials. Who reads useUntil first may get a newer
+	// value than it was said of, but no older one, as useUntil is set to nothing
+	// before a value is retired.
+	value    atomic.Pointer[Value]
+	useUntil atomic.Int64
+
+	accepted atomic.Int64 // the generation that was last seen to be accepted
 
 	mu      sync.Mutex
 	record  record
@@ -23,25 +31,25 @@ type Runner struct {
 	// renewed even if it is not. renewAt is when the next use starts its renewal,
 	// in nanoseconds since the epoch: dueAt, but later while a renewal is under
 	// way or has to wait.
-	dueAt, warmAt time.Time
+	dueAt, warmAt moment
 	renewAt       int64
 
 	// seenAt is when this process learned of the value, and checkedAt when the
 	// source last said that it is current. Others' times may be by other clocks.
-	seenAt, checkedAt time.Time
+	seenAt, checkedAt moment
 
-	usedAt   time.Time // when somebody last needed the value
-	lookedAt time.Time // when the store last answered
+	usedAt   moment // when somebody last needed the value
+	lookedAt moment // when the store last answered
 
 	// pausedUntil is when a rejected value may be replaced at the earliest, and
 	// goodUntil until when it is not checked again, as it was found to be good.
-	pausedUntil, goodUntil time.Time
+	pausedUntil, goodUntil moment
 
 	// unreachable is the last attempt if it had no answer, which is this
 	// process's trouble and none of the others'. saidUnreachable is when the
 	// others were last told.
 	unreachable     *attempt
-	saidUnreachable time.Time
+	saidUnreachable moment
 
 	// uncounted are the fetches that the record does not count yet.
 	uncounted    int
@@ -54,15 +62,33 @@ type Runner struct {
 	moved   atomic.Bool // whether nothing is left where earlier releases kept the record
 
 	stats    stats
-	warnedAt time.Time // of a competing fetcher
+	warnedAt moment // of a competing fetcher
 }
 
 // stats is what a process has done, for the status.
 type stats struct {
 	fetches       int64
-	replays       atomic.Int64
+	replays       int64
 	fetchHistory  history
-	replayHistory history
+	replayHistory *history // nil as long as there was none, as with most
+}
+
+// moment is a time of this process's in nanoseconds since the epoch; 0 is none.
+// There are many in a runner, of which there are many, so they are small.
+type moment int64
+
+func momentOf(t time.Time) moment {
+	if t.IsZero() {
+		return 0
+	}
+	return moment(t.UnixNano())
+}
+
+func (m moment) time() time.Time {
+	if m == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(m))
 }
 
 // NewRunner returns the runner of a credential nothing is known about.
@@ -83,19 +109,20 @@ func (r *Runner) installLocked(p *Policy, next record, now time.Time) {
 	if v == nil {
 		return
 	}
-	sameCheck := previous != nil && previous.secret == v.secret && !r.record.CheckedAt.After(r.checkedAt)
+	sameCheck := previous != nil && previous.secret == v.secret && !r.record.CheckedAt.After(r.checkedAt.time())
 	if !sameCheck {
-		r.seenAt = now
+		r.seenAt = momentOf(now)
 	}
 	if previous == nil || previous.generation != v.generation {
 		r.retired = false
-		r.goodUntil = time.Time{}
+		r.goodUntil = 0
 	}
-	r.checkedAt = latest(r.record.CheckedAt, r.checkedAt)
+	r.checkedAt = max(momentOf(r.record.CheckedAt), r.checkedAt)
 	if previous == nil || previous.secret != v.secret {
-		r.checkedAt = r.record.CheckedAt
+		r.checkedAt = momentOf(r.record.CheckedAt)
 	}
-	r.pausedUntil = time.Time{}
+	r.pausedUntil = 0
+	r.useUntil.Store(0)
 	r.value.Store(v)
 	r.planLocked(p)
 	r.serveLocked(p, now)
@@ -106,18 +133,19 @@ func (r *Runner) installLocked(p *Policy, next record, now time.Time) {
 func (r *Runner) planLocked(p *Policy) {
 	v := r.value.Load()
 	lead := v.lead(p)
-	r.warmAt = v.expiresAt.Add(-lead + jitter(lead/5))
-	if !r.warmAt.After(r.checkedAt) {
+	r.warmAt = momentOf(v.expiresAt.Add(-lead + jitter(lead/5)))
+	if r.warmAt <= r.checkedAt {
 		// The source was asked in that time already and gave the same value.
-		r.warmAt = r.checkedAt.Add(max(v.expiresAt.Sub(r.checkedAt)/4, time.Second))
+		checkedAt := r.checkedAt.time()
+		r.warmAt = momentOf(checkedAt.Add(max(v.expiresAt.Sub(checkedAt)/4, time.Second)))
 	}
 	r.dueAt = r.warmAt
 	if p.Recheck > 0 {
-		if recheck := r.checkedAt.Add(p.Recheck - jitter(p.Recheck/5)); recheck.Before(r.dueAt) {
-			r.dueAt = recheck
+		if recheck := r.checkedAt.time().Add(p.Recheck - jitter(p.Recheck/5)); recheck.Before(r.dueAt.time()) {
+			r.dueAt = momentOf(recheck)
 		}
 	}
-	r.renewAt = r.dueAt.UnixNano()
+	r.renewAt = int64(r.dueAt)
 }
 
 // lead is how long before its end a value is renewed: the policy's, but within
@@ -131,24 +159,14 @@ func (v *Value) lead(p *Policy) time.Duration {
 func (r *Runner) serveLocked(p *Policy, now time.Time) {
 	v := r.value.Load()
 	if v == nil || r.retired {
-		r.useUntilLocked(0)
+		r.useUntil.Store(0)
 		return
 	}
 	until := min(r.renewAt, v.expiresAt.UnixNano())
 	if p.Idle > 0 {
 		until = min(until, now.Add(p.Idle/10).UnixNano())
 	}
-	r.useUntilLocked(until)
-}
-
-// useUntilLocked sets until when requests use the value without a look at the
-// runner.
-func (r *Runner) useUntilLocked(until int64) {
-	if v := r.value.Load(); v != nil && v.useUntil != until {
-		next := *v
-		next.useUntil = until
-		r.value.Store(&next)
-	}
+	r.useUntil.Store(until)
 }
 
 // holder keeps a credential's value warm on behalf of a configuration: it is
@@ -266,7 +284,7 @@ func (h *holder) renew() {
 // isAsleepLocked reports whether nobody has used the credential for so long that
 // it is not renewed by itself.
 func (c *Credential) isAsleepLocked(now time.Time) bool {
-	return c.Policy.Idle > 0 && now.Sub(c.runner.usedAt) > c.Policy.Idle
+	return c.Policy.Idle > 0 && now.Sub(c.runner.usedAt.time()) > c.Policy.Idle
 }
 
 // recoveryPause is how often it is found out by itself whether values are
@@ -284,16 +302,16 @@ func (c *Credential) recoveryLocked() (at time.Time, ok bool) {
 	if w := c.Policy.Rejected; w != (Waits{}) {
 		pause = w.after(r.record.HandedOutAgain)
 	}
-	return latest(r.pausedUntil, r.seenAt.Add(pause)), true
+	return latest(r.pausedUntil.time(), r.seenAt.time().Add(pause)), true
 }
 
 // scheduleLocked sets when the value is renewed next, by a request that uses it
 // or by the runner itself.
 func (c *Credential) scheduleLocked(now time.Time) {
 	r := c.runner
-	warmAt, dueAt := latest(now, r.pausedUntil), now
+	warmAt, dueAt := latest(now, r.pausedUntil.time()), now
 	if r.usableLocked(now) != nil {
-		warmAt, dueAt = r.warmAt, r.dueAt
+		warmAt, dueAt = r.warmAt.time(), r.dueAt.time()
 		if c.Policy.isPolled() {
 			warmAt = dueAt
 		}

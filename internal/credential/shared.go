@@ -76,7 +76,7 @@ func (r *Runner) lockNameLocked(id *ID) string {
 func (m *Manager) Look(ctx context.Context, c *Credential, age time.Duration) {
 	r := c.runner
 	r.mu.Lock()
-	recent := m.now().Before(r.lookedAt.Add(age))
+	recent := m.now().Before(r.lookedAt.time().Add(age))
 	r.mu.Unlock()
 	if !recent {
 		_ = m.pull(ctx, c)
@@ -93,7 +93,7 @@ func (m *Manager) pull(ctx context.Context, c *Credential) error {
 	r := c.runner
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.user, r.lookedAt = c, m.now()
+	r.user, r.lookedAt = c, momentOf(m.now())
 	before := r.value.Load()
 	r.installLocked(c.Policy, merge(r.record, loaded), m.now())
 	if v := r.value.Load(); v != nil && (before == nil || v.generation != before.generation) {
@@ -299,7 +299,8 @@ func (s *sharedStore) read(ctx context.Context, key string) ([]byte, error) {
 // credential has done so. The record goes to one upstream, whichever asks first:
 // the lock sees to that, without which it is left alone.
 func (s *sharedStore) move(ctx context.Context, c *Credential) (record, error) {
-	former, err := s.read(ctx, c.Former.Key)
+	place := c.Former(c)
+	former, err := s.read(ctx, place.Key)
 	if err != nil {
 		return record{}, err
 	}
@@ -307,7 +308,7 @@ func (s *sharedStore) move(ctx context.Context, c *Credential) (record, error) {
 		c.runner.moved.Store(true)
 		return record{}, nil
 	}
-	r, err := openRecord(formerSealer(c.Former.AppID, c.ID.Secret), former)
+	r, err := openRecord(formerSealer(place.AppID, c.ID.Secret), former)
 	if err != nil {
 		c.runner.moved.Store(true) // it is no use to anybody with this secret
 		return record{}, nil
@@ -325,14 +326,14 @@ func (s *sharedStore) move(ctx context.Context, c *Credential) (record, error) {
 		giveUp()
 		return record{}, nil
 	}
-	if again, err := s.read(ctx, c.Former.Key); err != nil || !bytes.Equal(again, former) {
+	if again, err := s.read(ctx, place.Key); err != nil || !bytes.Equal(again, former) {
 		return record{}, err
 	}
-	if err := s.write(ctx, c.Former.Key, movedAway); err != nil {
+	if err := s.write(ctx, place.Key, movedAway); err != nil {
 		return record{}, err
 	}
 	if err := s.save(ctx, c, r); err != nil {
-		_ = s.write(ctx, c.Former.Key, former) // it is worth a fetch at most
+		_ = s.write(ctx, place.Key, former) // it is worth a fetch at most
 		return record{}, err
 	}
 	c.runner.moved.Store(true)

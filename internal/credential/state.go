@@ -140,12 +140,12 @@ func (r *Runner) rejectLocked(now time.Time) {
 // retireLocked keeps a rejected value from being used any more.
 func (r *Runner) retireLocked() {
 	r.retired = true
-	r.useUntilLocked(0)
+	r.useUntil.Store(0)
 }
 
 // restoreLocked has a value be used again that was found to be good.
 func (r *Runner) restoreLocked(p *Policy, now time.Time) {
 	r.retired = false
-	r.pausedUntil = time.Time{}
+	r.pausedUntil = 0
 	r.serveLocked(p, now)
 }

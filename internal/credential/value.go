@@ -12,11 +12,6 @@ import (
 // Value is a secret as requests use it. It never changes, and prints as its
 // fingerprint in whatever way it is printed.
 type Value struct {
-	// useUntil is until when requests use the value without a look at the
-	// runner, in nanoseconds since the epoch. Where that changes there is a new
-	// Value of the same generation.
-	useUntil int64
-
 	secret      string
 	escaped     string // for a query
 	fingerprint string
