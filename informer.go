@@ -140,7 +140,7 @@ func (i *informer) passLocked(h hint) {
 	i.passed++
 	dropHopFields(h.header)
 	delete(h.header, "Content-Length")
-	i.attempt.account.redactor(i.attempt.token).Header(h.header)
+	i.attempt.redactor().Header(h.header)
 	if i.client == nil {
 		if i.outer != nil {
 			// It may wish to hear no more, which is no failure of the request's.

@@ -3,8 +3,8 @@
 // through, keeps it valid, and sends a request again that WeChat has refused
 // for its token.
 //
-// The core is free of Caddy: the token's life is in tokenmanager.go, with
-// keeper.go, sharedstore.go, tokencache.go and record.go; a request's way is in
+// The core is free of Caddy: the token's life is in the package credential, of
+// which tokenmanager.go is the face here; a request's way is in
 // transport.go, with body.go and answer.go; WeChat's facts are in the package
 // wechat. Around it are the app (module.go), the handler (handler.go), the
 // transport for reverse_proxy (reverseproxy.go), the status page
@@ -25,6 +25,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 	_ "github.com/caddy-weixin/caddy-weixin/sandbox" // http.handlers.weixin_sandbox
@@ -71,7 +72,7 @@ type App struct {
 	upstreamHosts map[string]bool
 
 	positions positions
-	states    []string // keys of what this configuration holds of statePool
+	runners   []string // keys of what this configuration holds of runnerPool
 }
 
 // AccountConfig is an official account or a mini program.
@@ -108,32 +109,16 @@ func (App) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// statePool holds what the process knows about its accounts' tokens, so that a
+// runnerPool holds what the process knows about its accounts' tokens, so that a
 // reload loses none of it.
-var statePool = caddy.NewUsagePool()
+var runnerPool = caddy.NewUsagePool()
 
-// processCache returns the one cache of the process: it has goroutines of its
-// own, and must not be closed while a request of an old configuration is under
-// way. The first configuration says how large it is; accounts beyond that cost
-// a lock.
-func processCache(accounts int) (*tokenCache, error) {
-	caching.Do(func() { caching.cache, caching.err = newTokenCache(int64(max(accounts, 1<<14))) })
-	return caching.cache, caching.err
-}
-
-var caching struct {
-	sync.Once
-	cache *tokenCache
-	err   error
-}
+// budgets are what the accounts of the process share, across configurations.
+var budgets = credential.NewProcess()
 
 // Provision resolves the accounts. It does not touch the network.
 func (app *App) Provision(ctx caddy.Context) error {
 	app.logger = ctx.Logger()
-	cache, err := processCache(len(app.Accounts))
-	if err != nil {
-		return fmt.Errorf("opening the token cache: %v", err)
-	}
 	st, err := app.loadStore(ctx)
 	if err != nil {
 		return err
@@ -141,8 +126,8 @@ func (app *App) Provision(ctx caddy.Context) error {
 	app.endpoint = upstream.NewTransport(fetchTimeout)
 	// On a connection that was kept, a fetch might be sent twice.
 	app.endpoint.DisableKeepAlives = true
-	app.tokens = newTokenManager(cache, st, app.endpoint, app.logger)
-	watcherOf, err := reporters(ctx)
+	app.tokens = newTokenManager(budgets, st, app.endpoint, app.logger)
+	observerOf, err := reporters(ctx)
 	if err != nil {
 		return err
 	}
@@ -157,7 +142,7 @@ func (app *App) Provision(ctx caddy.Context) error {
 		if err := app.addAccount(name, app.Accounts[name]); err != nil {
 			return fmt.Errorf("account %s: %w", name, err)
 		}
-		app.accounts[name].watcher = watcherOf(name)
+		app.accounts[name].watcher = observerOf(name)
 		if app.issue[name] == issueReal {
 			if err := app.realIssuers.add(app.accounts[name]); err != nil {
 				return err
@@ -235,14 +220,14 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 		Upstream:    u,
 	}
 	key := accountID(account.Credentials, account.Source, account.Upstream)
-	state, _, err := statePool.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return newTokenState(source.Policy()), nil
+	runner, _, err := runnerPool.LoadOrNew(key, func() (caddy.Destructor, error) {
+		return credential.NewRunner(), nil
 	})
 	if err != nil {
 		return err
 	}
-	app.states = append(app.states, key)
-	account.bind(state.(*tokenState))
+	app.runners = append(app.runners, key)
+	app.tokens.bind(account, runner.(*credential.Runner))
 	account.virtualID = newVirtualID("account", appID)
 	if account.virtualKey, err = virtualKey(account.Credentials); err != nil {
 		return err
@@ -308,16 +293,19 @@ func (app *App) Stop() error {
 
 // Cleanup gives back what Provision took.
 func (app *App) Cleanup() error {
-	for _, key := range app.states {
-		if _, err := statePool.Delete(key); err != nil {
+	for _, key := range app.runners {
+		if _, err := runnerPool.Delete(key); err != nil {
 			return err
 		}
 	}
-	app.states = nil
+	app.runners = nil
 	if app.realIssuers != nil {
 		if err := app.realIssuers.release(); err != nil {
 			return err
 		}
+	}
+	if app.tokens != nil {
+		app.tokens.credentials.Close()
 	}
 	if app.endpoint != nil {
 		app.endpoint.CloseIdleConnections()

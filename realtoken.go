@@ -96,19 +96,19 @@ func (r *realIssuers) release() error {
 
 // realTokenWatcher sees the tokens that WeChat hands out.
 type realTokenWatcher struct {
-	watcher
+	accountObserver
 	issued *issuedTokens
 }
 
-func (w realTokenWatcher) tokenFetched(token *Token) {
-	w.issued.note(token.accessToken)
-	w.watcher.tokenFetched(token)
+func (w realTokenWatcher) Fetched(token *Token) {
+	w.issued.note(token.Secret())
+	w.accountObserver.Fetched(token)
 }
 
 // note remembers the token that an account has now.
 func (r *realIssuers) note(account *Account, token *Token) {
 	if w, ok := account.watcher.(realTokenWatcher); ok && token != nil {
-		w.issued.note(token.accessToken)
+		w.issued.note(token.Secret())
 	}
 }
 
@@ -126,20 +126,20 @@ func (r *realIssuers) owner(accessToken string) *Account {
 	return find()
 }
 
-// lookPause is how often the accounts are looked at because of tokens that are
+// unknownTokenPause is how often the accounts are looked at because of tokens that are
 // not known, whoever makes them up.
-const lookPause = 100 * time.Millisecond
+const unknownTokenPause = 100 * time.Millisecond
 
 // look remembers the tokens that came from the store and not from WeChat: those
 // of another process, or from before a restart. It reports whether it has looked.
 func (r *realIssuers) look(now time.Time) bool {
 	before := r.looked.Load()
-	if now.UnixNano()-before < int64(lookPause) || !r.looked.CompareAndSwap(before, now.UnixNano()) {
+	if now.UnixNano()-before < int64(unknownTokenPause) || !r.looked.CompareAndSwap(before, now.UnixNano()) {
 		return false
 	}
 	for issued, account := range r.accounts {
 		if token := account.current(); token != nil {
-			issued.note(token.accessToken)
+			issued.note(token.Secret())
 		}
 	}
 	return true

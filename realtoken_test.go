@@ -1,15 +1,32 @@
 package weixin
 
 import (
+	"net/url"
 	"testing"
 	"time"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+	"go.uber.org/zap"
 )
 
+// boundAccount returns an account for which WeChat has one token.
+func boundAccount(tokens *TokenManager, name, token string) *Account {
+	return tokens.bind(&Account{
+		Name:        name,
+		Credentials: wechat.Credentials{AppID: name, AppSecret: "secret"},
+		Source:      issuing{wechat.Stable{}, token},
+		Place:       wechat.Official,
+		Upstream:    &url.URL{Scheme: "http", Host: "127.0.0.1"},
+	}, credential.NewRunner())
+}
+
 func TestRealIssuers(t *testing.T) {
+	tokens := newTokenManager(credential.NewProcess(), forgetful{}, nil, zap.NewNop())
 	shop, club := new(issuedTokens), new(issuedTokens)
 	accounts := map[*issuedTokens]*Account{
-		shop: {Name: "shop", state: new(tokenState)},
-		club: {Name: "club", state: new(tokenState)},
+		shop: boundAccount(tokens, "shop", "shop-4"),
+		club: boundAccount(tokens, "club", "club-1"),
 	}
 	r := &realIssuers{accounts: accounts}
 	r.looked.Store(time.Now().Add(time.Hour).UnixNano()) // it does not look by itself
@@ -39,8 +56,9 @@ func TestRealIssuers(t *testing.T) {
 	want("shop-3", "shop")
 
 	// Another process has renewed the token.
-	shop4 := &Token{accessToken: "shop-4"}
-	accounts[shop].state.token = shop4
+	if _, err := tokens.Token(t.Context(), accounts[shop]); err != nil {
+		t.Fatal(err)
+	}
 	want("shop-4", "")
 	r.looked.Store(0)
 	want("shop-4", "shop")

@@ -24,6 +24,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -349,6 +350,7 @@ func (r *statusRequest) writeHTML(w http.ResponseWriter, status int, name string
 
 // show shows the accounts that the caller may use.
 func (r *statusRequest) show(w http.ResponseWriter) {
+	r.page.app.tokens.look(r.Context(), r.page.app.accounts)
 	view := r.view()
 	switch r.format {
 	case formatJSON:
@@ -386,7 +388,11 @@ func (r *statusRequest) refresh(w http.ResponseWriter) {
 	}
 	p.logger.Info("token refresh asked for on the status page", fields...)
 	before := p.app.tokens.Status(account).Fingerprint
-	if err := p.app.tokens.Renew(r.Context(), account, ""); err != nil {
+	if err := p.app.tokens.RenewGently(r.Context(), account); err != nil {
+		if refused, ok := errors.AsType[*credential.RefusedError](err); ok {
+			r.refuseRenewal(w, account, refused)
+			return
+		}
 		message := r.text.notes[noteNoToken]
 		if tokenErr, ok := errors.AsType[*TokenError](err); ok {
 			message = strings.TrimSpace(tokenErr.cause() + " " + tokenErr.Advice(r.lang))
@@ -400,6 +406,18 @@ func (r *statusRequest) refresh(w http.ResponseWriter) {
 		message = r.text.current
 	}
 	r.writeJSON(w, http.StatusOK, statusMessage{fmt.Sprintf(message, after)})
+}
+
+// refuseRenewal answers where a refresh would do the account harm.
+func (r *statusRequest) refuseRenewal(w http.ResponseWriter, account *Account, refused *credential.RefusedError) {
+	wait := max(refused.RetryAt.Sub(r.page.app.tokens.now()), time.Second).Round(time.Second)
+	message := fmt.Sprintf(r.text.tooEarly[refused.Reason], wait)
+	if f := refused.Failure; f != nil {
+		message = strings.TrimSpace(message + " " + f.Error() + " " + failureAdvice(f.Errcode, f.Message, r.lang))
+	}
+	r.page.logger.Info("token refresh on the status page refused", zap.String("account", account.Name), zap.Error(refused))
+	w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)))
+	r.writeJSON(w, http.StatusTooManyRequests, statusMessage{message})
 }
 
 // Severities of an account's state: the page's classes and icons.
@@ -497,26 +515,30 @@ func (r *statusRequest) accountView(account *Account, now time.Time) accountView
 	a.Warnings = a.warnings(r.lang)
 	if a.LastError != nil {
 		e := *a.LastError
-		e.Advice = wechat.Advice(e.Errcode, e.Errmsg, r.lang)
+		e.Advice = e.advice(r.lang)
 		a.LastError = &e
 	}
 	a.Severity, a.Word = severityOf(&a.AccountStatus), r.text.words[a.State]
-	a.Over = a.State != stateBackoff && a.Usable
-	if a.State == stateBackoff {
+	a.Advice = a.advice(r.lang)
+	a.Over = a.State != credential.BackOff && a.Usable
+	if a.State == credential.BackOff {
 		a.Note = r.text.notes[noteNoToken]
 		if a.Usable {
 			a.Note = r.text.notes[noteStillUsable]
 		}
 	}
 	a.Question = r.text.questionKills
-	if account.policy.Idempotent {
+	if a.State == credential.Refused {
+		a.Note = a.Advice
+	}
+	if account.credential.Policy.Idempotent {
 		a.Question = r.text.questionIdempotent
 	}
 	left := max(a.ExpiresAt.Sub(now), 0)
 	a.SecondsLeft = left.Seconds()
 	a.Lifetime = max(a.ExpiresAt.Sub(a.FetchedAt).Seconds(), a.SecondsLeft, 1)
 	a.Clock = fmt.Sprintf("%d:%02d:%02d", int(left.Hours()), int(left.Minutes())%60, int(left.Seconds())%60)
-	a.NearFetches, a.NearForced = a.Quota.Fetches.near(), a.Quota.Forced != nil && a.Quota.Forced.near()
+	a.NearFetches, a.NearForced = a.Quota.Fetches.Near(), a.Quota.Forced != nil && a.Quota.Forced.Near()
 
 	a.FetchHistory, a.ReplayHistory = tokens.History(account)
 	fetches, replays := sum(a.FetchHistory), sum(a.ReplayHistory)
@@ -528,13 +550,13 @@ func (r *statusRequest) accountView(account *Account, now time.Time) accountView
 
 func severityOf(s *AccountStatus) string {
 	switch {
-	case s.State == stateBackoff && !s.Usable:
+	case s.State == credential.Refused, s.State == credential.BackOff && !s.Usable:
 		return severityBad
-	case s.State == stateBackoff || len(s.Warnings) > 0:
+	case s.State == credential.BackOff || len(s.Warnings) > 0:
 		return severityWarn
-	case s.State == stateRenewing:
+	case s.State == credential.Renewing:
 		return severityBusy
-	case s.State == stateEmpty:
+	case s.State == credential.Empty:
 		return severityIdle
 	}
 	return severityOK

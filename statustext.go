@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -25,10 +26,11 @@ type statusText struct {
 	renewed, current   string // what the button has done, with a fingerprint
 	spark              string
 
-	words map[string]string // by state
+	words map[credential.State]string
 	notes map[statusNote]string
 
 	refusals map[statusRefusal]string
+	tooEarly map[credential.RefusalReason]string // why the button does nothing
 }
 
 // statusNote explains a state that is not plain.
@@ -58,10 +60,18 @@ var statusTexts = [...]statusText{
 		questionKills:      "Fetch a new token now? The one before it dies; requests that are under way are sent again.",
 		renewed:            "There is a new token: %s", current: "WeChat says that %s is the current token.",
 		spark: "The last hour: %d fetches, %d replays",
-		words: map[string]string{stateOK: "OK", stateRenewing: "Renewing", stateBackoff: "Backing off", stateEmpty: "No token yet"},
+		words: map[credential.State]string{
+			credential.OK: "OK", credential.Renewing: "Renewing", credential.Refused: "Rejected by WeChat",
+			credential.BackOff: "Backing off", credential.Empty: "No token yet",
+		},
 		notes: map[statusNote]string{
 			noteStillUsable: "WeChat gives no other token; requests go on with this one while it is valid.",
 			noteNoToken:     "Requests fail until WeChat gives a token.",
+		},
+		tooEarly: map[credential.RefusalReason]string{
+			credential.TooSoon:    "This account was refreshed a moment ago: try again in %s.",
+			credential.BackingOff: "WeChat has refused a token, and is asked again in %s. Once the cause is cured, “caddy weixin refresh” asks at once.",
+			credential.QuotaNear:  "Most of the day's quota of fetches is used up, so this button fetches none before midnight in Beijing, in %s. “caddy weixin refresh” still does.",
 		},
 		refusals: map[statusRefusal]string{
 			refusedAddress:     "The client's address may not see this page: add it to allow_ips.",
@@ -95,10 +105,18 @@ var statusTexts = [...]statusText{
 		questionKills:      "现在获取新的 token？之前的将失效，进行中的请求会自动重发。",
 		renewed:            "新的 token：%s", current: "微信表示 %s 仍是当前的 token。",
 		spark: "最近一小时：获取 %d 次，重放 %d 次",
-		words: map[string]string{stateOK: "正常", stateRenewing: "更新中", stateBackoff: "退避中", stateEmpty: "尚无 token"},
+		words: map[credential.State]string{
+			credential.OK: "正常", credential.Renewing: "更新中", credential.Refused: "被微信拒绝",
+			credential.BackOff: "退避中", credential.Empty: "尚无 token",
+		},
 		notes: map[statusNote]string{
 			noteStillUsable: "微信没有给出新的 token；当前 token 在有效期内继续使用。",
 			noteNoToken:     "在微信给出 token 之前，请求会失败。",
+		},
+		tooEarly: map[credential.RefusalReason]string{
+			credential.TooSoon:    "该账号刚刚刷新过：请在 %s 后再试。",
+			credential.BackingOff: "微信拒绝给出 token，%s 后才会再次获取。排除原因后，可用 “caddy weixin refresh” 立即获取。",
+			credential.QuotaNear:  "今日获取次数已用去大半，%s 后（北京时间零点）本按钮才会再次获取。仍可使用 “caddy weixin refresh”。",
 		},
 		refusals: map[statusRefusal]string{
 			refusedAddress:     "客户端地址不能查看本页：请加入 allow_ips。",

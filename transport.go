@@ -113,7 +113,7 @@ func (x *exchange) do() (*http.Response, error) {
 	if x.token, err = x.tokens.Token(x.ctx, x.account); err != nil {
 		return nil, tokenFailure(err, x.account, x.tokens.now())
 	}
-	if isVirtualToken(x.token.accessToken) {
+	if isVirtualToken(x.token.Secret()) {
 		return x.tryUnlessNested()
 	}
 	return x.tryTwice()
@@ -146,7 +146,7 @@ func (x *exchange) tryUnlessNested() (*http.Response, error) {
 func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, error) {
 	logger := x.logger.With(zap.String("account", x.account.Name), zap.Int("errcode", errcode),
 		zap.String("method", x.in.Method), zap.String("path", x.in.URL.Path), zap.Stringer("rejected", x.token))
-	fresh, err := x.tokens.Refresh(x.ctx, x.account, x.token)
+	fresh, err := x.tokens.Replace(x.ctx, x.account, x.token, requesterOf(x.in))
 	if errors.Is(err, errStillRejected) {
 		x.gaveUp(errcode, zapcore.WarnLevel, "request not replayed: WeChat refuses it with every token", nil)
 		return x.refused(first, errcode, "WeChat refuses this request with every token of account "+x.account.Name)
@@ -163,10 +163,11 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 		return x.refused(first, errcode, "the request body could not be kept for another attempt")
 	}
 	first.Body.Close()
-	x.account.state.replays.Add(1)
-	x.account.state.replayHistory.add(x.tokens.now())
-	x.token = fresh
+	x.tokens.replayed(x.account)
+	x.token = fresh.Value
 	res, v, err := x.try()
+	// Where there is no answer, nothing is known against whoever asked.
+	fresh.Report(err != nil || !v.rejected)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +200,7 @@ func (x *exchange) refused(res *http.Response, errcode int, cause string) (*http
 
 // try sends the request with the token, and looks at what the answer says of it.
 func (x *exchange) try() (*http.Response, verdict, error) {
-	x.account.redactor(x.token) // knows it from now on, for 1xx answers too
+	x.redactor() // knows it from now on, for 1xx answers too
 	start := time.Now()
 	res, err := x.send(x.token != nil)
 	if err != nil {
@@ -222,7 +223,7 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 		x.warnOfEncoding(res.Header)
 	}
 	if v.accepted && x.token != nil {
-		x.token.accept()
+		x.token.Accept()
 	}
 	return res, v, nil
 }
@@ -253,11 +254,19 @@ func (x *exchange) outgoing() *http.Request {
 		out.URL.Opaque = out.URL.RawPath
 	}
 	if x.token != nil {
-		out.URL.RawQuery = wechat.SetQueryParam(in.URL.RawQuery, x.account.Place.Parameter, x.token.escaped)
+		out.URL.RawQuery = wechat.SetQueryParam(in.URL.RawQuery, x.account.Place.Parameter, x.token.Escaped())
 	}
 	if x.body != nil {
 		out.Body = x.body.open()
 		out.GetBody = func() (io.ReadCloser, error) { return x.body.open(), nil }
 	}
 	return out
+}
+
+// requesterOf names who makes a request: a caller, or a client's address.
+func requesterOf(req *http.Request) string {
+	if name := outcomeOf(req.Context()).caller; name != "" {
+		return "caller " + name
+	}
+	return clientAddr(req).String()
 }

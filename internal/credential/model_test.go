@@ -1,4 +1,4 @@
-package weixin
+package credential
 
 import (
 	"context"
@@ -11,20 +11,16 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/zap"
 	"pgregory.net/rapid"
-
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // A world is what a model test runs in: processes that share a store, with
 // clocks of their own, in front of one WeChat.
 type world struct {
-	source    wechat.Source
+	source    *method
 	endpoint  *fakeEndpoint
 	store     *memoryStore
 	processes []*process
-	caches    []*tokenCache
 
 	// What WeChat would say of a token, as far as a test has killed it.
 	revoked map[string]bool
@@ -55,11 +51,11 @@ func drawSteps(rt *rapid.T, processes int) []step {
 	}), 1, 40).Draw(rt, "steps")
 }
 
-func newWorld(source wechat.Source, skews []time.Duration) *world {
+func newWorld(source *method, skews []time.Duration) *world {
 	w := &world{
-		source: source, endpoint: &fakeEndpoint{stable: source.Method() == "stable", latency: 100 * time.Millisecond},
+		source: source, endpoint: &fakeEndpoint{stable: source.name == "stable", latency: 100 * time.Millisecond},
 		store: newMemoryStore(), revoked: make(map[string]bool),
-		processes: make([]*process, len(skews)), caches: make([]*tokenCache, len(skews)), generations: make([]int64, len(skews)),
+		processes: make([]*process, len(skews)), generations: make([]int64, len(skews)),
 	}
 	for i, skew := range skews {
 		w.start(i, skew)
@@ -69,22 +65,17 @@ func newWorld(source wechat.Source, skews []time.Duration) *world {
 
 // start starts a process, or starts it again.
 func (w *world) start(i int, skew time.Duration) {
-	cache, err := newTokenCache(16)
-	if err != nil {
-		panic(err)
-	}
-	m := newTokenManager(cache, w.store, w.endpoint, zap.NewNop())
+	m := newManager(w.store)
 	m.now = func() time.Time { return time.Now().Add(skew).Round(0) }
-	a := (&Account{Name: "shop", Credentials: testCredentials, Source: w.source, Place: wechat.Official, Upstream: testUpstream}).bind(newTokenState(w.source.Policy()))
-	w.processes[i], w.caches[i], w.generations[i] = &process{m, a}, cache, 0
-	m.KeepWarm(a, 0)
+	c := m.Bind(credentialOf(testID, w.source, w.endpoint), NewRunner())
+	w.processes[i], w.generations[i] = &process{m, c}, 0
+	m.KeepWarm(c, 0)
 }
 
 func (w *world) end(i int) {
 	p := w.processes[i]
 	p.Release(context.Background(), p.account)
 	synctest.Wait()
-	w.caches[i].close()
 }
 
 // request is what the transport does: one token, and another if it is refused.
@@ -98,14 +89,17 @@ func (w *world) request(p *process) error {
 	if w.accepts(token) {
 		return nil
 	}
-	fresh, err := p.Refresh(ctx, p.account, token)
+	fresh, err := p.Replace(ctx, p.account, token, "")
+	sleep(ctx, fresh.Wait)
 	if err != nil {
 		return err
 	}
-	if fresh.generation <= token.generation {
+	if fresh.Wait == 0 && fresh.generation <= token.generation {
 		return fmt.Errorf("generation %d was replaced by %d", token.generation, fresh.generation)
 	}
-	if !w.accepts(fresh) {
+	accepted := w.accepts(fresh.Value)
+	fresh.Report(accepted)
+	if !accepted {
 		return errRefusedTwice
 	}
 	return nil
@@ -113,13 +107,13 @@ func (w *world) request(p *process) error {
 
 var errRefusedTwice = errors.New("the replay was refused too")
 
-func (w *world) accepts(token *Token) bool {
+func (w *world) accepts(token *Value) bool {
 	w.endpoint.mu.Lock()
 	defer w.endpoint.mu.Unlock()
-	if w.revoked[token.accessToken] {
+	if w.revoked[token.secret] {
 		return false
 	}
-	token.accept()
+	token.Accept()
 	return true
 }
 
@@ -134,28 +128,29 @@ func (w *world) revoke() {
 }
 
 // check checks that no newer token has lost against an older one, in any
-// process's memory, in its cache, and in the store.
+// process's memory and in the store.
 func (w *world) check() error {
 	for i, p := range w.processes {
-		p.account.state.mu.Lock()
-		generation, token := p.account.state.record.Generation, p.account.state.token
-		p.account.state.mu.Unlock()
+		r := p.account.runner
+		r.mu.Lock()
+		generation, token := r.record.Generation, r.value.Load()
+		r.mu.Unlock()
 		if generation < w.generations[i] {
 			return fmt.Errorf("process %d went back from generation %d to %d", i, w.generations[i], generation)
 		}
 		w.generations[i] = generation
-		if cached, ok := p.cache.get(p.account); ok && token != nil && cached.generation < token.generation {
-			return fmt.Errorf("process %d has generation %d in its cache and %d in its state", i, cached.generation, token.generation)
+		if token != nil && token.generation != generation {
+			return fmt.Errorf("process %d serves generation %d of %d", i, token.generation, generation)
 		}
 	}
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
-	sealed, ok := w.store.values[w.processes[0].account.storeKey()]
+	sealed, ok := w.store.values[w.processes[0].account.ID.storeKey()]
 	if !ok {
 		w.stored = 0
 		return nil
 	}
-	plain, err := unseal(testCredentials, sealed)
+	plain, err := sealerOf(&w.processes[0].account.ID).unseal(sealed)
 	if err != nil {
 		return err
 	}
@@ -210,8 +205,8 @@ func (w *world) do(s step, skews []time.Duration) {
 // older one, and when everything is up again all processes serve, with the same
 // token.
 func TestModel(t *testing.T) {
-	for _, source := range []wechat.Source{wechat.Stable{}, wechat.Classic{}} {
-		t.Run(source.Method(), func(t *testing.T) {
+	for _, source := range []*method{stable, classic} {
+		t.Run(source.name, func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
 				skews := rapid.SliceOfN(rapid.SampledFrom([]time.Duration{0, 0, 10 * time.Minute, -10 * time.Minute, time.Second}), 1, 4).Draw(rt, "skews")
 				steps := drawSteps(rt, len(skews))
@@ -223,7 +218,7 @@ func TestModel(t *testing.T) {
 	}
 }
 
-func runModel(t *testing.T, source wechat.Source, skews []time.Duration, steps []step) (failure string) {
+func runModel(t *testing.T, source *method, skews []time.Duration, steps []step) (failure string) {
 	synctest.Test(t, func(*testing.T) {
 		w := newWorld(source, skews)
 		defer func() {
@@ -264,7 +259,7 @@ func runModel(t *testing.T, source wechat.Source, skews []time.Duration, steps [
 				failure = fmt.Sprintf("in the end process %d has no token: %v", i, err)
 				return
 			}
-			tokens = append(tokens, token.accessToken)
+			tokens = append(tokens, token.secret)
 		}
 		if len(slices.Compact(tokens)) != 1 {
 			failure = "in the end the processes have different tokens: " + strings.Join(tokens, ", ")

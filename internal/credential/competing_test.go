@@ -1,23 +1,21 @@
-package weixin
+package credential
 
 import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
-// watched counts what a watcher is told.
+// watched counts what an observer is told.
 type watched struct {
-	nobody
-	deaths, thieves int
-	quotas          []string
+	Unobserved
+	deaths, competing int
+	quotas            []string
 }
 
-func (w *watched) diedEarly()         { w.deaths++ }
-func (w *watched) thiefSuspected(int) { w.thieves++ }
-func (w *watched) quotaNear(quota string, _ Quota) {
+func (w *watched) DiedEarly()           { w.deaths++ }
+func (w *watched) CompetingFetcher(int) { w.competing++ }
+func (w *watched) QuotaNear(quota string, _ Quota) {
 	w.quotas = append(w.quotas, quota)
 }
 
@@ -25,59 +23,59 @@ func (w *watched) quotaNear(quota string, _ Quota) {
 func (p *process) dies(t *testing.T, after time.Duration) {
 	t.Helper()
 	token := p.token(t)
-	token.accept()
+	token.Accept()
 	time.Sleep(after)
 	p.refresh(t, token)
 }
 
-func TestThief(t *testing.T) {
+func TestCompetingFetcher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := startProcess(t, wechat.Classic{}, newMemoryStore(), &fakeEndpoint{})
+		p := startProcess(t, classic, newMemoryStore(), &fakeEndpoint{})
 		w := new(watched)
-		p.account.watcher = w
+		p.account.Observer = w
 		for range 2 {
 			p.dies(t, 10*time.Minute)
 		}
-		if s := p.Status(p.account); w.deaths != 2 || w.thieves != 0 || len(s.Warnings) != 0 {
+		if s := p.Status(p.account); w.deaths != 2 || w.competing != 0 || s.Competing {
 			t.Errorf("after 2 deaths: %+v, %+v", w, s)
 		}
 		p.dies(t, 10*time.Minute)
 		s := p.Status(p.account)
-		if w.thieves != 1 || s.EarlyDeaths != 3 || len(s.Warnings) != 1 || s.Warnings[0].Code != warningThief {
+		if w.competing != 1 || s.EarlyDeaths != 3 || !s.Competing {
 			t.Errorf("after 3 deaths: %+v, %+v", w, s)
 		}
 		// It goes on: one warning an hour.
 		for range 11 {
 			p.dies(t, 10*time.Minute)
 		}
-		if w.thieves != 2 {
-			t.Errorf("%d warnings in three hours", w.thieves)
+		if w.competing != 2 {
+			t.Errorf("%d warnings in three hours", w.competing)
 		}
 		// It is over.
 		time.Sleep(time.Hour)
-		if s := p.Status(p.account); s.EarlyDeaths != 0 || len(s.Warnings) != 0 {
+		if s := p.Status(p.account); s.EarlyDeaths != 0 || s.Competing {
 			t.Errorf("an hour later: %+v", s)
 		}
 	})
 }
 
 // Deaths that several processes find are counted together.
-func TestThiefAndSeveralProcesses(t *testing.T) {
+func TestCompetingFetcherAndSeveralProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st, endpoint := newMemoryStore(), &fakeEndpoint{}
 		w := new(watched)
 		for range 3 {
-			p := startProcess(t, wechat.Classic{}, st, endpoint)
-			p.account.watcher = w
+			p := startProcess(t, classic, st, endpoint)
+			p.account.Observer = w
 			p.dies(t, time.Minute)
 		}
-		if w.thieves != 1 {
+		if w.competing != 1 {
 			t.Errorf("got %+v", w)
 		}
 	})
 }
 
-func TestNoThief(t *testing.T) {
+func TestNoCompetingFetcher(t *testing.T) {
 	for name, c := range map[string]struct {
 		deaths int // that count
 		f      func(t *testing.T, p *process)
@@ -101,11 +99,11 @@ func TestNoThief(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := startProcess(t, wechat.Classic{}, newMemoryStore(), &fakeEndpoint{})
+				p := startProcess(t, classic, newMemoryStore(), &fakeEndpoint{})
 				w := new(watched)
-				p.account.watcher = w
+				p.account.Observer = w
 				c.f(t, p)
-				if w.thieves != 0 || w.deaths != c.deaths {
+				if w.competing != 0 || w.deaths != c.deaths {
 					t.Errorf("got %+v", w)
 				}
 			})
@@ -114,17 +112,17 @@ func TestNoThief(t *testing.T) {
 	t.Run("stable", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			endpoint := &fakeEndpoint{stable: true}
-			p := startProcess(t, wechat.Stable{}, newMemoryStore(), endpoint)
+			p := startProcess(t, stable, newMemoryStore(), endpoint)
 			w := new(watched)
-			p.account.watcher = w
+			p.account.Observer = w
 			for range 4 {
 				token := p.token(t)
-				token.accept()
+				token.Accept()
 				time.Sleep(10 * time.Minute)
 				endpoint.revoke()
 				p.refresh(t, token)
 			}
-			if w.thieves != 0 || w.deaths != 0 {
+			if w.competing != 0 || w.deaths != 0 {
 				t.Errorf("got %+v", w)
 			}
 		})

@@ -1,4 +1,4 @@
-package weixin
+package credential
 
 import (
 	"fmt"
@@ -24,8 +24,8 @@ func randomRecord(rng *rand.Rand) record {
 		r.FetchedAt = recordTime(rng.IntN(2))
 		r.CheckedAt = recordTime(rng.IntN(2))
 		r.ExpiresAt = recordTime(rng.IntN(2))
-		r.Confirmations = rng.IntN(3)
-		r.Strikes = rng.IntN(2)
+		r.HandedOutAgain = rng.IntN(3)
+		r.RejectedInARow = rng.IntN(2)
 	}
 	if rng.IntN(2) > 0 {
 		r.Attempt = attempt{
@@ -38,7 +38,15 @@ func randomRecord(rng *rand.Rand) record {
 			RetryAt:    recordTime(rng.IntN(2)),
 			Errcode:    rng.IntN(2),
 			Message:    string(rune('x' + rng.IntN(2))),
+			Since:      recordTime(rng.IntN(2)),
+			Class:      FailureClass(rng.IntN(2)),
 		}
+	}
+	if rng.IntN(2) > 0 {
+		r.Standing = standing{At: recordTime(rng.IntN(2)), RejectedSince: recordTime(rng.IntN(2))}
+		r.LastError = lastError{At: recordTime(rng.IntN(2)), Errcode: rng.IntN(2), Message: string(rune('x' + rng.IntN(2)))}
+		r.Kept = kept{Version: rng.Int64N(3), Secret: string(rune('k' + rng.IntN(2)))}
+		r.Replacements, r.RenewedAt = recordTime(rng.IntN(2)), recordTime(rng.IntN(2))
 	}
 	// Now and then more than are kept.
 	for s := range rng.IntN(2) * rng.IntN(2*maxForcedKept) {
@@ -121,50 +129,62 @@ func TestMergeConverges(t *testing.T) {
 // A field that the order of records does not know would make merge depend on
 // the order of events, for the processes would keep different records.
 func TestCompareKnowsEveryField(t *testing.T) {
-	check := func(name string, zero, other reflect.Value, compare func() int) {
-		t.Run(name, func(t *testing.T) {
-			switch field := other.FieldByName(name); field.Interface().(type) {
-			case int, int64:
-				field.SetInt(1)
-			case string:
-				field.SetString("x")
-			case time.Time:
-				field.Set(reflect.ValueOf(recordTime(0)))
-			default:
-				t.Fatalf("a field of type %s", field.Type())
-			}
-			if compare() == 0 {
-				t.Errorf("%+v and %+v count as the same", zero, other)
-			}
-		})
+	merged := []string{"Attempt", "Standing", "LastError", "Kept", "Replacements", "RenewedAt", "Forced", "Deaths"}
+	knowsEveryField(t, compareValues, merged...)
+	knowsEveryField(t, compareAttempts)
+	knowsEveryField(t, compareStandings)
+	knowsEveryField(t, compareErrors)
+	knowsEveryField(t, compareKept)
+	for _, name := range merged {
+		var zero, other record
+		fillField(t, reflect.ValueOf(&other).Elem().FieldByName(name))
+		if zero.equal(&other) {
+			t.Errorf("%s: two that differ count as equal", name)
+		}
+		if m := merge(zero, other); !reflect.DeepEqual(m, other) {
+			t.Errorf("%s is lost: %+v", name, m)
+		}
 	}
-	for field := range reflect.TypeFor[record]().Fields() {
-		if field.Name == "Attempt" || field.Name == "Forced" || field.Name == "Deaths" {
+}
+
+func knowsEveryField[T any](t *testing.T, compare func(a, b *T) int, but ...string) {
+	t.Helper()
+	for field := range reflect.TypeFor[T]().Fields() {
+		if slices.Contains(but, field.Name) {
 			continue // these are merged on their own
 		}
-		var zero, other record
-		check(field.Name, reflect.ValueOf(zero), reflect.ValueOf(&other).Elem(), func() int {
-			if a, b := compareTokens(&zero, &other), compareTokens(&other, &zero); a != -b {
-				t.Errorf("%s: %d one way, %d the other", field.Name, a, b)
-			}
-			return compareTokens(&zero, &other)
-		})
+		var zero, other T
+		fillField(t, reflect.ValueOf(&other).Elem().FieldByName(field.Name))
+		if a, b := compare(&zero, &other), compare(&other, &zero); a == 0 || a != -b {
+			t.Errorf("%s: %d one way, %d the other", field.Name, a, b)
+		}
 	}
-	for field := range reflect.TypeFor[attempt]().Fields() {
-		var zero, other attempt
-		check(field.Name, reflect.ValueOf(zero), reflect.ValueOf(&other).Elem(), func() int {
-			if a, b := compareAttempts(&zero, &other), compareAttempts(&other, &zero); a != -b {
-				t.Errorf("%s: %d one way, %d the other", field.Name, a, b)
-			}
-			return compareAttempts(&zero, &other)
-		})
+}
+
+func fillField(t *testing.T, field reflect.Value) {
+	t.Helper()
+	switch v := field.Addr().Interface().(type) {
+	case *int, *int64:
+		field.SetInt(1)
+	case *FailureClass:
+		*v = 1
+	case *string:
+		*v = "x"
+	case *time.Time:
+		*v = recordTime(0)
+	case *[]time.Time:
+		*v = []time.Time{recordTime(0)}
+	default:
+		for i := range field.NumField() {
+			fillField(t, field.Field(i))
+		}
 	}
 }
 
 func TestMergeHigherGenerationWins(t *testing.T) {
 	older := record{
 		Generation: 7, AccessToken: "zzz", FetchedAt: recordTime(900), CheckedAt: recordTime(900),
-		ExpiresAt: recordTime(9_000), Confirmations: 2, Strikes: 9,
+		ExpiresAt: recordTime(9_000), HandedOutAgain: 2, RejectedInARow: 9,
 	}
 	newer := record{Generation: 8, AccessToken: "aaa", FetchedAt: recordTime(0), CheckedAt: recordTime(0), ExpiresAt: recordTime(1)}
 	for _, got := range []record{merge(older, newer), merge(newer, older)} {
@@ -229,34 +249,44 @@ func TestRecordFailure(t *testing.T) {
 	}
 }
 
-func TestForcedSince(t *testing.T) {
-	r := record{Forced: []time.Time{recordTime(10), recordTime(20), recordTime(30)}}
-	for _, tc := range []struct {
-		since, n int
-		last     time.Time
+// One definition of the budget: the day that is shown is the day that decides.
+func TestForceBudget(t *testing.T) {
+	p := &Policy{ForcesPerDay: 3, ForceGap: 30 * time.Second, Zone: beijing}
+	midnight := p.dayBefore(recordTime(0))
+	r := record{Forced: []time.Time{midnight.Add(-time.Minute), midnight, midnight.Add(time.Minute)}}
+	for _, c := range []struct {
+		at   time.Duration
+		used int
+		may  bool
 	}{
-		{0, 3, recordTime(30)},
-		{10, 2, recordTime(30)},
-		{29, 1, recordTime(30)},
-		{30, 0, time.Time{}},
+		{time.Minute + 29*time.Second, 2, false},
+		{time.Minute + 30*time.Second, 2, true},
+		{24*time.Hour - 1, 2, true},
+		{24 * time.Hour, 0, true},
 	} {
-		if n, last := r.forcedSince(recordTime(tc.since)); n != tc.n || !last.Equal(tc.last) {
-			t.Errorf("forcedSince(%d s) = %d, %v; want %d, %v", tc.since, n, last, tc.n, tc.last)
+		now := midnight.Add(c.at)
+		if used, may := r.quotas(p, now, 0).Forced.Used, r.mayForce(p, now); used != c.used || may != c.may {
+			t.Errorf("after %v: %d used, may force: %t", c.at, used, may)
 		}
+	}
+	r.Forced = append(r.Forced, midnight.Add(2*time.Minute))
+	if r.mayForce(p, midnight.Add(23*time.Hour)) || !r.mayForce(p, midnight.Add(24*time.Hour)) {
+		t.Error("the budget is none of the day's")
 	}
 }
 
 // The budget is shared: what two processes forced counts together, once.
 func TestForcedMerged(t *testing.T) {
+	p := &Policy{ForcesPerDay: 20}
 	a := record{Forced: []time.Time{recordTime(10), recordTime(40)}}
 	b := record{Forced: []time.Time{recordTime(20), recordTime(40)}}
 	m := merge(a, b)
-	if n, last := m.forcedSince(recordTime(0)); n != 3 || !last.Equal(recordTime(40)) {
-		t.Errorf("forced %d times, last at %v", n, last)
+	if n := m.forcedToday(p, recordTime(50)); n != 3 {
+		t.Errorf("forced %d times", n)
 	}
 }
 
-// What is forgotten of a long list is the oldest, which no budget counts.
+// What is forgotten of a long list is the oldest.
 func TestForcedKept(t *testing.T) {
 	var even, odd record
 	for s := 0; s < 2*maxForcedKept; s += 2 {
@@ -264,9 +294,8 @@ func TestForcedKept(t *testing.T) {
 		odd.Forced = append(odd.Forced, recordTime(s+1))
 	}
 	m := merge(even, odd)
-	n, last := m.forcedSince(recordTime(maxForcedKept - 1))
-	if n != maxForcedKept || len(m.Forced) != maxForcedKept || !last.Equal(recordTime(2*maxForcedKept-1)) {
-		t.Errorf("%d kept, %d of the newest, last at %v", len(m.Forced), n, last)
+	if len(m.Forced) != maxForcedKept || !m.Forced[0].Equal(recordTime(maxForcedKept)) {
+		t.Errorf("%d kept, from %v", len(m.Forced), m.Forced[0])
 	}
 }
 

@@ -1,8 +1,7 @@
-package weixin
+package credential
 
 import (
 	"math"
-	"sync"
 	"time"
 )
 
@@ -13,17 +12,14 @@ const (
 )
 
 // history counts what happened lately, in slots of time. There are many of
-// them, so it is small.
+// them, so it is small. Its owner locks it.
 type history struct {
-	mu     sync.Mutex
 	newest int64 // the number of the newest slot since the epoch
 	slots  [historySlots]uint16
 }
 
 // add counts one more.
 func (h *history) add(now time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.advance(now)
 	if slot := &h.slots[h.newest%historySlots]; *slot < math.MaxUint16 {
 		*slot++
@@ -32,8 +28,6 @@ func (h *history) add(now time.Time) {
 
 // counts returns the slots' counts, the newest last.
 func (h *history) counts(now time.Time) []int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.advance(now)
 	counts := make([]int, historySlots)
 	for i := range counts {
