@@ -136,7 +136,7 @@ var mistakenPlaceholders = [...]*regexp.Regexp{
 // looksLikeVariable is for names that can be shown.
 var looksLikeVariable = regexp.MustCompile(`^(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*|[a-z][a-z0-9]*(?:_[a-z0-9]+)+)$`)
 
-// anyDollar is for options whose values never have a dollar sign.
+// anyDollar is for an AppID, which never has a dollar sign.
 var anyDollar = regexp.MustCompile(`\$([A-Za-z_]\w*)`)
 
 // checkPlaceholders refuses what is meant as a placeholder and is none.
@@ -153,7 +153,7 @@ func checkPlaceholders(option, value string) error {
 			return refuse(match)
 		}
 	}
-	if option == optionAppID || option == optionSecret {
+	if option == optionAppID {
 		if match := anyDollar.FindStringSubmatch(value); match != nil {
 			return refuse(match)
 		}
@@ -177,8 +177,10 @@ func checkCharacters(option, value string) error {
 	first, _ := utf8.DecodeRuneInString(value)
 	last, _ := utf8.DecodeLastRuneInString(value)
 	begins, ends := strings.ContainsRune(quotes, first), strings.ContainsRune(quotes, last)
-	// A caller's key may be anything.
-	if begins && ends && utf8.RuneCountInString(value) > 1 || option != optionKey && (begins || ends) {
+	// A caller's key may be anything, and so may the secret for a hub, which is a
+	// caller's key there.
+	isKey := option == optionKey || option == optionSecret
+	if begins && ends && utf8.RuneCountInString(value) > 1 || !isKey && (begins || ends) {
 		return fmt.Errorf("%s is in quotes, which are taken for a part of it: write it without them", option)
 	}
 	if option == optionKey {
@@ -188,7 +190,8 @@ func checkCharacters(option, value string) error {
 		switch {
 		case isFullWidth(r):
 			return fmt.Errorf("%s has the full-width character %q: write it in ASCII", option, r)
-		case r > unicode.MaxASCII && (option == optionAppID || option == optionSecret), unicode.IsSpace(r), unicode.IsControl(r):
+		case isKey:
+		case r > unicode.MaxASCII && option == optionAppID, unicode.IsSpace(r), unicode.IsControl(r):
 			return fmt.Errorf("%s has a space, or a character that is not ASCII: leave it out", option)
 		}
 	}

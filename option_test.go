@@ -55,13 +55,17 @@ func TestResolveOption(t *testing.T) {
 		{"secret", "{env.WX_QUOTED}", "", "quotes"},
 		{"key", "{env.WX_QUOTED}", "", "quotes"},
 		{"url", "{env.WX_SINGLE}", "", "quotes"},
-		{"secret", "{env.WX_HALF}", "", "quotes"},
+		{"appid", "{env.WX_HALF}", "", "quotes"},
+		{"secret", "{env.WX_HALF}", "CANARYcanary0123\"", ""}, // a hub's key
 		{"key", "{env.WX_CURLY}", "", "quotes"},
 		{"secret", "{env.WX_CORNER}", "", "quotes"},
 		{"secret", "{env.WX_WIDE}", "", "full-width"},
-		{"secret", "{env.WX_SPACE}", "", "space"},
+		{"appid", "{env.WX_SPACE}", "", "space"},
+		{"secret", "{env.WX_SPACE}", "CANARY canary", ""},
+		{"secret", "pa$word", "pa$word", ""},
 		{"secret", "{env.WX_WIDE_SPACE}", "", "full-width"},
-		{"secret", "{env.WX_CJK}", "", "ASCII"},
+		{"appid", "{env.WX_CJK}", "", "ASCII"},
+		{"secret", "{env.WX_CJK}", "CANARY密", ""},
 		{"upstream", "https：//api.weixin.qq.com", "", "full-width"},
 	} {
 		got, err := resolveOption(c.option, c.value)
