@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-weixin/caddy-weixin/sandbox"
 )
@@ -58,6 +60,23 @@ func press(t *testing.T, url, token, account string, headers ...string) answer {
 	return ask(t, http.MethodPost, url, string(body), append([]string{
 		"Content-Type", "application/json", "X-Weixin-Status", token, "Origin", url[:strings.Index(url[7:], "/")+7],
 	}, headers...)...)
+}
+
+// pressAgain presses a button of a page that was just pressed: it is told to
+// wait, and waits.
+func pressAgain(t *testing.T, url, token, account string, headers ...string) answer {
+	t.Helper()
+	a := press(t, url, token, account, headers...)
+	for range 3 {
+		var message struct{ Message string }
+		seconds, err := strconv.Atoi(a.header.Get("Retry-After"))
+		if err != nil || a.status != http.StatusTooManyRequests || seconds < 1 || seconds > 10 || json.Unmarshal([]byte(a.body), &message) != nil || message.Message == "" {
+			return a
+		}
+		time.Sleep(time.Duration(seconds) * time.Second)
+		a = press(t, url, token, account, headers...)
+	}
+	return a
 }
 
 func TestStatusPage(t *testing.T) {
@@ -213,7 +232,16 @@ func TestStatusPageButton(t *testing.T) {
 		t.Errorf("got %s", a)
 	}
 	w.revoke()
-	a := press(t, url, token, "shop", "Sec-Fetch-Site", "same-origin", "Accept-Language", "zh")
+	fetched := w.status().Fetches
+	for range 20 { // whoever presses
+		if a := press(t, url, token, "shop"); a.status != http.StatusTooManyRequests || !strings.Contains(a.body, "try again in") {
+			t.Errorf("got %s", a)
+		}
+	}
+	if n := w.status().Fetches; n != fetched {
+		t.Errorf("%d fetches within ten seconds of one", n-fetched)
+	}
+	a := pressAgain(t, url, token, "shop", "Sec-Fetch-Site", "same-origin", "Accept-Language", "zh")
 	if second := fingerprint(); a.status != http.StatusOK || second == first || !strings.Contains(a.body, "新的 token："+second) {
 		t.Errorf("got %s", a)
 	}
@@ -267,14 +295,14 @@ func TestStatusPageButton(t *testing.T) {
 	// WeChat's refusal is told, with what to do.
 	w.fail("token", 40164, 1)
 	w.revoke()
-	if a := press(t, url, token, "shop"); a.status != http.StatusBadGateway || !strings.Contains(a.body, "40164") || !strings.Contains(a.body, "Add 1.2.3.4") {
+	if a := pressAgain(t, url, token, "shop"); a.status != http.StatusBadGateway || !strings.Contains(a.body, "40164") || !strings.Contains(a.body, "Add 1.2.3.4") {
 		t.Errorf("got %s", a)
 	}
 	// A page that was open before a restart still works.
 	dataDir := p.dataDir
 	p.stop()
 	p = startCaddy(t, w, config{site: statusSite, dataDir: dataDir})
-	if a := press(t, p.url+"/status", token, "shop"); a.status != http.StatusOK {
+	if a := pressAgain(t, p.url+"/status", token, "shop"); a.status != http.StatusOK {
 		t.Errorf("got %s", a)
 	}
 }

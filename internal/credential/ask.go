@@ -23,10 +23,7 @@ func (t *task) ask(ctx context.Context, force bool) (*Value, error) {
 	}
 	asked := m.now()
 	if retryAt, ok := m.process.reserve(t.Policy.FailureClass, t.Policy.FailuresPerHour, asked); !ok {
-		return nil, t.giveUp(&UnavailableError{
-			Name: t.Name, RetryAt: retryAt, BackingOff: true,
-			Failure: Failure{Message: "too many fetches of this kind have failed within an hour"},
-		})
+		return nil, t.giveUp(t.spent(retryAt, asked))
 	}
 	r.mu.Lock()
 	secret := r.record.Kept.Secret
@@ -61,6 +58,27 @@ func (t *task) confirm(ctx context.Context, v *Value) *Value {
 		return good
 	}
 	return v
+}
+
+// spent notes that the budget of failures is used up until a time.
+func (t *task) spent(until, now time.Time) error {
+	e := &UnavailableError{
+		Name: t.Name, RetryAt: until, BackingOff: true,
+		Failure: Failure{Message: "too many fetches of this kind have failed within an hour"},
+	}
+	r := t.runner
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := t.failuresLocked()
+	soon := now.Add(t.Policy.waits(Transient).Most)
+	if soon.After(until) {
+		soon = until
+	}
+	r.unreachable = &attempt{
+		Generation: r.record.Generation, Failures: last.Failures, Since: last.Since, At: now, RetryAt: soon,
+		Errcode: last.Errcode, Class: last.Class, Message: e.Message,
+	}
+	return e
 }
 
 // charge counts the fetch for the one on whose word it is made.
