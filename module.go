@@ -25,7 +25,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	_ "github.com/caddy-weixin/caddy-weixin/sandbox" // http.handlers.weixin_sandbox
 	"github.com/caddy-weixin/caddy-weixin/store"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )

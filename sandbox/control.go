@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // byMethod has a value for each token endpoint.
@@ -56,7 +54,7 @@ func (a *account) status(now time.Time) accountStatus {
 
 // status returns nothing where the current token is dead.
 func (i *issuer) status(now time.Time) (fingerprint *string, expires *time.Time) {
-	if i.current == nil || i.current.refusal(now) != nil {
+	if i.current == nil || !i.current.alive(now) {
 		return nil, nil
 	}
 	at := i.current.ends.UTC().Truncate(time.Second)
@@ -65,6 +63,7 @@ func (i *issuer) status(now time.Time) (fingerprint *string, expires *time.Time)
 
 func (s *Server) newControl() http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /sandbox/messages", s.controlMessages)
 	mux.HandleFunc("GET /sandbox/accounts", s.controlList)
 	mux.HandleFunc("GET /sandbox/accounts/{appid}", s.controlAccount(show))
 	mux.HandleFunc("POST /sandbox/accounts/{appid}/expire", s.controlAccount(expire))
@@ -114,7 +113,9 @@ type action func(a *account, now time.Time)
 // names, and answers with the account's status.
 func (s *Server) controlAccount(read func(*http.Request) (action, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
 		a := s.byAppID[r.PathValue("appid")]
+		s.mu.Unlock()
 		if a == nil {
 			controlError(w, http.StatusNotFound, errors.New("the sandbox has no such account"))
 			return
@@ -143,7 +144,7 @@ func show(*http.Request) (action, error) {
 
 func expire(*http.Request) (action, error) {
 	return func(a *account, now time.Time) {
-		a.endTokens(now, wechat.AccessTokenExpired)
+		a.endTokens(now, accessTokenExpired)
 		a.stable.insists = false
 	}, nil
 }
@@ -157,7 +158,7 @@ func revoke(r *http.Request) (action, error) {
 		}
 	}
 	return func(a *account, now time.Time) {
-		a.endTokens(now, wechat.InvalidCredential)
+		a.endTokens(now, invalidCredential)
 		a.stable.insists = insist
 	}, nil
 }
@@ -190,15 +191,12 @@ func fail(r *http.Request) (action, error) {
 		return nil, fmt.Errorf("endpoint is %q: write token or api", order.Endpoint)
 	case order.Times < 0 || order.Times > maxFailures:
 		return nil, fmt.Errorf("times is %d: write 0 to %d", order.Times, maxFailures)
-	case order.Times > 0 && order.Errcode == wechat.OK:
+	case order.Times > 0 && order.Errcode == success:
 		return nil, errors.New("errcode is missing")
-	}
-	if order.Errmsg == "" {
-		order.Errmsg = messages[order.Errcode]
 	}
 	return func(a *account, _ time.Time) {
 		a.failures[order.Endpoint] = &failure{
-			err:  &wechat.Error{Code: order.Errcode, Msg: order.Errmsg},
+			err:  &apiError{code: order.Errcode, msg: order.Errmsg},
 			left: order.Times,
 		}
 	}, nil

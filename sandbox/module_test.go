@@ -24,8 +24,8 @@ func TestCaddyfile(t *testing.T) {
 		"bare":        {`weixin_sandbox`, `{}`},
 		"empty block": {"weixin_sandbox {\n}", `{}`},
 		"full": {
-			"weixin_sandbox {\n account wx1 s1\n account {env.A} {env.S}\n expires_in 1m30s\n}",
-			`{"accounts":[{"appid":"wx1","secret":"s1"},{"appid":"{env.A}","secret":"{env.S}"}],"expires_in":90000000000}`,
+			"weixin_sandbox {\n account wx1 s1\n account {env.A} {env.S}\n expires_in 1m30s\n lenient\n}",
+			`{"accounts":[{"appid":"wx1","secret":"s1"},{"appid":"{env.A}","secret":"{env.S}"}],"expires_in":90000000000,"lenient":true}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -56,6 +56,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		"wrong duration":   {"weixin_sandbox {\n expires_in soon\n}", "expires_in 30s"},
 		"short duration":   {"weixin_sandbox {\n expires_in 1s\n}", "at least 2s"},
 		"duration, twice":  {"weixin_sandbox {\n expires_in 1h\n expires_in 1h\n}", "twice"},
+		"lenient, how":     {"weixin_sandbox {\n lenient yes\n}", "no argument"},
 		"what is too much": {"weixin_sandbox {\n account wx1 secretsecret x\n}", "account <appid> <secret>"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,7 +112,7 @@ func TestReloadKeepsTokens(t *testing.T) {
 	before := config()
 	provision(t, before)
 	token := serve(t, before, fetch+"s1").text("access_token")
-	use := "/any/path?access_token=" + token
+	use := "/cgi-bin/menu/delete?access_token=" + token
 
 	after := config()
 	provision(t, after)

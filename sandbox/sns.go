@@ -6,8 +6,6 @@ import (
 	"encoding/base64"
 	"strings"
 	"time"
-
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 const (
@@ -47,7 +45,7 @@ func useCode(used *recent[struct{}], code string) bool {
 // login checks AppID, AppSecret and a one-time code, which both kinds of login
 // take.
 func (c *call) login(codeParam string) (*account, string, error) {
-	a, err := c.server.prove(c.queryClaim(), "authorization_code", refuse(wechat.InvalidAppSecret))
+	a, err := c.server.prove(c.queryClaim(), "authorization_code", refuse(invalidAppSecret))
 	if err != nil {
 		return nil, "", err
 	}
@@ -56,15 +54,31 @@ func (c *call) login(codeParam string) (*account, string, error) {
 		return nil, "", refuse(codeMissing)
 	}
 	if !isCode(code) {
-		return nil, "", refuse(wechat.InvalidCode)
+		return nil, "", refuse(invalidCode)
 	}
-	if err := a.failures.next(apiEndpoint); err != nil {
+	if err := c.ordered(&a.counters); err != nil {
 		return nil, "", err
 	}
 	if !useCode(a.loginCodes, code) {
 		return nil, "", refuse(codeUsed)
 	}
 	return a, code, nil
+}
+
+func snsRoutes() []route {
+	const claims = "appid={appid}&secret={secret}&grant_type=authorization_code&"
+	user := opt("access_token", "openid")
+	return all(noToken,
+		get("/sns/jscode2session", "a mini program's login", (*call).jscode2session, claims+"js_code=alice",
+			opt("appid", "secret", "grant_type", "js_code")...),
+		get("/sns/oauth2/access_token", "a web page's login", (*call).userAccessToken, claims+"code=alice",
+			opt("appid", "secret", "grant_type", "code")...),
+		get("/sns/oauth2/refresh_token", "renews a user's token", (*call).userRefreshToken,
+			"appid={appid}&grant_type=refresh_token&refresh_token={user_refresh_token}",
+			opt("appid", "grant_type", "refresh_token")...),
+		get("/sns/userinfo", "who a user is", (*call).snsUserInfo, "access_token={user_token}&openid={user_openid}", user...),
+		get("/sns/auth", "checks a user's token", (*call).snsAuth, "access_token={user_token}&openid={user_openid}", user...),
+	)
 }
 
 func (c *call) jscode2session() (any, error) {
@@ -127,11 +141,11 @@ func (c *call) userRefreshToken() (any, error) {
 	a := c.server.byAppID[cl.AppID]
 	switch {
 	case cl.AppID == "":
-		return nil, refuse(wechat.AppIDMissing)
+		return nil, refuse(appIDMissing)
 	case a == nil:
-		return nil, refuse(wechat.InvalidAppID)
+		return nil, refuse(invalidAppID)
 	case cl.GrantType != "refresh_token":
-		return nil, refuse(wechat.InvalidGrantType)
+		return nil, refuse(invalidGrantType)
 	}
 	u, ok := a.refreshers.get(c.param("refresh_token"))
 	if !ok {
@@ -161,14 +175,14 @@ func (c *call) user() (*userSession, error) {
 			continue
 		}
 		if !c.now.Before(u.expires) {
-			return nil, refuse(wechat.AccessTokenExpired)
+			return nil, refuse(accessTokenExpired)
 		}
 		if openID != u.openID {
 			return nil, refuse(invalidOpenID)
 		}
-		return u, a.failures.next(apiEndpoint)
+		return u, c.ordered(&a.counters)
 	}
-	return nil, refuse(unknownTokenErrcode(value))
+	return nil, c.refuseToken(value)
 }
 
 func (c *call) snsUserInfo() (any, error) {
@@ -192,5 +206,5 @@ func (c *call) snsAuth() (any, error) {
 	if _, err := c.user(); err != nil {
 		return nil, err
 	}
-	return success, nil
+	return okStatus, nil
 }
