@@ -16,11 +16,14 @@ func registerDirective() {
 //
 //	weixin_sandbox [<matcher>] {
 //		account    <appid> <secret>
+//		corp       <corpid> {
+//			agent <agentid> <secret>
+//		}
 //		expires_in <duration>
 //		lenient
 //	}
 //
-// There may be any number of accounts, or no block at all.
+// There may be any number of accounts, corps and agents, or no block at all.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
@@ -31,12 +34,14 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		switch option := d.Val(); option {
 		case "account":
 			err = h.unmarshalAccount(d)
+		case "corp":
+			err = h.unmarshalCorp(d)
 		case "expires_in":
 			err = h.unmarshalExpiresIn(d)
 		case "lenient":
 			err = h.unmarshalLenient(d)
 		default:
-			err = d.Errf("weixin_sandbox has no option %q: write account <appid> <secret>, expires_in <duration> or lenient", option)
+			err = d.Errf("weixin_sandbox has no option %q: write account, corp, expires_in or lenient", option)
 		}
 		if err != nil {
 			return err
@@ -56,6 +61,34 @@ func (h *Handler) unmarshalAccount(d *caddyfile.Dispenser) error {
 		}
 	}
 	h.Accounts = append(h.Accounts, Account{AppID: args[0], AppSecret: args[1]})
+	return nil
+}
+
+func (h *Handler) unmarshalCorp(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 1 {
+		return d.Err("a corp is its corpid, and its agents stand in a block: write corp <corpid> { agent <agentid> <secret> }")
+	}
+	co := Corp{CorpID: args[0]}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if d.Val() != "agent" {
+			return d.Errf("corp has no option %q: write agent <agentid> <secret>", d.Val())
+		}
+		args := d.RemainingArgs()
+		if len(args) != 2 {
+			return d.Err("an agent is its agentid and its secret: write agent <agentid> <secret>")
+		}
+		co.Agents = append(co.Agents, Agent{AgentID: args[0], Secret: args[1]})
+	}
+	if len(co.Agents) == 0 {
+		return d.Errf("corp %s has no agent: write agent <agentid> <secret> in its block", co.CorpID)
+	}
+	for _, other := range h.Corps {
+		if other.CorpID == co.CorpID {
+			return d.Errf("corp %s stands there twice: write all its agents in one block", co.CorpID)
+		}
+	}
+	h.Corps = append(h.Corps, co)
 	return nil
 }
 

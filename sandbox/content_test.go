@@ -17,6 +17,11 @@ import (
 // form sends a file with other fields beside it.
 func (ts tester) form(path string, fields map[string]string, name string, data []byte) answer {
 	ts.t.Helper()
+	return ts.do(ts.formRequest(path+"?access_token="+ts.token(), fields, name, data))
+}
+
+func (ts tester) formRequest(target string, fields map[string]string, name string, data []byte) *http.Request {
+	ts.t.Helper()
 	var body bytes.Buffer
 	w := multipart.NewWriter(&body)
 	part, err := w.CreateFormFile("media", name)
@@ -28,9 +33,9 @@ func (ts tester) form(path string, fields map[string]string, name string, data [
 		_ = w.WriteField(key, value) // behind the file
 	}
 	_ = w.Close()
-	r := httptest.NewRequest(http.MethodPost, path+"?access_token="+ts.token(), &body)
+	r := httptest.NewRequest(http.MethodPost, target, &body)
 	r.Header.Set("Content-Type", w.FormDataContentType())
-	return ts.do(r)
+	return r
 }
 
 const png = "\x89PNG\r\n\x1a\n"

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,16 +19,29 @@ import (
 type example struct {
 	t      *testing.T
 	server *Server
+	routes table
 	token  string
 }
 
-func newExample(t *testing.T) *example {
-	s, err := New(Config{})
+func newExample(t *testing.T, kind credential) *example {
+	t.Helper()
+	s, err := New(Config{
+		Accounts: []Account{{AppID: DemoAppID, AppSecret: DemoAppSecret}},
+		Corps:    []Corp{{CorpID: "ww1", Agents: []Agent{{AgentID: "1000002", Secret: "agent-secret"}}}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &example{t: t, server: s}
-	x.token = x.value("/cgi-bin/stable_token", "access_token")
+	x := &example{t: t, server: s, routes: officialRoutes}
+	if kind == agentToken {
+		x.routes = weComRoutes
+	}
+	switch kind {
+	case agentToken:
+		x.token = x.value("/cgi-bin/gettoken", "access_token")
+	default:
+		x.token = x.value("/cgi-bin/stable_token", "access_token")
+	}
 	return x
 }
 
@@ -68,7 +83,8 @@ func (x *example) send(r *route, text string) *httptest.ResponseRecorder {
 	if !strings.Contains(query, "access_token=") && r.takes != noToken {
 		query += "&access_token=" + x.token
 	}
-	req := httptest.NewRequest(r.method, r.path+"?"+strings.TrimPrefix(query, "&"), strings.NewReader(body))
+	target := r.path + "?" + strings.TrimPrefix(query, "&")
+	req := httptest.NewRequest(r.method, strings.Replace(target, "&?", "&", 1), strings.NewReader(body))
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
@@ -81,7 +97,7 @@ func (x *example) send(r *route, text string) *httptest.ResponseRecorder {
 // answer.
 func (x *example) value(path, name string) string {
 	x.t.Helper()
-	value := member(x.call(officialRoutes[path]), name)
+	value := member(x.call(x.routes[path]), name)
 	if value == nil {
 		x.t.Fatalf("%s gave no %s", path, name)
 	}
@@ -101,6 +117,14 @@ func (x *example) fill(text string) string {
 			return DemoAppID
 		case "{secret}":
 			return DemoAppSecret
+		case "{corpid}":
+			return "ww1"
+		case "{corpsecret}":
+			return "agent-secret"
+		case "{agentid}":
+			return "1000002"
+		case "{external_userid}":
+			return x.server.corps["ww1"].customerIDs()[0]
 		case "{openid}":
 			return x.server.accounts[0].followers()[0]
 		case "{yesterday}":
@@ -127,6 +151,7 @@ var made = map[string][2]string{
 	"{tag}":                {"/cgi-bin/tags/create", "tag.id"},
 	"{media}":              {"/cgi-bin/media/upload", "media_id"},
 	"{material}":           {"/cgi-bin/material/add_material", "media_id"},
+	"{wecom_media}":        {"/cgi-bin/media/upload", "media_id"},
 	"{draft}":              {"/cgi-bin/draft/add", "media_id"},
 	"{template}":           {"/cgi-bin/template/api_add_template", "template_id"},
 	"{subscription}":       {"/wxaapi/newtmpl/addtemplate", "priTmplId"},
@@ -143,7 +168,7 @@ func TestExamples(t *testing.T) {
 			continue
 		}
 		t.Run(path, func(t *testing.T) {
-			x := newExample(t)
+			x := newExample(t, r.takes)
 			switch {
 			case path == "/cgi-bin/menu/get":
 				x.call(officialRoutes["/cgi-bin/menu/create"])
@@ -154,6 +179,33 @@ func TestExamples(t *testing.T) {
 				return
 			}
 			wantNoErrcode(t, x.raw(r))
+		})
+	}
+}
+
+func TestWeComExamples(t *testing.T) {
+	for path, r := range weComRoutes {
+		t.Run(path, func(t *testing.T) {
+			x := newExample(t, agentToken)
+			example := *r
+			switch path {
+			case "/cgi-bin/menu/get":
+				create := *weComRoutes["/cgi-bin/menu/create"]
+				create.path += "?agentid=1000002&"
+				x.raw(&create)
+			case "/cgi-bin/menu/create":
+				example.path += "?agentid=1000002&"
+			case "/cgi-bin/webhook/send":
+				example.path += "?key=k&"
+			}
+			rec := x.raw(&example)
+			wantNoErrcode(t, rec)
+			if rec.Header().Get("Error-Code") != "0" || rec.Header().Get("Error-Msg") == "" && path != "/cgi-bin/media/upload" {
+				t.Errorf("%v", rec.Header())
+			}
+			if r.method == http.MethodGet && path != "/cgi-bin/media/get" && !strings.Contains(rec.Body.String(), `"errcode":0,"errmsg":"ok"`) {
+				t.Errorf("success has no errcode: %s", rec.Body)
+			}
 		})
 	}
 }
@@ -170,12 +222,16 @@ func wantNoErrcode(t *testing.T, rec *httptest.ResponseRecorder) {
 // Every parameter that the reference gives an errcode gets it when it is
 // missing, every method is the only one, and every token is checked first.
 func TestParameters(t *testing.T) {
-	for path, r := range officialRoutes {
-		if r.takes != accountToken {
+	var routes []*route
+	for _, t := range []table{officialRoutes, weComRoutes} {
+		routes = slices.AppendSeq(routes, maps.Values(t))
+	}
+	for _, r := range routes {
+		if r.takes != accountToken && r.takes != agentToken {
 			continue
 		}
-		t.Run(path, func(t *testing.T) {
-			x := newExample(t)
+		t.Run(r.path, func(t *testing.T) {
+			x := newExample(t, r.takes)
 			for _, p := range r.params {
 				if p.errcode == success || p.accepts(nil) {
 					continue
@@ -189,11 +245,10 @@ func TestParameters(t *testing.T) {
 			other := *r
 			other.method = map[string]string{http.MethodGet: http.MethodPost, http.MethodPost: http.MethodGet}[r.method]
 			wantErrcode(t, x.send(&other, ""), map[string]int{http.MethodGet: requireGET, http.MethodPost: requirePOST}[r.method])
-			wantErrcode(t, x.send(r, "access_token=x"), map[bool]int{true: 0, false: invalidAccessToken}[r.reads == jsonBody])
-			x.token = "x"
+			x.token = strings.Repeat("x", weComTokenLength)
 			wantErrcode(t, x.send(&other, ""), invalidAccessToken)
 			if r.reads == jsonBody {
-				x = newExample(t)
+				x = newExample(t, r.takes)
 				wantErrcode(t, x.send(r, ""), emptyPostData)
 				wantErrcode(t, x.send(r, "{"), dataFormatError)
 			}

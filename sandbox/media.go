@@ -30,7 +30,7 @@ var mediaLimits = map[string]int{
 	"thumb": 64 << 10,
 }
 
-const maxMediaSize = 10 << 20
+const maxMediaSize = 20 << 20 // of any type
 
 type mediaFile struct {
 	id          string

@@ -25,9 +25,13 @@ func init() {
 // Handlers with the same configuration are one sandbox, and it keeps its tokens
 // when the configuration is reloaded.
 type Handler struct {
-	// The accounts that the sandbox knows. Default: one account with AppID
-	// wx0000000000000001 and AppSecret 0123456789abcdef0123456789abcdef.
+	// The accounts that the sandbox knows. Default, where nothing else is
+	// configured either: one account with AppID wx0000000000000001 and AppSecret
+	// 0123456789abcdef0123456789abcdef.
 	Accounts []Account `json:"accounts,omitempty"`
+
+	// The WeCom corporations that the sandbox knows. Default: none.
+	Corps []Corp `json:"corps,omitempty"`
 
 	// How long a token lives, two seconds at least. Where that is less than ten
 	// minutes, a token and its successor both work for half of it instead of
@@ -90,6 +94,17 @@ func (h *Handler) resolve() (Config, error) {
 		config.Accounts = append(config.Accounts, Account{
 			AppID: r.text("appid", a.AppID), AppSecret: r.text("secret", a.AppSecret),
 		})
+	}
+	for i, co := range h.Corps {
+		r.within("corp %d", i+1)
+		resolved := Corp{CorpID: r.text("corpid", co.CorpID)}
+		for j, a := range co.Agents {
+			r.within("corp %d, agent %d", i+1, j+1)
+			resolved.Agents = append(resolved.Agents, Agent{
+				AgentID: r.text("agentid", a.AgentID), Secret: r.text("secret", a.Secret),
+			})
+		}
+		config.Corps = append(config.Corps, resolved)
 	}
 	return config, r.err
 }

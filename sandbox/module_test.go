@@ -27,6 +27,10 @@ func TestCaddyfile(t *testing.T) {
 			"weixin_sandbox {\n account wx1 s1\n account {env.A} {env.S}\n expires_in 1m30s\n lenient\n}",
 			`{"accounts":[{"appid":"wx1","secret":"s1"},{"appid":"{env.A}","secret":"{env.S}"}],"expires_in":90000000000,"lenient":true}`,
 		},
+		"corp": {
+			"weixin_sandbox {\n corp ww1 {\n agent 1000002 s2\n agent 1000003 s3\n }\n account wx1 s1\n}",
+			`{"accounts":[{"appid":"wx1","secret":"s1"}],"corps":[{"corpid":"ww1","agents":[{"agentid":"1000002","secret":"s2"},{"agentid":"1000003","secret":"s3"}]}]}`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var h sandbox.Handler
@@ -51,6 +55,11 @@ func TestCaddyfileErrors(t *testing.T) {
 		"account's block":  {"weixin_sandbox {\n account wx1 s1 {\n }\n}", "no option"},
 		"third argument":   {"weixin_sandbox {\n account wx1 s1 x\n}", "account <appid> <secret>"},
 		"same account":     {"weixin_sandbox {\n account wx1 s1\n account wx1 s2\n}", "twice"},
+		"corp, alone":      {"weixin_sandbox {\n corp ww1\n}", "has no agent"},
+		"corp, what":       {"weixin_sandbox {\n corp {\n agent 1 s\n }\n}", "corp <corpid>"},
+		"corp, twice":      {"weixin_sandbox {\n corp ww1 {\n agent 1 s\n }\n corp ww1 {\n agent 2 s\n }\n}", "twice"},
+		"corp's option":    {"weixin_sandbox {\n corp ww1 {\n secret s\n }\n}", "agent <agentid> <secret>"},
+		"agent, alone":     {"weixin_sandbox {\n corp ww1 {\n agent 1\n }\n}", "agent <agentid> <secret>"},
 		"no duration":      {"weixin_sandbox {\n expires_in\n}", "expires_in 30s"},
 		"two durations":    {"weixin_sandbox {\n expires_in 1h 2h\n}", "expires_in 30s"},
 		"wrong duration":   {"weixin_sandbox {\n expires_in soon\n}", "expires_in 30s"},

@@ -94,4 +94,11 @@ func TestMessages(t *testing.T) {
 			}
 		}
 	}
+	for _, r := range weComRoutes {
+		for _, p := range r.params {
+			if messages[p.errcode] == "" && weComMessages[p.errcode] == "" {
+				t.Errorf("%s: %d has no errmsg", r.path, p.errcode)
+			}
+		}
+	}
 }

@@ -19,6 +19,8 @@ type Server struct {
 	mu       sync.Mutex // guards everything below
 	byAppID  map[string]*account
 	accounts []*account
+	corps    map[string]*corp
+	corpIDs  []string          // in the order of the configuration
 	tokens   map[string]*token // all that are remembered, the dead ones too
 
 	// unattributed counts the calls refused for a missing or unknown token,
@@ -38,10 +40,14 @@ func New(config Config) (*Server, error) {
 	s := &Server{
 		config:  config,
 		byAppID: make(map[string]*account),
+		corps:   make(map[string]*corp),
 		tokens:  make(map[string]*token),
 		rids:    newRecent[ridEntry](maxRIDs),
 	}
 	if err := s.addAccounts(config.Accounts); err != nil {
+		return nil, err
+	}
+	if err := s.addCorps(config.Corps); err != nil {
 		return nil, err
 	}
 	s.control = s.newControl()
@@ -220,6 +226,8 @@ type counters struct {
 	rejected int // that did not
 	messages int
 	failures failures
+
+	ticketFetches int
 }
 
 func (c *counters) count() *counters { return c }

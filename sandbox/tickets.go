@@ -26,5 +26,6 @@ func (t *ticket) answer() object {
 }
 
 func (c *call) getTicket() (any, error) {
+	c.account.ticketFetches++
 	return currentTicket(c.account.tickets, c.param("type"), c.now).answer(), nil
 }
