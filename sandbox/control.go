@@ -30,7 +30,12 @@ func (s *Server) newControl() http.Handler {
 	mux.HandleFunc("GET /sandbox/corps/{corpid}", s.controlCorp)
 	s.handleSubject(mux, "/sandbox/accounts/{appid}", s.findAccount)
 	s.handleSubject(mux, "/sandbox/corps/{corpid}/agents/{agentid}", s.findAgent)
-	return refuseWebPages(mux)
+
+	open := http.NewServeMux() // harmless, and so for pages too
+	open.HandleFunc("GET /sandbox/jssdk", controlPage)
+	open.HandleFunc("POST /sandbox/jssdk/verify", s.controlVerify)
+	open.Handle("/", refuseWebPages(mux))
+	return open
 }
 
 // handleSubject serves what can be done to anything that has tokens.

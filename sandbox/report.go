@@ -61,7 +61,7 @@ func (a *account) report(now time.Time) any {
 
 func (a *account) revoked() int { return invalidCredential }
 
-func (a *account) rotateTickets() { clear(a.tickets) }
+func (a *account) rotateTickets() { endTickets(a.tickets) }
 
 func (a *account) issuers() []*issuer {
 	return []*issuer{a.classic, a.stable}
@@ -85,8 +85,8 @@ func (a *agent) report(now time.Time) any {
 func (a *agent) revoked() int { return invalidAccessToken }
 
 func (a *agent) rotateTickets() {
-	clear(a.tickets)
-	clear(a.corp.tickets)
+	endTickets(a.tickets)
+	endTickets(a.corp.tickets)
 }
 
 func (a *agent) issuers() []*issuer { return []*issuer{a.issuer} }

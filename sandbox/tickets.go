@@ -6,19 +6,30 @@ import "time"
 type ticket struct {
 	value   string
 	expires time.Time
+	before  *ticket // the one that it has replaced, to tell that from a wrong one
 }
 
 // ticketLifetime is also what every answer says, however old the ticket is.
 const ticketLifetime = 2 * time.Hour
 
-// current returns the ticket of a type: the same for as long as it lives.
+// currentTicket returns the ticket of a type: the same for as long as it lives.
 func currentTicket(tickets map[string]*ticket, kind string, now time.Time) *ticket {
 	t := tickets[kind]
 	if t == nil || !now.Before(t.expires) {
-		t = &ticket{value: randomText(86), expires: now.Add(ticketLifetime)}
+		if t != nil {
+			t.before = nil
+		}
+		t = &ticket{value: randomText(86), expires: now.Add(ticketLifetime), before: t}
 		tickets[kind] = t
 	}
 	return t
+}
+
+// endTickets ends the tickets' lives: the next call gets another.
+func endTickets(tickets map[string]*ticket) {
+	for _, t := range tickets {
+		t.expires = time.Time{}
+	}
 }
 
 func (t *ticket) answer() object {
