@@ -31,8 +31,6 @@ type account struct {
 	phoneCodes *recent[struct{}]
 	userTokens *recent[*userSession]
 	refreshers *recent[*userSession]
-
-	authorizations []*authorization // to third-party platforms
 }
 
 const (

@@ -19,11 +19,18 @@ func registerDirective() {
 //		corp       <corpid> {
 //			agent <agentid> <secret>
 //		}
+//		component  <appid> <secret> {
+//			push_token   <token>
+//			push_aes_key <key>
+//			callback     <url>
+//			authorizer   <appids...>
+//		}
 //		expires_in <duration>
 //		lenient
 //	}
 //
-// There may be any number of accounts, corps and agents, or no block at all.
+// There may be any number of accounts, corps, agents and components, or no block
+// at all.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
@@ -36,12 +43,14 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = h.unmarshalAccount(d)
 		case "corp":
 			err = h.unmarshalCorp(d)
+		case "component":
+			err = h.unmarshalComponent(d)
 		case "expires_in":
 			err = h.unmarshalExpiresIn(d)
 		case "lenient":
 			err = h.unmarshalLenient(d)
 		default:
-			err = d.Errf("weixin_sandbox has no option %q: write account, corp, expires_in or lenient", option)
+			err = d.Errf("weixin_sandbox has no option %q: write account, corp, component, expires_in or lenient", option)
 		}
 		if err != nil {
 			return err
@@ -89,6 +98,46 @@ func (h *Handler) unmarshalCorp(d *caddyfile.Dispenser) error {
 		}
 	}
 	h.Corps = append(h.Corps, co)
+	return nil
+}
+
+func (h *Handler) unmarshalComponent(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 2 {
+		return d.Err("a component is its appid and its secret, and a block: write component <appid> <secret> { push_token <token> … }")
+	}
+	for _, other := range h.Components {
+		if other.AppID == args[0] {
+			return d.Errf("component %s stands there twice: write every appid once", args[0])
+		}
+	}
+	co := Component{AppID: args[0], Secret: args[1]}
+	options := map[string]*string{"push_token": &co.PushToken, "push_aes_key": &co.PushAESKey, "callback": &co.Callback}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		args := d.RemainingArgs()
+		if name == "authorizer" {
+			if len(args) == 0 {
+				return d.Err("authorizer is the appids of accounts: write authorizer wx0000000000000002 for example")
+			}
+			co.Authorizers = append(co.Authorizers, args...)
+			continue
+		}
+		option := options[name]
+		switch {
+		case option == nil:
+			return d.Errf("component has no option %q: write push_token, push_aes_key, callback or authorizer", name)
+		case len(args) != 1:
+			return d.Errf("%s is one value: write %s <value>", name, name)
+		case *option != "":
+			return d.Errf("%s stands there twice: write it once", name)
+		}
+		*option = args[0]
+	}
+	if co.PushToken == "" || co.PushAESKey == "" {
+		return d.Errf("component %s needs push_token <token> and push_aes_key <key> in its block", co.AppID)
+	}
+	h.Components = append(h.Components, co)
 	return nil
 }
 

@@ -19,17 +19,17 @@ type call struct {
 	now    time.Time
 	wecom  bool // it is WeCom that is asked
 
-	// Whose token the request carries: one of these at most.
-	account   *account
-	agent     *agent
-	component *component
+	// Whose token the request carries.
+	account       *account
+	agent         *agent
+	component     *component
+	authorization *authorization // beside its account
 
-	json    []byte         // the body, where the route reads JSON
-	fields  map[string]any // the same, decoded
-	form    url.Values     // the other fields of an upload
-	upload  *mediaFile     // the file of an upload; nil if there was none
-	sealed  *apiSecurity   // the answer is encrypted, as the request was
-	message any            // what it answers with, where that is needed later
+	json   []byte         // the body, where the route reads JSON
+	fields map[string]any // the same, decoded
+	form   url.Values     // the other fields of an upload
+	upload *mediaFile     // the file of an upload; nil if there was none
+	sealed *apiSecurity   // the answer is encrypted, as the request was
 }
 
 // param returns a parameter of the query, "" where there is none. An upload's

@@ -30,6 +30,7 @@ func (s *Server) newControl() http.Handler {
 	mux.HandleFunc("GET /sandbox/corps/{corpid}", s.controlCorp)
 	s.handleSubject(mux, "/sandbox/accounts/{appid}", s.findAccount)
 	s.handleSubject(mux, "/sandbox/corps/{corpid}/agents/{agentid}", s.findAgent)
+	s.handlePlatforms(mux)
 
 	open := http.NewServeMux() // harmless, and so for pages too
 	open.HandleFunc("GET /sandbox/jssdk", controlPage)

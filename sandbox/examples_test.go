@@ -27,7 +27,11 @@ func newExample(t *testing.T, kind credential) *example {
 	t.Helper()
 	s, err := New(Config{
 		Accounts: []Account{{AppID: DemoAppID, AppSecret: DemoAppSecret}},
-		Corps:    []Corp{{CorpID: "ww1", Agents: []Agent{{AgentID: "1000002", Secret: "agent-secret"}}}},
+		Components: []Component{{
+			AppID: "wxcomponent", Secret: "component-secret", PushToken: "push",
+			PushAESKey: strings.Repeat("k", 43), Authorizers: []string{"wxauthorizer"},
+		}},
+		Corps: []Corp{{CorpID: "ww1", Agents: []Agent{{AgentID: "1000002", Secret: "agent-secret"}}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -37,6 +41,8 @@ func newExample(t *testing.T, kind credential) *example {
 		x.routes = weComRoutes
 	}
 	switch kind {
+	case componentToken:
+		x.token = x.value("/cgi-bin/component/api_component_token", "component_access_token")
 	case agentToken:
 		x.token = x.value("/cgi-bin/gettoken", "access_token")
 	default:
@@ -81,7 +87,11 @@ func (x *example) send(r *route, text string) *httptest.ResponseRecorder {
 		body = text
 	}
 	if !strings.Contains(query, "access_token=") && r.takes != noToken {
-		query += "&access_token=" + x.token
+		name := "access_token"
+		if r.takes == componentToken {
+			name = "component_access_token"
+		}
+		query += "&" + name + "=" + x.token
 	}
 	target := r.path + "?" + strings.TrimPrefix(query, "&")
 	req := httptest.NewRequest(r.method, strings.Replace(target, "&?", "&", 1), strings.NewReader(body))
@@ -117,6 +127,19 @@ func (x *example) fill(text string) string {
 			return DemoAppID
 		case "{secret}":
 			return DemoAppSecret
+		case "{component}":
+			return "wxcomponent"
+		case "{component_secret}":
+			return "component-secret"
+		case "{verify_ticket}":
+			return x.server.components["wxcomponent"].newTicket(time.Now()).value
+		case "{authorizer}":
+			return "wxauthorizer"
+		case "{refresh_token}":
+			return x.server.components["wxcomponent"].authorizers["wxauthorizer"].refresh
+		case "{authorization_code}":
+			code, _ := x.server.newAuthorization(x.server.components["wxcomponent"], "wxauthorizer")
+			return code
 		case "{corpid}":
 			return "ww1"
 		case "{corpsecret}":
@@ -164,12 +187,18 @@ var made = map[string][2]string{
 // Every example of the reference works as it stands there.
 func TestExamples(t *testing.T) {
 	for path, r := range officialRoutes {
-		if r.takes == componentToken {
-			continue
-		}
 		t.Run(path, func(t *testing.T) {
 			x := newExample(t, r.takes)
 			switch {
+			case path == "/sns/oauth2/component/refresh_token":
+				var login struct {
+					Refresh string `json:"refresh_token"`
+				}
+				if err := json.Unmarshal(x.raw(officialRoutes["/sns/oauth2/component/access_token"]).Body.Bytes(), &login); err != nil {
+					t.Fatal(err)
+				}
+				wantNoErrcode(t, x.send(r, x.fill(strings.ReplaceAll(r.example, "{user_refresh_token}", login.Refresh))))
+				return
 			case path == "/cgi-bin/menu/get":
 				x.call(officialRoutes["/cgi-bin/menu/create"])
 			case strings.HasSuffix(r.example, "{user_openid}"):
@@ -227,7 +256,7 @@ func TestParameters(t *testing.T) {
 		routes = slices.AppendSeq(routes, maps.Values(t))
 	}
 	for _, r := range routes {
-		if r.takes != accountToken && r.takes != agentToken {
+		if r.takes == noToken || r.fixedParam {
 			continue
 		}
 		t.Run(r.path, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -32,6 +33,9 @@ type Handler struct {
 
 	// The WeCom corporations that the sandbox knows. Default: none.
 	Corps []Corp `json:"corps,omitempty"`
+
+	// The third-party platforms that the sandbox knows. Default: none.
+	Components []Component `json:"components,omitempty"`
 
 	// How long a token lives, two seconds at least. Where that is less than ten
 	// minutes, a token and its successor both work for half of it instead of
@@ -73,10 +77,7 @@ func (h *Handler) Provision(caddy.Context) error {
 		return err
 	}
 	key := poolKey(sha256.Sum256(text))
-	server, _, err := servers.LoadOrNew(key, func() (caddy.Destructor, error) {
-		server, err := New(config)
-		return pooled{server}, err
-	})
+	server, _, err := servers.LoadOrNew(key, func() (caddy.Destructor, error) { return newPooled(config) })
 	if err != nil {
 		return err
 	}
@@ -106,6 +107,17 @@ func (h *Handler) resolve() (Config, error) {
 		}
 		config.Corps = append(config.Corps, resolved)
 	}
+	for i, co := range h.Components {
+		r.within("component %d", i+1)
+		resolved := Component{
+			AppID: r.text("appid", co.AppID), Secret: r.text("secret", co.Secret), PushToken: r.text("push_token", co.PushToken),
+			PushAESKey: r.text("push_aes_key", co.PushAESKey), Authorizers: co.Authorizers,
+		}
+		if co.Callback != "" {
+			resolved.Callback = r.text("callback", co.Callback)
+		}
+		config.Components = append(config.Components, resolved)
+	}
 	return config, r.err
 }
 
@@ -126,10 +138,29 @@ func (r *resolver) text(option, value string) string {
 	return resolved
 }
 
-// pooled is a Server as the pool wants it: there is nothing to be closed.
-type pooled struct{ *Server }
+// pooled is a Server as the pool wants it: it pushes until nobody has it any
+// more.
+type pooled struct {
+	*Server
+	stop context.CancelFunc
+}
 
-func (pooled) Destruct() error { return nil }
+func newPooled(config Config) (caddy.Destructor, error) {
+	server, err := New(config)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	if len(server.components) > 0 {
+		go server.Run(ctx)
+	}
+	return pooled{server, stop}, nil
+}
+
+func (p pooled) Destruct() error {
+	p.stop()
+	return nil
+}
 
 // Cleanup gives the sandbox back. Requests may still be under way, so the
 // handler keeps it.

@@ -15,12 +15,18 @@ const maxBody = 128 << 20
 type Server struct {
 	config  Config
 	control http.Handler
+	pusher  http.RoundTripper // of pushes to callbacks
+	soon    chan struct{}     // asks Run to push
+
+	// These never change; what they point to is guarded by mu.
+	corps        map[string]*corp
+	corpIDs      []string // in the order of the configuration
+	components   map[string]*component
+	componentIDs []string
 
 	mu       sync.Mutex // guards everything below
 	byAppID  map[string]*account
 	accounts []*account
-	corps    map[string]*corp
-	corpIDs  []string          // in the order of the configuration
 	tokens   map[string]*token // all that are remembered, the dead ones too
 
 	// unattributed counts the calls refused for a missing or unknown token,
@@ -38,16 +44,22 @@ func New(config Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		config:  config,
-		byAppID: make(map[string]*account),
-		corps:   make(map[string]*corp),
-		tokens:  make(map[string]*token),
-		rids:    newRecent[ridEntry](maxRIDs),
+		config:     config,
+		pusher:     newPusher(),
+		soon:       make(chan struct{}, 1),
+		corps:      make(map[string]*corp),
+		components: make(map[string]*component),
+		byAppID:    make(map[string]*account),
+		tokens:     make(map[string]*token),
+		rids:       newRecent[ridEntry](maxRIDs),
 	}
 	if err := s.addAccounts(config.Accounts); err != nil {
 		return nil, err
 	}
 	if err := s.addCorps(config.Corps); err != nil {
+		return nil, err
+	}
+	if err := s.addComponents(config.Components, time.Now()); err != nil {
 		return nil, err
 	}
 	s.control = s.newControl()
@@ -173,17 +185,21 @@ func (c *call) authorize(r *route) error {
 	return err
 }
 
-// token returns the token of a request. Of a component it may stand in either
-// parameter.
+// token returns the token of a request. At a component's paths it may stand in
+// either parameter.
 func (c *call) token(r *route) string {
 	value := c.param("access_token")
-	if c.wecom {
+	switch {
+	case c.wecom:
 		return value
-	}
-	if r != nil && r.fixedParam || value == "" {
+	case r != nil && r.fixedParam:
+		return c.param("component_access_token")
+	case value != "":
+		return value
+	case r == nil || r.takes == componentToken || r.component || strings.HasPrefix(r.path, "/cgi-bin/component/"):
 		return c.param("component_access_token")
 	}
-	return value
+	return ""
 }
 
 // refuseToken refuses a token that the sandbox has not issued.

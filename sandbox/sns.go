@@ -50,19 +50,26 @@ func (c *call) login(codeParam string) (*account, string, error) {
 		return nil, "", err
 	}
 	code := c.param(codeParam)
-	if code == "" {
-		return nil, "", refuse(codeMissing)
+	if isCode(code) {
+		if err := c.ordered(&a.counters); err != nil {
+			return nil, "", err
+		}
 	}
-	if !isCode(code) {
-		return nil, "", refuse(invalidCode)
+	code, err = a.useLoginCode(code)
+	return a, code, err
+}
+
+// useLoginCode uses a one-time code up.
+func (a *account) useLoginCode(code string) (string, error) {
+	switch {
+	case code == "":
+		return "", refuse(codeMissing)
+	case !isCode(code):
+		return "", refuse(invalidCode)
+	case !useCode(a.loginCodes, code):
+		return "", refuse(codeUsed)
 	}
-	if err := c.ordered(&a.counters); err != nil {
-		return nil, "", err
-	}
-	if !useCode(a.loginCodes, code) {
-		return nil, "", refuse(codeUsed)
-	}
-	return a, code, nil
+	return code, nil
 }
 
 func snsRoutes() []route {
@@ -122,20 +129,22 @@ func (c *call) userAccessToken() (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.newUserSession(code, c.now).answer(c.now), nil
+}
+
+func (a *account) newUserSession(code string, now time.Time) *userSession {
 	u := &userSession{
 		openID:         a.openID(userOfCode(code)),
 		accessToken:    newToken(userTokenLength),
-		expires:        c.now.Add(userTokenLifetime),
+		expires:        now.Add(userTokenLifetime),
 		refreshToken:   newToken(userTokenLength),
-		refreshExpires: c.now.Add(refreshTokenLifetime),
+		refreshExpires: now.Add(refreshTokenLifetime),
 	}
 	a.userTokens.add(u.accessToken, u)
 	a.refreshers.add(u.refreshToken, u)
-	return u.answer(c.now), nil
+	return u
 }
 
-// userRefreshToken lengthens the life of a token that still lives, and replaces
-// one that does not.
 func (c *call) userRefreshToken() (any, error) {
 	cl := c.queryClaim()
 	a := c.server.byAppID[cl.AppID]
@@ -147,6 +156,12 @@ func (c *call) userRefreshToken() (any, error) {
 	case cl.GrantType != "refresh_token":
 		return nil, refuse(invalidGrantType)
 	}
+	return c.renew(a)
+}
+
+// renew lengthens the life of a user's token that still lives, and replaces one
+// that does not.
+func (c *call) renew(a *account) (any, error) {
 	u, ok := a.refreshers.get(c.param("refresh_token"))
 	if !ok {
 		return nil, refuse(invalidRefreshToken)

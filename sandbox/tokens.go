@@ -170,6 +170,8 @@ func (s *Server) prove(cl claim, grantType string, wrongSecret error) (*account,
 		return nil, refuse(appSecretMissing)
 	case cl.GrantType != grantType:
 		return nil, refuse(invalidGrantType)
+	case a == nil && s.components[cl.AppID] != nil:
+		return nil, refuse(wrongMethod)
 	case a == nil:
 		return nil, refuse(invalidAppID)
 	case subtle.ConstantTimeCompare([]byte(cl.Secret), []byte(a.AppSecret)) == 0:
