@@ -6,6 +6,7 @@ import "time"
 type account struct {
 	Account
 	counters
+	security *apiSecurity // nil where there is none
 
 	classic, stable *issuer
 	forces          quota

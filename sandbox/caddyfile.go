@@ -15,7 +15,12 @@ func registerDirective() {
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
 //	weixin_sandbox [<matcher>] {
-//		account    <appid> <secret>
+//		account    <appid> <secret> {
+//			api_security {
+//				key        <sn> <base64>
+//				public_key <file or PEM>
+//			}
+//		}
 //		corp       <corpid> {
 //			agent <agentid> <secret>
 //		}
@@ -69,7 +74,39 @@ func (h *Handler) unmarshalAccount(d *caddyfile.Dispenser) error {
 			return d.Errf("account %s stands there twice: write every appid once", args[0])
 		}
 	}
-	h.Accounts = append(h.Accounts, Account{AppID: args[0], AppSecret: args[1]})
+	a := Account{AppID: args[0], AppSecret: args[1]}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if d.Val() != "api_security" || d.NextArg() {
+			return d.Errf("account has no option %q: write api_security { key <sn> <base64>, public_key <file or PEM> }, or no block", d.Val())
+		}
+		if a.APISecurity != nil {
+			return d.Err("api_security stands there twice: write it once")
+		}
+		a.APISecurity = new(APISecurity)
+		if err := a.APISecurity.unmarshal(d); err != nil {
+			return err
+		}
+	}
+	h.Accounts = append(h.Accounts, a)
+	return nil
+}
+
+func (s *APISecurity) unmarshal(d *caddyfile.Dispenser) error {
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		args := d.RemainingArgs()
+		switch {
+		case name == "key" && len(args) == 2:
+			s.Keys = append(s.Keys, SecurityKey{SN: args[0], Key: args[1]})
+		case name == "public_key" && len(args) == 1 && s.PublicKey == "":
+			s.PublicKey = args[0]
+		default:
+			return d.Errf("api_security has no such option %q: write key <sn> <base64>, and once public_key <file or PEM>", name)
+		}
+	}
+	if len(s.Keys) == 0 || s.PublicKey == "" {
+		return d.Err("api_security needs key <sn> <base64> and public_key <file or PEM> in its block")
+	}
 	return nil
 }
 

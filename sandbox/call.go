@@ -25,11 +25,12 @@ type call struct {
 	component     *component
 	authorization *authorization // beside its account
 
-	json   []byte         // the body, where the route reads JSON
+	raw    []byte         // the body as it came, where the route reads JSON
+	json   []byte         // the same without white space around it; decrypted
 	fields map[string]any // the same, decoded
 	form   url.Values     // the other fields of an upload
 	upload *mediaFile     // the file of an upload; nil if there was none
-	sealed *apiSecurity   // the answer is encrypted, as the request was
+	sealed *sealer        // what the request was encrypted with, and the answer will be
 }
 
 // param returns a parameter of the query, "" where there is none. An upload's
@@ -112,7 +113,7 @@ func (c *call) read(r *route) error {
 	if len(body) > maxJSON {
 		return c.refuse(contentTooLarge)
 	}
-	c.json = bytes.TrimSpace(body)
+	c.raw, c.json = body, bytes.TrimSpace(body)
 	if r.reads == jsonBody {
 		return c.parse()
 	}

@@ -49,6 +49,10 @@ type Account struct {
 	// The account's AppSecret. Placeholders are resolved when the configuration
 	// is loaded. Default: none, it is required.
 	AppSecret string `json:"secret,omitempty"`
+
+	// The account's setting for requests that are encrypted and signed. Default:
+	// none, and such requests are refused.
+	APISecurity *APISecurity `json:"api_security,omitempty"`
 }
 
 // String returns the AppID alone, so that no log line shows the AppSecret.
@@ -83,9 +87,27 @@ func (s *Server) addAccounts(list []Account) error {
 		case s.byAppID[a.AppID] != nil:
 			return fmt.Errorf("account %s is configured twice", a.AppID)
 		}
-		s.addAccount(a)
+		added := s.addAccount(a)
+		if a.APISecurity == nil {
+			continue
+		}
+		if err := s.secure(added); err != nil {
+			return fmt.Errorf("account %s: %w", a.AppID, err)
+		}
 	}
 	return nil
+}
+
+// secure gives an account its setting of API security, and the platform a
+// certificate.
+func (s *Server) secure(a *account) (err error) {
+	if a.security, err = newAPISecurity(a.APISecurity); err != nil {
+		return err
+	}
+	if s.platformCertificates.current == nil {
+		s.platformCertificates.current, err = newCertificate()
+	}
+	return err
 }
 
 func (s *Server) addAccount(a Account) *account {

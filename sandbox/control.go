@@ -30,6 +30,8 @@ func (s *Server) newControl() http.Handler {
 	mux.HandleFunc("GET /sandbox/corps/{corpid}", s.controlCorp)
 	s.handleSubject(mux, "/sandbox/accounts/{appid}", s.findAccount)
 	s.handleSubject(mux, "/sandbox/corps/{corpid}/agents/{agentid}", s.findAgent)
+	mux.HandleFunc("GET /sandbox/certificate", s.controlCertificate)
+	mux.HandleFunc("POST /sandbox/certificate/rotate", s.controlRotateCertificate)
 	s.handlePlatforms(mux)
 
 	open := http.NewServeMux() // harmless, and so for pages too

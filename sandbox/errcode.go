@@ -111,7 +111,7 @@ const (
 	invalidSceneText      = 200021
 )
 
-var messages = map[int]string{
+var messages = map[int]string{ //nolint:gosec // words about secrets are none
 	success:               "ok",
 	systemBusy:            "system error",
 	invalidCredential:     "invalid credential, access_token is invalid or not latest, could get access_token by getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r",
@@ -202,6 +202,15 @@ var messages = map[int]string{
 	authCodeExpired:       "code is expired",
 	refreshInvalid:        "refresh_token is invalid",
 	wrongMethod:           "do not call this api for component",
+	timestampMissing:      "missing Wechatmp-TimeStamp",
+	signatureMissing:      "missing Wechatmp-Signature",
+	securityAppMissing:    "missing Wechatmp-Appid",
+	invalidSignature:      "invalid signature",
+	invalidEncryption:     "invalid encrypted data",
+	invalidSecurityApp:    "invalid Wechatmp-Appid",
+	foreignSecurityApp:    "Wechatmp-Appid does not match access_token",
+	symmetricKeyMissing:   "symmetric key is not set",
+	timestampTooOld:       "Wechatmp-TimeStamp is expired",
 	invalidTID:            "invalid tid",
 	invalidStart:          "invalid start",
 	invalidLimit:          "invalid limit",

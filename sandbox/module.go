@@ -93,7 +93,7 @@ func (h *Handler) resolve() (Config, error) {
 	for i, a := range h.Accounts {
 		r.within("account %d", i+1)
 		config.Accounts = append(config.Accounts, Account{
-			AppID: r.text("appid", a.AppID), AppSecret: r.text("secret", a.AppSecret),
+			AppID: r.text("appid", a.AppID), AppSecret: r.text("secret", a.AppSecret), APISecurity: r.security(a.APISecurity),
 		})
 	}
 	for i, co := range h.Corps {
@@ -119,6 +119,17 @@ func (h *Handler) resolve() (Config, error) {
 		config.Components = append(config.Components, resolved)
 	}
 	return config, r.err
+}
+
+func (r *resolver) security(s *APISecurity) *APISecurity {
+	if s == nil {
+		return nil
+	}
+	resolved := &APISecurity{PublicKey: r.text("public_key", s.PublicKey)}
+	for _, k := range s.Keys {
+		resolved.Keys = append(resolved.Keys, SecurityKey{SN: r.text("sn", k.SN), Key: r.text("key", k.Key)})
+	}
+	return resolved
 }
 
 // resolver resolves placeholders until the first that cannot be.

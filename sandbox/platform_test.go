@@ -86,7 +86,10 @@ func (rc *receiver) last() event {
 
 // open verifies and decrypts a push.
 func (rc *receiver) open(r *http.Request, body []byte) (e event) {
-	var envelope struct{ AppId, Encrypt string } //nolint:revive // as in the XML
+	var envelope struct {
+		AppID   string `xml:"AppId"`
+		Encrypt string
+	}
 	if err := xml.Unmarshal(body, &envelope); err != nil {
 		rc.t.Error(err)
 		return e
@@ -95,7 +98,7 @@ func (rc *receiver) open(r *http.Request, body []byte) (e event) {
 	parts := []string{"push-token", q.Get("timestamp"), q.Get("nonce"), envelope.Encrypt}
 	slices.Sort(parts)
 	sum := sha1.Sum([]byte(strings.Join(parts, "")))
-	if r.Method != http.MethodPost || q.Get("msg_signature") != hex.EncodeToString(sum[:]) || q.Get("encrypt_type") != "aes" || envelope.AppId != "wxisv" {
+	if r.Method != http.MethodPost || q.Get("msg_signature") != hex.EncodeToString(sum[:]) || q.Get("encrypt_type") != "aes" || envelope.AppID != "wxisv" {
 		rc.t.Errorf("%s %s is not signed", r.Method, r.URL)
 	}
 	key, _ := base64.StdEncoding.DecodeString(aesKey + "=")

@@ -33,8 +33,10 @@ type Server struct {
 	// which tells nothing of the account.
 	unattributed int
 	sent         []*sentMessage
-	sentSize     int
-	rids         *recent[ridEntry]
+
+	platformCertificates certificatePair // with nothing in it where no account has api_security
+	sentSize             int
+	rids                 *recent[ridEntry]
 }
 
 // New returns a sandbox in which no token has been fetched yet.
@@ -113,6 +115,9 @@ func (c *call) answer() (*route, any, error) {
 	if err := c.read(r); err != nil {
 		return r, nil, err
 	}
+	if err := c.unseal(r); err != nil {
+		return r, nil, err
+	}
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
 	result, err := c.handleLocked(r)
@@ -121,9 +126,6 @@ func (c *call) answer() (*route, any, error) {
 
 // handleLocked does what a route is for.
 func (c *call) handleLocked(r *route) (any, error) {
-	if err := c.unsealLocked(r); err != nil {
-		return nil, err
-	}
 	if err := c.checkParams(r); err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func (c *call) weComSend() (any, error) {
 	}
 	var invalid []string
 	if users != "" && users != "@all" {
-		for _, user := range strings.Split(users, "|") {
+		for user := range strings.SplitSeq(users, "|") {
 			if findMember(user) == nil {
 				invalid = append(invalid, user)
 			}

@@ -29,7 +29,7 @@ const (
 )
 
 // weComMessages are WeCom's words where they are not WeChat's.
-var weComMessages = map[int]string{
+var weComMessages = map[int]string{ //nolint:gosec // words about secrets are none
 	invalidCredential:      "invalid credential",
 	invalidOpenID:          "invalid UserID",
 	invalidAppID:           "invalid corpid",
