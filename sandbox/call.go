@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -161,6 +162,22 @@ func (c *call) refuse(errcode int) error {
 
 // object is an answer, or a part of one.
 type object map[string]any
+
+// MarshalJSON writes the errcode first, as WeChat does.
+func (o object) MarshalJSON() ([]byte, error) {
+	rest := maps.Clone(map[string]any(o))
+	text := []byte("{")
+	for _, name := range []string{"errcode", "errmsg"} {
+		if value, ok := rest[name]; ok {
+			text = append(append(text, `"`+name+`":`...), append(encode(value), ',')...)
+			delete(rest, name)
+		}
+	}
+	if len(rest) == 0 {
+		return append(bytes.TrimSuffix(text, []byte(",")), '}'), nil
+	}
+	return append(text, encode(rest)[1:]...), nil
+}
 
 // ok is an answer of success. Where WeChat gives no errcode on success, an
 // object alone is the answer.

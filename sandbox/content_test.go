@@ -221,6 +221,16 @@ func TestMessagesCanBeReadBack(t *testing.T) {
 	})
 }
 
+// WeChat writes errcode and errmsg before anything else.
+func TestErrcodeComesFirst(t *testing.T) {
+	ts := newTester(t, sandbox.Config{})
+	a := ts.get("/cgi-bin/ticket/getticket?type=jsapi&access_token=" + ts.token())
+	want := fmt.Sprintf(`{"errcode":0,"errmsg":"ok","expires_in":7200,"ticket":%q}`, a.text("ticket"))
+	if got := a.Body.String(); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 func TestMassMessages(t *testing.T) {
 	ts := newTester(t, sandbox.Config{})
 	query := "?access_token=" + ts.token()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,13 +24,13 @@ func TestPage(t *testing.T) {
 		t.Skip("NOT TESTED: chromium is missing")
 	}
 	ts := newTester(t, weComConfig())
-	secretTicket := "" // what the signer signs with
+	var ticket atomic.Value // what the signer signs with
 	mux := http.NewServeMux()
 	mux.Handle("/sandbox/", ts.server)
 	mux.HandleFunc("/jssdk", func(w http.ResponseWriter, r *http.Request) {
 		now := fmt.Sprint(time.Now().Unix())
 		fmt.Fprintf(w, `{"appId":%q,"timestamp":%s,"nonceStr":"n","signature":%q}`,
-			sandbox.DemoAppID, now, sign(secretTicket, now, r.URL.Query().Get("url")))
+			sandbox.DemoAppID, now, sign(ticket.Load().(string), now, r.URL.Query().Get("url")))
 	})
 	server := httptest.NewServer(mux)
 	defer server.Close()
@@ -44,11 +45,11 @@ func TestPage(t *testing.T) {
 		}
 		return string(out)
 	}
-	secretTicket = ts.get("/cgi-bin/ticket/getticket?type=jsapi&access_token=" + ts.token()).text("ticket")
+	ticket.Store(ts.get("/cgi-bin/ticket/getticket?type=jsapi&access_token=" + ts.token()).text("ticket"))
 	if page := dom(); !strings.Contains(page, "config:ok") {
 		t.Errorf("%s", page)
 	}
-	secretTicket = "another"
+	ticket.Store("another")
 	if page := dom(); !strings.Contains(page, "config:fail, signature: ") {
 		t.Errorf("%s", page)
 	}

@@ -12,16 +12,21 @@ import (
 	"time"
 )
 
-// callback stands in for the platform, and notes when a push came.
+// callback stands in for a platform that starts two seconds late, and notes when
+// a push came.
 type callback struct {
-	start  time.Time
-	at     []time.Duration
-	status int
+	start time.Time
+	at    []time.Duration
 }
 
 func (cb *callback) RoundTrip(*http.Request) (*http.Response, error) {
-	cb.at = append(cb.at, time.Since(cb.start))
-	return &http.Response{StatusCode: cb.status, Body: io.NopCloser(strings.NewReader("success"))}, nil
+	since := time.Since(cb.start)
+	cb.at = append(cb.at, since)
+	status := http.StatusOK
+	if since < 2*time.Second {
+		status = http.StatusServiceUnavailable
+	}
+	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader("success"))}, nil
 }
 
 // A platform that starts later than the sandbox gets its ticket soon, one that
@@ -34,13 +39,11 @@ func TestRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cb := &callback{start: time.Now(), status: http.StatusServiceUnavailable}
+		cb := &callback{start: time.Now()}
 		s.pusher = cb
 		ctx, cancel := context.WithCancel(t.Context())
 		go s.Run(ctx)
-		time.Sleep(2 * time.Second)
-		cb.status = http.StatusOK
-		time.Sleep(10*time.Minute + 30*time.Second)
+		time.Sleep(10*time.Minute + 32*time.Second)
 		r := httptest.NewRequest(http.MethodPost, "/cgi-bin/component/api_start_push_ticket",
 			strings.NewReader(`{"component_appid":"wxisv","component_secret":"s"}`))
 		s.ServeHTTP(httptest.NewRecorder(), r)
