@@ -24,12 +24,13 @@ import (
 // APISecurity is an account's setting for requests that are encrypted and
 // signed.
 type APISecurity struct {
-	// The symmetric keys, AES256_GCM. Default: none, there has to be one.
+	// The symmetric keys, AES256_GCM. Default: none, and requests get 40238.
 	Keys []SecurityKey `json:"keys,omitempty"`
 
 	// The RSA public key, or a certificate with it, that the application's
 	// signatures are verified with: PEM, or the name of a file. Placeholders are
-	// resolved when the configuration is loaded. Default: none, it is required.
+	// resolved when the configuration is loaded. Default: none, and requests get
+	// 40239.
 	PublicKey string `json:"public_key,omitempty"`
 }
 
@@ -59,7 +60,8 @@ const (
 	invalidEncryption   = 40235
 	invalidSecurityApp  = 40236
 	foreignSecurityApp  = 40237
-	symmetricKeyMissing = 40238 // and no public key either: an account has both, or neither
+	symmetricKeyMissing = 40238
+	publicKeyMissing    = 40239
 	timestampTooOld     = 40240
 )
 
@@ -74,7 +76,7 @@ const (
 // apiSecurity is what an account's setting comes to. It never changes.
 type apiSecurity struct {
 	keys   []sealer
-	public *rsa.PublicKey
+	public *rsa.PublicKey // nil where there is none
 }
 
 // sealer is a symmetric key with its number.
@@ -84,14 +86,16 @@ type sealer struct {
 }
 
 func newAPISecurity(config *APISecurity) (*apiSecurity, error) {
-	if len(config.Keys) == 0 || config.PublicKey == "" {
+	if len(config.Keys) == 0 && config.PublicKey == "" {
 		return nil, errors.New("api_security needs key <sn> <base64> and public_key <file or PEM>")
 	}
-	public, err := readPublicKey(config.PublicKey)
-	if err != nil {
-		return nil, err
+	security := new(apiSecurity)
+	if config.PublicKey != "" {
+		var err error
+		if security.public, err = readPublicKey(config.PublicKey); err != nil {
+			return nil, err
+		}
 	}
-	security := &apiSecurity{public: public}
 	for _, k := range config.Keys {
 		key, err := base64.StdEncoding.DecodeString(k.Key)
 		if err != nil || len(key) != aesKeySize || k.SN == "" {
@@ -206,8 +210,10 @@ func (c *call) checkSecurityHeader() (int64, error) {
 	at, err := strconv.ParseInt(timestamp, 10, 64)
 	age := c.now.Sub(time.Unix(at, 0))
 	switch {
-	case c.account.security == nil:
+	case c.account.security == nil || len(c.account.security.keys) == 0:
 		return 0, refuse(symmetricKeyMissing)
+	case c.account.security.public == nil:
+		return 0, refuse(publicKeyMissing)
 	case appID == "":
 		return 0, refuse(securityAppMissing)
 	case timestamp == "":

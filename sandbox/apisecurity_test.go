@@ -234,6 +234,12 @@ func TestAPISecurityErrors(t *testing.T) {
 	}
 	other := ts.get("/cgi-bin/token?grant_type=client_credential&appid=wx2&secret=secret2").text("access_token")
 	ts.secured(other, riskBody, secured{path: riskPath, appID: "wx2"}).want(40238)
+	for want, security := range map[int]*sandbox.APISecurity{
+		40238: {PublicKey: publicPEM()}, 40239: {Keys: []sandbox.SecurityKey{{SN: securitySN, Key: securityKey}}},
+	} {
+		half := newTester(t, sandbox.Config{Accounts: []sandbox.Account{{AppID: appID, AppSecret: secret, APISecurity: security}}})
+		half.secured(half.token(), riskBody, secured{path: riskPath}).want(want)
+	}
 	none := newTester(t, sandbox.Config{})
 	for _, a := range []answer{none.get("/sandbox/certificate"), none.post("/sandbox/certificate/rotate", "")} {
 		if a.Code != http.StatusNotFound {

@@ -104,7 +104,7 @@ func (s *APISecurity) unmarshal(d *caddyfile.Dispenser) error {
 			return d.Errf("api_security has no such option %q: write key <sn> <base64>, and once public_key <file or PEM>", name)
 		}
 	}
-	if len(s.Keys) == 0 || s.PublicKey == "" {
+	if len(s.Keys) == 0 && s.PublicKey == "" {
 		return d.Err("api_security needs key <sn> <base64> and public_key <file or PEM> in its block")
 	}
 	return nil

@@ -92,7 +92,7 @@ const maxJSON = 1 << 20
 
 // read takes in the body as far as the route needs it.
 func (c *call) read(r *route) error {
-	if c.r.Method != r.method {
+	if c.r.Method != r.method && (!r.orPost || c.r.Method != http.MethodPost) {
 		if r.method == http.MethodGet {
 			return c.refuse(requireGET)
 		}

@@ -210,6 +210,7 @@ var messages = map[int]string{ //nolint:gosec // words about secrets are none
 	invalidSecurityApp:    "invalid Wechatmp-Appid",
 	foreignSecurityApp:    "Wechatmp-Appid does not match access_token",
 	symmetricKeyMissing:   "symmetric key is not set",
+	publicKeyMissing:      "public key is not set",
 	timestampTooOld:       "Wechatmp-TimeStamp is expired",
 	invalidTID:            "invalid tid",
 	invalidStart:          "invalid start",

@@ -271,6 +271,9 @@ func TestParameters(t *testing.T) {
 					wantErrcode(t, x.send(r, "{}"), firstErrcode(r))
 				}
 			}
+			if r.orPost {
+				return
+			}
 			other := *r
 			other.method = map[string]string{http.MethodGet: http.MethodPost, http.MethodPost: http.MethodGet}[r.method]
 			wantErrcode(t, x.send(&other, ""), map[string]int{http.MethodGet: requireGET, http.MethodPost: requirePOST}[r.method])

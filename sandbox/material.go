@@ -129,7 +129,7 @@ func draftRoutes() []route {
 			`{"media_id":"{draft}","index":0,"articles":{"title":"New","content":"<p>text</p>","thumb_media_id":"{material}"}}`,
 			id, check("index", invalidIndex, between(0, maxArticles-1)), check("articles", emptyNews, isObject)),
 		post("/cgi-bin/draft/delete", "deletes a draft", (*call).draftDelete, `{"media_id":"{draft}"}`, id),
-		get("/cgi-bin/draft/count", "how many drafts there are", (*call).draftCount, ""),
+		get("/cgi-bin/draft/count", "how many drafts there are", (*call).draftCount, "").orByPost(),
 		post("/cgi-bin/draft/batchget", "up to 20 drafts", (*call).draftList, `{"offset":0,"count":20,"no_content":0}`,
 			check("offset", invalidArgs, between(0, 1<<30)), check("count", invalidArgs, between(1, maxAtOnce)), param{name: "no_content"}),
 		post("/cgi-bin/freepublish/submit", "publishes a draft", (*call).publish, `{"media_id":"{draft}"}`, id),

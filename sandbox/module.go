@@ -125,7 +125,10 @@ func (r *resolver) security(s *APISecurity) *APISecurity {
 	if s == nil {
 		return nil
 	}
-	resolved := &APISecurity{PublicKey: r.text("public_key", s.PublicKey)}
+	resolved := new(APISecurity)
+	if s.PublicKey != "" {
+		resolved.PublicKey = r.text("public_key", s.PublicKey)
+	}
 	for _, k := range s.Keys {
 		resolved.Keys = append(resolved.Keys, SecurityKey{SN: r.text("sn", k.SN), Key: r.text("key", k.Key)})
 	}

@@ -75,7 +75,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		"a lone callback":  {"weixin_sandbox {\n component wx1 s {\n callback\n }\n}", "one value"},
 		"no authorizer":    {"weixin_sandbox {\n component wx1 s {\n authorizer\n }\n}", "authorizer wx"},
 		"security's what":  {"weixin_sandbox {\n account wx1 s1 {\n api_security {\n sign x\n }\n }\n}", "no such option"},
-		"no public key":    {"weixin_sandbox {\n account wx1 s1 {\n api_security {\n key n k\n }\n }\n}", "public_key <file or PEM>"},
+		"no keys at all":   {"weixin_sandbox {\n account wx1 s1 {\n api_security {\n }\n }\n}", "public_key <file or PEM>"},
 		"two securities":   {"weixin_sandbox {\n account wx1 s1 {\n api_security {\n key n k\n public_key p\n }\n api_security {\n key n k\n public_key p\n }\n }\n}", "twice"},
 		"account's option": {"weixin_sandbox {\n account wx1 s1 {\n token stable\n }\n}", "no option"},
 		"no duration":      {"weixin_sandbox {\n expires_in\n}", "expires_in 30s"},
@@ -213,4 +213,49 @@ func TestExportedFieldsKeepPlaceholders(t *testing.T) {
 		t.Errorf("%s, error %v", dump, err)
 	}
 	serve(t, h, fetch+"resolved-secret").want(0)
+}
+
+// Placeholders are resolved wherever a secret may stand.
+func TestPlaceholders(t *testing.T) {
+	for name, value := range map[string]string{
+		"SB_AGENT": "agent-secret", "SB_ISV": "isv-secret", "SB_PUSH": "push-token", "SB_AES": aesKey, "SB_KEY": securityKey, "SB_PEM": publicPEM(),
+	} {
+		t.Setenv(name, value)
+	}
+	h := &sandbox.Handler{
+		Accounts: []sandbox.Account{{AppID: "wx1", AppSecret: "s1", APISecurity: &sandbox.APISecurity{
+			Keys: []sandbox.SecurityKey{{SN: "n", Key: "{env.SB_KEY}"}}, PublicKey: "{env.SB_PEM}",
+		}}},
+		Corps: []sandbox.Corp{{CorpID: "ww1", Agents: []sandbox.Agent{{AgentID: "1", Secret: "{env.SB_AGENT}"}}}},
+		Components: []sandbox.Component{{
+			AppID: "wxisv", Secret: "{env.SB_ISV}", PushToken: "{env.SB_PUSH}", PushAESKey: "{env.SB_AES}", Authorizers: []string{"wx2"},
+		}},
+	}
+	provision(t, h)
+	defer func() { _ = h.Cleanup() }()
+	serve(t, h, "/cgi-bin/gettoken?corpid=ww1&corpsecret=agent-secret").want(0)
+	if a := serve(t, h, "/sandbox/certificate"); a.Code != http.StatusOK {
+		t.Errorf("%d %s", a.Code, a.Body)
+	}
+	if a := serve(t, h, "/sandbox/platforms/wxisv"); a.number("authorizers") != 1 {
+		t.Errorf("%s", a.Body)
+	}
+	dump, err := json.Marshal(h)
+	if err != nil || strings.Contains(string(dump), "agent-secret") || strings.Contains(string(dump), aesKey) || strings.Contains(string(dump), securityKey) {
+		t.Errorf("%s, error %v", dump, err)
+	}
+
+	for want, broken := range map[string]*sandbox.Handler{
+		"corp 1, agent 1: secret: ": {Corps: []sandbox.Corp{{CorpID: "ww1", Agents: []sandbox.Agent{{AgentID: "1", Secret: "{no.such}"}}}}},
+		"component 1: push_token: ": {Components: []sandbox.Component{{AppID: "wxisv", Secret: "s", PushToken: "{no.such}", PushAESKey: aesKey}}},
+		"account 1: key: ": {Accounts: []sandbox.Account{{AppID: "wx1", AppSecret: "s", APISecurity: &sandbox.APISecurity{
+			Keys: []sandbox.SecurityKey{{SN: "n", Key: "{no.such}"}}, PublicKey: "x",
+		}}}},
+	} {
+		ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+		if err := broken.Provision(ctx); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+		cancel()
+	}
 }

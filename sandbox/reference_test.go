@@ -50,7 +50,7 @@ func reference() string {
 		fmt.Fprintf(&b, "\n### %s\n\n| | path | what it does | parameters | example |\n|---|---|---|---|---|\n", title)
 		for _, path := range slices.Sorted(maps.Keys(t)) {
 			if r := t[path]; slices.Contains(takes, r.takes) {
-				fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s |\n", r.method, r.path, r.about, r.parameters(), r.exampleText())
+				fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s |\n", r.methods(), r.path, r.about, r.parameters(), r.exampleText())
 			}
 		}
 	}
@@ -60,6 +60,13 @@ func reference() string {
 	section("WeCom", weComRoutes, agentToken, noToken)
 	b.WriteByte('\n')
 	return b.String()
+}
+
+func (r *route) methods() string {
+	if r.orPost {
+		return r.method + ", POST"
+	}
+	return r.method
 }
 
 // parameters lists them with the errcode that a wrong one gets.

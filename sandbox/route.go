@@ -35,6 +35,7 @@ type route struct {
 	about      string // what it does, for the reference
 	takes      credential
 	component  bool // takes a component's token as well as the account's
+	orPost     bool // a GET that may be a POST
 	fixedParam bool // a component's token only in component_access_token
 	reads      bodyKind
 	params     []param
@@ -65,6 +66,7 @@ func upload(path, about string, handle handler, example string, params ...param)
 func (r route) message() route              { r.sends = true; return r }
 func (r route) inParts() route              { r.ranges = true; return r }
 func (r route) with(c credential) route     { r.takes = c; return r }
+func (r route) orByPost() route             { r.orPost = true; return r }
 func (r route) orComponent() route          { r.component = true; return r }
 func (r route) onlyComponentParam() route   { r.fixedParam = true; return r }
 func (r route) reading(kind bodyKind) route { r.reads = kind; return r }
