@@ -28,7 +28,6 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
-	_ "github.com/caddy-weixin/caddy-weixin/sandbox" // http.handlers.weixin_sandbox
 	"github.com/caddy-weixin/caddy-weixin/store"
 )
 
