@@ -15,9 +15,9 @@ import (
 // Hosts are the hosts whose pages are signed. The zero Hosts are none.
 type Hosts struct{ patterns [][]string }
 
-// ParseHosts reads names of hosts. A label that is * stands for any one label, as in Caddy's
-// own matchers. Names in other scripts than Latin's are taken as browsers send
-// them. A port is left out, since hosts are compared without.
+// ParseHosts reads names of hosts. A label that is * stands for any one label,
+// as in Caddy's own matchers. Names that are not ASCII are compared in the form
+// that browsers send. A port is left out, since hosts are compared without.
 func ParseHosts(patterns []string) (Hosts, error) {
 	var h Hosts
 	if len(patterns) == 0 {

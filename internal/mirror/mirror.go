@@ -135,7 +135,8 @@ const (
 )
 
 // Entries returns what an SDK reads for a value: none where it reads nothing of
-// the type, or where the value is at its end. prefix replaces the SDK's own, and is "" otherwise.
+// the type, or where the value is at its end. A prefix that is not "" replaces
+// the SDK's own.
 func Entries(preset Preset, prefix string, account Account, value Value, now time.Time) []Entry {
 	left := value.ExpiresAt.Sub(now)
 	if value.Text == "" || left < shortestLife {
@@ -169,8 +170,8 @@ func timeToLive(left, margin time.Duration) time.Duration {
 	return max(left-margin, min(left, shortestTTL)).Truncate(time.Second)
 }
 
-// place is a key and the form of what stands there. A place without a form is a key that
-// must not be there.
+// place is a key and the form of what stands there. A place without a form is a
+// key that must not be there.
 type place struct {
 	key    string
 	form   func(value Value, left time.Duration) string

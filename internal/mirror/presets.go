@@ -65,7 +65,8 @@ func wxJavaCPPlaces(prefix string, a Account, t Type) []place {
 	}[t]
 	key := joined(":", name, a.ID, a.AgentID)
 	var found []place
-	// The first is what official accounts have, the second the Spring starter's; the class itself has none.
+	// The preset's own default, the Spring starter's, and the class's, which has
+	// none: which the application uses cannot be known.
 	for _, p := range orDefault(prefix, "wx", "wx:cp", "") {
 		// The module adds no second colon.
 		found = append(found, place{key: joined(":", strings.TrimSuffix(p, ":"), key), form: plain})
@@ -80,7 +81,7 @@ const (
 )
 
 // silenceperPlaces are those of official account and mini program, for classic
-// and for stable tokens: which the application uses cannot be known.
+// and for stable tokens: this cannot be known either.
 func silenceperPlaces(prefix string, a Account, t Type) []place {
 	if a.Kind == WeCom {
 		return silenceperWorkPlaces(orDefault(prefix, "gowechat_work_")[0], a, t)
@@ -103,8 +104,8 @@ func silenceperPlaces(prefix string, a Account, t Type) []place {
 	return found
 }
 
-// silenceperWorkPlaces are those of the WeCom module. Until some version, and
-// where the application sets no agentid, its keys have the corporation alone.
+// silenceperWorkPlaces are those of the WeCom module. In older versions, and
+// where the application sets no agentid, a token's key has the corporation alone.
 func silenceperWorkPlaces(prefix string, a Account, t Type) []place {
 	var keys []string
 	switch {

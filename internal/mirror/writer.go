@@ -12,7 +12,7 @@ import (
 )
 
 // Writer keeps one SDK's keys in one Redis. It is safe for concurrent use. Its
-// errors are what may be shown: they hold no value, no key and nothing of a URL, and are a
+// errors may be shown: they hold no value, no key and nothing of a URL, and are a
 // *store.RefusalError where the cure is known.
 type Writer struct {
 	Client *store.RedisClient

@@ -54,7 +54,8 @@ func Sign(token, timestamp, nonce, encrypted string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Encrypt returns the Encrypt field of a push of a message to a platform, as WeChat makes it.
+// Encrypt returns the Encrypt field of a message to a platform, as WeChat makes
+// it.
 func Encrypt(k Key, appID, message string) string {
 	plain := make([]byte, saltLength, headerLength+len(message)+len(appID)+paddedTo)
 	_, _ = rand.Read(plain) // it never fails

@@ -14,8 +14,8 @@ func seal(k Key, plain []byte) []byte {
 	return out
 }
 
-// Whatever is signed and decrypts to anything at all is an event of this platform or one of the
-// three errors.
+// Whatever is signed and decrypts to anything at all is an event of this
+// platform or an error that says why not.
 func FuzzOpen(f *testing.F) {
 	f.Add([]byte(ticketEvent("ticket@@@x")))
 	f.Add([]byte(authorizedEvent(Authorized)))

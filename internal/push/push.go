@@ -53,8 +53,8 @@ func (r *Receiver) String() string { return "push.Receiver{" + r.appID + "}" }
 // GoString hides token and key.
 func (r *Receiver) GoString() string { return r.String() }
 
-// Open verifies and decrypts a push, given with the query and the body with which it came.
-// Its errors are ErrSignature, ErrAppID or ErrMalformed.
+// Open verifies and decrypts a push, given the query and the body with which it
+// came. Its errors are ErrSignature, ErrAppID or ErrMalformed.
 func (r *Receiver) Open(query url.Values, body []byte) (Event, error) {
 	if len(body) > MaxBody {
 		return Event{}, fmt.Errorf("%w: it is larger than %d bytes", ErrMalformed, MaxBody)
@@ -87,8 +87,8 @@ func (r *Receiver) Open(query url.Values, body []byte) (Event, error) {
 	return event, nil
 }
 
-// verify compares the signature in the time that a wrong one takes too. A parameter that stands
-// twice is refused: whom the push is passed on to may read the other one.
+// verify compares the signature in constant time. A parameter that stands twice
+// is refused: whom the push is passed on to may read the other one.
 func (r *Receiver) verify(query url.Values, encrypted string) error {
 	for _, name := range []string{"msg_signature", "timestamp", "nonce"} {
 		if len(query[name]) != 1 {
