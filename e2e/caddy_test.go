@@ -66,9 +66,10 @@ type config struct {
 	site     string // inside of the site; default: weixin
 	options  string // further global options
 	env      []string
-	dataDir  string // of the storage; default: a fresh one
-	fast     bool   // without the race detector, where memory is measured
-	override string // the whole Caddyfile instead
+	dataDir  string                // of the storage; default: a fresh one
+	fast     bool                  // without the race detector, where memory is measured
+	override string                // the whole Caddyfile instead
+	write    func(p *caddy) string // likewise, where it needs to know the process's ports
 }
 
 // caddy is a running Caddy process.
@@ -145,6 +146,9 @@ func (p *caddy) write(w *weChat, c config) {
 		c.site = "weixin"
 	}
 	text := c.override
+	if c.write != nil {
+		text = c.write(p)
+	}
 	if text == "" {
 		text = fmt.Sprintf(`{
 	admin %s
