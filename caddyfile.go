@@ -31,12 +31,14 @@ func init() {
 //
 //	weixin {
 //		upstream <url>
+//		resolver <ip[:port]>
 //		store    <module> ...
 //		account <name> {
 //			appid    <appid>
 //			secret   <secret>
 //			token    stable|classic
 //			upstream <url>
+//			resolver <ip[:port]>
 //			issue    virtual|real|off
 //		}
 //		caller <name> {
@@ -72,6 +74,11 @@ func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if err := parseUpstreamOption(d, &app.Upstream); err != nil {
 				return err
 			}
+		case "resolver":
+			if err := parseResolverOption(d, &app.Resolver); err != nil {
+				return err
+			}
+			rememberPosition(d, "", option)
 		case "store":
 			if err := app.parseStore(d); err != nil {
 				return err
@@ -85,7 +92,7 @@ func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		default:
-			return d.Errf("unknown option %s of weixin: write one of upstream, store, account, caller", option)
+			return d.Errf("unknown option %s of weixin: write one of upstream, resolver, store, account, caller", option)
 		}
 	}
 	if len(app.Accounts) == 0 {
@@ -143,6 +150,8 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 			}
 		case "upstream":
 			err = parseUpstreamOption(d, &cfg.Upstream)
+		case "resolver":
+			err = parseResolverOption(d, &cfg.Resolver)
 		case "issue":
 			if err = parseString(d, &cfg.Issue, issueVirtual); err == nil {
 				if issueErr := checkIssue(cfg.Issue); issueErr != nil {
@@ -150,7 +159,7 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 				}
 			}
 		default:
-			return d.Errf("unknown option %s of account %s: write one of appid, secret, token, upstream, issue", option, name)
+			return d.Errf("unknown option %s of account %s: write one of appid, secret, token, upstream, issue, resolver", option, name)
 		}
 		if err != nil {
 			return err

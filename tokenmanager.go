@@ -21,8 +21,9 @@ import (
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/time/rate"
 
-	"github.com/caddy-weixin/caddy-weixin/store"
+	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+	"github.com/caddy-weixin/caddy-weixin/store"
 )
 
 const (
@@ -84,6 +85,7 @@ type Account struct {
 	Source      wechat.Source
 	Place       wechat.Place
 	Upstream    *url.URL
+	Resolver    *upstream.Resolver // of the upstream's name; nil for the system's
 
 	key    uint64 // in the cache
 	policy wechat.Policy
@@ -546,7 +548,7 @@ func (t *task) fetch(ctx context.Context, force bool) (*Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	asked := t.m.now()
-	grant, err := t.Source.Fetch(ctx, t.m.endpoint, t.Upstream, t.Credentials, force)
+	grant, err := t.Source.Fetch(upstream.WithResolver(ctx, t.Resolver), t.m.endpoint, t.Upstream, t.Credentials, force)
 
 	t.state.mu.Lock()
 	next := t.state.record

@@ -55,6 +55,7 @@ func (t *transport) roundTrip(ctx context.Context, a *Account, target *url.URL, 
 		return nil, t.bodyError(a, req, err)
 	}
 	defer body.release()
+	ctx = upstream.WithResolver(ctx, a.Resolver)
 	x := &exchange{transport: t, ctx: ctx, account: a, in: req, target: target, body: body, length: length, virtual: virtual}
 	res, err := x.do()
 	if err == nil {
