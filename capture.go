@@ -5,13 +5,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"log"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,7 +16,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -59,7 +55,8 @@ type Capture struct {
 	ctx     caddy.Context
 	hosts   *capture.Hosts
 	sites   *capture.Sites
-	started chan struct{} // closed once the sites are served
+	server  *caddyhttp.Server // that the handler belongs to
+	started chan struct{}     // closed once the sites are served
 }
 
 // CaddyModule returns the Caddy module information.
@@ -95,14 +92,15 @@ func (c *Capture) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := events.(*caddyevents.App).On("started", startedHandler(c.started)); err != nil {
+	if err := events.(*caddyevents.App).On("started", startedHandler{c}); err != nil {
 		return err
 	}
 	// A server that is told to stop waits for its own connections, of which
 	// tunnels are none any more.
-	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
-		server.RegisterOnShutdown(c.shutdown)
-		server.RegisterOnStop(c.awaitTunnels)
+	var ok bool
+	if c.server, ok = ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		c.server.RegisterOnShutdown(c.shutdown)
+		c.server.RegisterOnStop(c.awaitTunnels)
 	}
 	return nil
 }
@@ -123,12 +121,15 @@ func (app *App) upstreams() []*url.URL {
 	return urls
 }
 
-// startedHandler is closed when every app has started.
-type startedHandler chan struct{}
+// startedHandler is told when every app has started.
+type startedHandler struct {
+	capture *Capture
+}
 
 // Handle implements caddyevents.Handler.
 func (h startedHandler) Handle(context.Context, caddy.Event) error {
-	close(h)
+	close(h.capture.started)
+	h.capture.warnOfName()
 	return nil
 }
 
@@ -287,114 +288,10 @@ func clientAddress(req *http.Request, conn net.Conn) net.Addr {
 	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, remote.Port()))
 }
 
-// httpApp returns the app that the sites belong to.
-func (c *Capture) httpApp() (*caddyhttp.App, error) {
-	app, err := c.ctx.AppIfConfigured("http")
-	if err != nil {
-		return nil, err
-	}
-	return app.(*caddyhttp.App), nil
-}
-
-// findSite returns the server that has a site of that name with TLS, or nil. Of
-// several it is the one on the port that is asked for, where 443 is Caddy's
-// https_port.
-func (c *Capture) findSite(host, port string) *caddyhttp.Server {
-	app, err := c.httpApp()
-	if err != nil {
-		return nil
-	}
-	if port == "443" && app.HTTPSPort != 0 {
-		port = strconv.Itoa(app.HTTPSPort)
-	}
-	httpPort := strconv.Itoa(cmp.Or(app.HTTPPort, caddyhttp.DefaultHTTPPort))
-	var found *caddyhttp.Server
-	for _, name := range sortedKeys(app.Servers) {
-		server := app.Servers[name]
-		if len(server.TLSConnPolicies) == 0 || !hasSite(server.Routes, host) {
-			continue
-		}
-		ports := listenPorts(server)
-		if slices.Contains(ports, port) {
-			return server
-		}
-		// Caddy speaks no TLS on the HTTP port.
-		if found == nil && slices.ContainsFunc(ports, func(p string) bool { return p != httpPort }) {
-			found = server
-		}
-	}
-	return found
-}
-
-// hasSite reports whether there is a site of that name.
-func hasSite(routes caddyhttp.RouteList, host string) bool {
-	for _, route := range routes {
-		for _, set := range route.MatcherSets {
-			for _, matcher := range set {
-				names, ok := matcher.(*caddyhttp.MatchHost)
-				if ok && slices.ContainsFunc(*names, func(name string) bool { return certmagic.MatchWildcard(host, name) }) {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
-// listenPorts returns the ports that a server listens on.
-func listenPorts(server *caddyhttp.Server) []string {
-	var ports []string
-	for _, listen := range server.Listen {
-		addr, err := caddy.ParseNetworkAddress(listen)
-		if err != nil {
-			continue // the server would not have started
-		}
-		for port := addr.StartPort; port <= addr.EndPort; port++ {
-			ports = append(ports, strconv.FormatUint(uint64(port), 10))
-		}
-	}
-	return ports
-}
-
-// newSite returns a server in the form in which it serves tunnels.
-func (c *Capture) newSite(server *caddyhttp.Server) capture.Site {
-	return capture.Site{
-		Handler:           server,
-		TLSConfig:         server.TLSConnPolicies.TLSConfig(c.ctx),
-		HTTP2:             slices.Contains(server.Protocols, "h2"),
-		ReadTimeout:       time.Duration(server.ReadTimeout),
-		ReadHeaderTimeout: time.Duration(server.ReadHeaderTimeout),
-		WriteTimeout:      time.Duration(server.WriteTimeout),
-		IdleTimeout:       time.Duration(server.IdleTimeout),
-		MaxHeaderBytes:    server.MaxHeaderBytes,
-		ErrorLog:          log.New(tunnelErrors{c.logger}, "", 0),
-	}
-}
-
-// tunnelErrors logs what a server has to say of tunnels.
-type tunnelErrors struct {
-	logger *zap.Logger
-}
-
-// Write implements io.Writer.
-func (t tunnelErrors) Write(p []byte) (int, error) {
-	text := strings.TrimSpace(string(p))
-	switch {
-	case strings.Contains(text, "panic serving"):
-		t.logger.Error(text)
-	case strings.Contains(text, "remote error: tls: ") && strings.Contains(text, "certificate"):
-		t.logger.Warn("an application does not trust the certificate of a captured host: have it trust the root of Caddy's internal issuer, pki/authorities/local/root.crt in Caddy's data directory",
-			zap.String("cause", text))
-	default:
-		t.logger.Debug(text)
-	}
-	return len(p), nil
-}
-
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Capture)(nil)
 	_ caddy.CleanerUpper          = (*Capture)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Capture)(nil)
-	_ caddyevents.Handler         = startedHandler(nil)
+	_ caddyevents.Handler         = startedHandler{}
 )

@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -128,16 +130,21 @@ func (p *captured) client(change func(*http.Transport)) *http.Client {
 
 func (p *captured) send(c *http.Client, method, target, body string) answer {
 	p.t.Helper()
-	res, err := c.Do(newRequest(p.t, method, target, strings.NewReader(body)))
+	return sendWith(p.t, c, newRequest(p.t, method, target, strings.NewReader(body)))
+}
+
+func sendWith(t *testing.T, c *http.Client, req *http.Request) answer {
+	t.Helper()
+	res, err := c.Do(req)
 	if err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
+	body, err := io.ReadAll(res.Body)
 	if err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return answer{res.StatusCode, res.Header, string(text)}
+	return answer{res.StatusCode, res.Header, string(body)}
 }
 
 // An application that knows no other host than WeChat's holds no token of
@@ -360,6 +367,63 @@ func TestCaptureAllowIPsOfSite(t *testing.T) {
 	wantProxyError(t, p.send(p.client(nil), http.MethodGet, "https://api.weixin.qq.com/cgi-bin/user/get", ""), http.StatusForbidden, 48001, "allow_ips")
 }
 
+// A site for applications' proxy requests has no name.
+func TestCaptureInNamedSite(t *testing.T) {
+	named := startCapture(t, startWeChat(t), capturing{sites: fmt.Sprintf("http://proxy.internal:%d {\n weixin_capture\n }", freePort(t))})
+	if n := len(named.logged("no request for api.weixin.qq.com comes to weixin_capture, as its site has another name: write a port alone as the site's address, such as :3128")); n != 1 {
+		t.Errorf("it is said %d times", n)
+	}
+}
+
+// The way to the proxy may be encrypted, and HTTP/2.
+func TestCaptureHTTP2(t *testing.T) {
+	w := startWeChat(t)
+	own := httptest.NewTLSServer(nil) // for its certificate
+	defer own.Close()
+	files, port := t.TempDir(), freePort(t)
+	key, err := x509.MarshalPKCS8PrivateKey(own.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"cert.pem": {Type: "CERTIFICATE", Bytes: own.Certificate().Raw},
+		"key.pem":  {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := os.WriteFile(filepath.Join(files, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := startCapture(t, w, capturing{sites: fmt.Sprintf(":%d {\n log\n tls %s/cert.pem %s/key.pem\n weixin_capture\n }", port, files, files)})
+	c := own.Client()
+	c.Transport.(*http.Transport).ForceAttemptHTTP2 = true
+	pr, pw := io.Pipe()
+	req := newRequest(t, http.MethodConnect, fmt.Sprintf("https://127.0.0.1:%d", port), pr)
+	req.Host = "api.weixin.qq.com:443"
+	res, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.ProtoMajor != 2 || res.StatusCode != http.StatusOK {
+		t.Fatalf("got %s %s", res.Proto, res.Status)
+	}
+	near, far := net.Pipe()
+	go func() { _, _ = io.Copy(pw, far); pw.Close() }()
+	go func() { _, _ = io.Copy(far, res.Body); far.Close() }()
+	tunnel := tls.Client(near, &tls.Config{RootCAs: p.roots(), ServerName: "api.weixin.qq.com"})
+	through := &http.Client{Transport: &http.Transport{
+		DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return tunnel, nil },
+	}, Timeout: 20 * time.Second}
+	if a := p.send(through, http.MethodGet, "https://api.weixin.qq.com/client", ""); a.body != "127.0.0.1 127.0.0.1 api.weixin.qq.com" {
+		t.Errorf("got %s", a)
+	}
+	wantOK(t, p.send(through, http.MethodGet, "https://api.weixin.qq.com/cgi-bin/user/get", ""))
+	through.CloseIdleConnections()
+	refused := newRequest(t, http.MethodConnect, req.URL.String(), nil)
+	refused.Host = "evil.example:443"
+	wantProxyError(t, sendWith(t, c, refused), http.StatusForbidden, 48001, "evil.example:443 is none")
+}
+
 // What an application is charged with as a proxy's user reaches neither WeChat
 // nor the log.
 func TestCaptureProxyAuthorization(t *testing.T) {
@@ -400,7 +464,7 @@ func TestCaptureReload(t *testing.T) {
 	w.setLatency(2 * time.Second)
 	busy := p.client(nil)
 	answers := make(chan answer, 1)
-	go func() { answers <- p.send(busy, http.MethodGet, "https://api.weixin.qq.com/cgi-bin/user/get", "") }()
+	go func() { answers <- tryGet(busy, "https://api.weixin.qq.com/cgi-bin/user/get") }()
 	if !eventually(func() bool { return w.count("/cgi-bin/user/get") > 0 }) {
 		t.Fatal("the request does not come")
 	}
@@ -419,6 +483,21 @@ func TestCaptureReload(t *testing.T) {
 	wantOK(t, p.send(busy, http.MethodGet, "https://api.weixin.qq.com/cgi-bin/user/get", ""))
 }
 
+// tryGet is for other goroutines than the test's: an error is an answer without
+// status.
+func tryGet(c *http.Client, target string) answer {
+	res, err := c.Get(target)
+	if err != nil {
+		return answer{body: err.Error()}
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return answer{body: err.Error()}
+	}
+	return answer{res.StatusCode, res.Header, string(body)}
+}
+
 // The process waits for requests in tunnels when it ends.
 func TestCaptureStop(t *testing.T) {
 	w := startWeChat(t)
@@ -428,7 +507,7 @@ func TestCaptureStop(t *testing.T) {
 	w.setLatency(time.Second)
 	calls := w.count("/cgi-bin/user/get")
 	answers := make(chan answer, 1)
-	go func() { answers <- p.send(c, http.MethodGet, "https://api.weixin.qq.com/cgi-bin/user/get", "") }()
+	go func() { answers <- tryGet(c, "https://api.weixin.qq.com/cgi-bin/user/get") }()
 	if !eventually(func() bool { return w.count("/cgi-bin/user/get") > calls }) {
 		t.Fatal("the request does not come")
 	}

@@ -111,9 +111,9 @@ func (s *Sites) Shutdown(ctx context.Context) {
 	var ending sync.WaitGroup
 	for _, site := range served {
 		ending.Go(func() {
-			site.listener.Close()
+			_ = site.listener.Close()
 			if err := site.server.Shutdown(ctx); err != nil {
-				site.server.Close()
+				_ = site.server.Close()
 			}
 		})
 	}

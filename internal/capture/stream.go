@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
+	"time"
 )
 
 // A taker takes a tunnel's connection, and what was read of it already, unless
@@ -49,17 +51,24 @@ func Stream(w http.ResponseWriter, req *http.Request, take taker) error {
 	w.WriteHeader(http.StatusOK)
 	down := &flusher{w: w, controller: http.NewResponseController(w)}
 	if err := down.controller.Flush(); err != nil {
-		return nil //nolint:nilerr // the client is gone
+		return nil // the client is gone
 	}
-	go func() {
-		// It ends with the request, whose body the server closes. At the end of
-		// what the client sends, the site may still have to answer.
+	var up sync.WaitGroup
+	up.Go(func() {
+		// At the end of what the client sends, the site may still have to answer.
 		if _, err := io.Copy(near, req.Body); err != nil {
 			near.Close()
 		}
-	}()
+	})
 	// It ends when either side ends the tunnel.
 	_, _ = io.Copy(down, near)
+	near.Close()
+	// The body must not be read any more when the request is over. Its Close
+	// must not be called while it is.
+	if err := down.controller.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		req.Body.Close()
+	}
+	up.Wait()
 	return nil
 }
 

@@ -73,7 +73,7 @@ func StartFunc(t testing.TB, answer func(network string, query dnsmessage.Messag
 		if listener, err = net.Listen("tcp", s.Addr); err == nil {
 			break
 		}
-		packets.Close()
+		_ = packets.Close()
 	}
 	if listener == nil {
 		t.Fatal("there is no free port")
@@ -82,8 +82,8 @@ func StartFunc(t testing.TB, answer func(network string, query dnsmessage.Messag
 	done.Go(func() { s.serveUDP(packets) })
 	done.Go(func() { s.serveTCP(listener) })
 	t.Cleanup(func() {
-		packets.Close()
-		listener.Close()
+		_ = packets.Close()
+		_ = listener.Close()
 		done.Wait()
 	})
 	return s
