@@ -57,6 +57,8 @@ type Capture struct {
 	sites   *capture.Sites
 	server  *caddyhttp.Server // that the handler belongs to
 	started chan struct{}     // closed once the sites are served
+
+	http *caddyhttp.App // that the sites belong to, once they are served
 }
 
 // CaddyModule returns the Caddy module information.
@@ -128,6 +130,12 @@ type startedHandler struct {
 
 // Handle implements caddyevents.Handler.
 func (h startedHandler) Handle(context.Context, caddy.Event) error {
+	// It could not be asked for before: the handler is a part of it.
+	app, err := h.capture.ctx.AppIfConfigured("http")
+	if err != nil {
+		return err
+	}
+	h.capture.http = app.(*caddyhttp.App)
 	close(h.capture.started)
 	h.capture.warnOfName()
 	return nil
@@ -136,10 +144,14 @@ func (h startedHandler) Handle(context.Context, caddy.Event) error {
 // shutdown ends the tunnels as Caddy ends its own connections.
 func (c *Capture) shutdown() {
 	ctx := context.Background()
-	if app, err := c.httpApp(); err == nil && app.GracePeriod > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(app.GracePeriod))
-		defer cancel()
+	select {
+	case <-c.started:
+		if c.http.GracePeriod > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, time.Duration(c.http.GracePeriod))
+			defer cancel()
+		}
+	default: // there are no tunnels
 	}
 	c.sites.Shutdown(ctx)
 }
@@ -163,6 +175,11 @@ func (c *Capture) Cleanup() error {
 
 // ServeHTTP answers a request to a proxy.
 func (c *Capture) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyhttp.Handler) error {
+	select {
+	case <-c.started:
+	case <-req.Context().Done():
+		return nil
+	}
 	// It is for a proxy that asks for it. This one does not.
 	req.Header.Del("Proxy-Authorization")
 	if !c.Access.allowsAddress(c.gateway.app, req) {
@@ -264,11 +281,6 @@ func (c *Capture) destination(req *http.Request) (*caddyhttp.Server, string, *pr
 	}
 	if req.URL.User != nil || len(req.Header[":protocol"]) > 0 || req.ProtoMajor == 1 && req.ContentLength != 0 {
 		return nil, "", badRequest("a CONNECT request has a host and a port, and nothing else")
-	}
-	select {
-	case <-c.started:
-	case <-c.ctx.Done():
-		return nil, "", unavailable(http.StatusServiceUnavailable, "the proxy is shutting down")
 	}
 	server := c.findSite(host, port)
 	if server == nil {

@@ -16,30 +16,17 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/capture"
 )
 
-// httpApp returns the app that the sites belong to.
-func (c *Capture) httpApp() (*caddyhttp.App, error) {
-	app, err := c.ctx.AppIfConfigured("http")
-	if err != nil {
-		return nil, err
-	}
-	return app.(*caddyhttp.App), nil
-}
-
 // findSite returns the server that has a site of that name with TLS, or nil. Of
 // several it is the one on the port that is asked for, where 443 is Caddy's
 // https_port.
 func (c *Capture) findSite(host, port string) *caddyhttp.Server {
-	app, err := c.httpApp()
-	if err != nil {
-		return nil
+	if port == "443" {
+		port = strconv.Itoa(cmp.Or(c.http.HTTPSPort, caddyhttp.DefaultHTTPSPort))
 	}
-	if port == "443" && app.HTTPSPort != 0 {
-		port = strconv.Itoa(app.HTTPSPort)
-	}
-	httpPort := strconv.Itoa(cmp.Or(app.HTTPPort, caddyhttp.DefaultHTTPPort))
+	httpPort := strconv.Itoa(cmp.Or(c.http.HTTPPort, caddyhttp.DefaultHTTPPort))
 	var found *caddyhttp.Server
-	for _, name := range sortedKeys(app.Servers) {
-		server := app.Servers[name]
+	for _, name := range sortedKeys(c.http.Servers) {
+		server := c.http.Servers[name]
 		if len(server.TLSConnPolicies) == 0 || !hasSite(server.Routes, host) {
 			continue
 		}

@@ -424,6 +424,39 @@ func TestCaptureHTTP2(t *testing.T) {
 	wantProxyError(t, sendWith(t, c, refused), http.StatusForbidden, 48001, "evil.example:443 is none")
 }
 
+// A site may be on another port, have a wildcard, or an IP as its name.
+func TestCaptureFindsSite(t *testing.T) {
+	port := freePort(t)
+	site := func(address string) string { return address + " {\n tls internal\n respond {host}\n }\n" }
+	p := startCapture(t, startWeChat(t), capturing{
+		global: fmt.Sprintf("%s\n account own {\n appid wx2\n secret {env.WEIXIN_SECRET}\n upstream https://127.0.0.7:%d\n }", defaultAccount, port),
+		sites:  site(fmt.Sprintf("https://api2.weixin.qq.com:%d", port)) + site("https://*.api.weixin.qq.com") + site(fmt.Sprintf("https://127.0.0.7:%d", port)),
+	})
+	c := p.client(nil)
+	for _, host := range []string{"api2.weixin.qq.com", "hk.api.weixin.qq.com", fmt.Sprintf("127.0.0.7:%d", port)} {
+		name, _, _ := strings.Cut(host, ":")
+		if a := p.send(c, http.MethodGet, "https://"+host+"/", ""); a.body != name {
+			t.Errorf("%s: %s", host, a)
+		}
+	}
+}
+
+// A configuration that is refused leaves nothing behind.
+func TestCaptureRefusedConfig(t *testing.T) {
+	w := startWeChat(t)
+	p := startCapture(t, w, capturing{})
+	text := strings.Replace(p.config.write(p.caddy), "{env.WEIXIN_SECRET}", "{env.NOT_SET}", 1)
+	res, err := http.Post(p.admin+"/load", "text/caddyfile", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusBadRequest {
+		t.Errorf("got %s", res.Status)
+	}
+	wantOK(t, p.send(p.client(nil), http.MethodGet, "https://api.weixin.qq.com/cgi-bin/user/get", ""))
+}
+
 // What an application is charged with as a proxy's user reaches neither WeChat
 // nor the log.
 func TestCaptureProxyAuthorization(t *testing.T) {
