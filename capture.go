@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -141,8 +142,16 @@ func (h startedHandler) Handle(context.Context, caddy.Event) error {
 	return nil
 }
 
+// endingTunnels has a channel for each configuration whose tunnels are ending,
+// closed when they have. They outlive the configuration.
+var endingTunnels sync.Map
+
 // shutdown ends the tunnels as Caddy ends its own connections.
 func (c *Capture) shutdown() {
+	ended := make(chan struct{})
+	endingTunnels.Store(ended, nil)
+	defer endingTunnels.Delete(ended)
+	defer close(ended)
 	ctx := context.Background()
 	select {
 	case <-c.started:
@@ -158,9 +167,18 @@ func (c *Capture) shutdown() {
 
 // awaitTunnels waits for the tunnels to end where the process ends otherwise.
 func (c *Capture) awaitTunnels(ctx context.Context) error {
-	if caddy.Exiting() {
-		c.sites.Shutdown(ctx)
+	if !caddy.Exiting() {
+		return nil
 	}
+	c.sites.Shutdown(ctx)
+	endingTunnels.Range(func(ended, _ any) bool {
+		select {
+		case <-ended.(chan struct{}):
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	})
 	return nil
 }
 

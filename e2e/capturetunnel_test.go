@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -202,6 +203,29 @@ func TestCaptureProxyAuthorization(t *testing.T) {
 	}
 }
 
+// hold has WeChat answer when the function is called that is returned.
+func (w *weChat) hold(t *testing.T) (release func()) {
+	t.Helper()
+	held := make(chan bool)
+	release = sync.OnceFunc(func() { close(held) })
+	t.Cleanup(release)
+	w.answer(func(rw http.ResponseWriter, _ *http.Request) {
+		<-held
+		rw.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(rw, `{"errcode":0}`)
+	})
+	return release
+}
+
+// changed is the configuration with a difference: Caddy ignores the same again.
+func (p *captured) changed() config {
+	cfg := p.config
+	cfg.write = func(process *caddy) string {
+		return strings.Replace(p.config.write(process), "respond /client", "respond /nothing", 1)
+	}
+	return cfg
+}
+
 // A reload ends the tunnels that are idle, and no request.
 func TestCaptureReload(t *testing.T) {
 	w := startWeChat(t)
@@ -215,25 +239,21 @@ func TestCaptureReload(t *testing.T) {
 	}
 	_, _ = io.Copy(io.Discard, res.Body)
 
-	w.setLatency(2 * time.Second)
+	release := w.hold(t)
 	busy := p.client(nil)
 	answers := make(chan answer, 1)
 	go func() { answers <- tryGet(busy, "https://api.weixin.qq.com/cgi-bin/user/get") }()
 	if !eventually(func() bool { return w.count("/cgi-bin/user/get") > 0 }) {
 		t.Fatal("the request does not come")
 	}
-	cfg := p.config
-	cfg.write = func(p2 *caddy) string {
-		return strings.Replace(p.config.write(p2), "respond /client", "respond /nothing", 1)
-	}
-	p.reload(w, cfg)
+	p.reload(w, p.changed())
 	if _, err := lines.ReadByte(); err == nil {
 		t.Error("the idle tunnel is still used")
 	} else if err, ok := err.(net.Error); ok && err.Timeout() {
 		t.Error("the idle tunnel stays open")
 	}
+	release()
 	wantOK(t, <-answers)
-	w.setLatency(0)
 	wantOK(t, p.send(busy, http.MethodGet, "https://api.weixin.qq.com/cgi-bin/user/get", ""))
 }
 
@@ -252,21 +272,35 @@ func tryGet(c *http.Client, target string) answer {
 	return answer{res.StatusCode, res.Header, string(body)}
 }
 
-// The process waits for requests in tunnels when it ends.
+// The process waits for requests in tunnels when it ends, those of an earlier
+// configuration too.
 func TestCaptureStop(t *testing.T) {
-	w := startWeChat(t)
-	p := startCapture(t, w, capturing{})
-	c := p.client(nil)
-	wantOK(t, p.send(c, http.MethodGet, "https://api.weixin.qq.com/cgi-bin/user/get", ""))
-	w.setLatency(time.Second)
-	calls := w.count("/cgi-bin/user/get")
-	answers := make(chan answer, 1)
-	go func() { answers <- tryGet(c, "https://api.weixin.qq.com/cgi-bin/user/get") }()
-	if !eventually(func() bool { return w.count("/cgi-bin/user/get") > calls }) {
-		t.Fatal("the request does not come")
+	for name, reloads := range map[string]bool{"at once": false, "after a reload": true} {
+		t.Run(name, func(t *testing.T) {
+			w := startWeChat(t)
+			p := startCapture(t, w, capturing{})
+			release := w.hold(t)
+			c := p.client(nil)
+			answers := make(chan answer, 1)
+			go func() { answers <- tryGet(c, "https://api.weixin.qq.com/cgi-bin/user/get") }()
+			if !eventually(func() bool { return w.count("/cgi-bin/user/get") > 0 }) {
+				t.Fatal("the request does not come")
+			}
+			if reloads {
+				p.reload(w, p.changed())
+			}
+			stopped := make(chan bool)
+			go func() { p.stop(); close(stopped) }()
+			select {
+			case <-stopped:
+				t.Error("it did not wait")
+			case <-time.After(time.Second):
+			}
+			release()
+			wantOK(t, <-answers)
+			<-stopped
+		})
 	}
-	p.stop()
-	wantOK(t, <-answers)
 }
 
 // openTunnel returns a connection to the site over TLS, whose client did not

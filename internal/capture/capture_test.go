@@ -120,6 +120,12 @@ func client(t *testing.T, proxy *httptest.Server, roots *x509.CertPool) *http.Cl
 	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
 }
 
+func (s *Sites) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 // Tunnels end when the sites do, and leave no goroutine behind.
 func TestSitesShutdown(t *testing.T) {
 	before := runtime.NumGoroutine()
@@ -151,7 +157,14 @@ func TestSitesShutdown(t *testing.T) {
 	}()
 	<-entered
 	ended := make(chan bool)
-	go func() { sites.Shutdown(context.Background()); close(ended) }()
+	go sites.Shutdown(context.Background())
+	go func() { // once more
+		for !sites.isClosed() {
+			runtime.Gosched()
+		}
+		sites.Shutdown(context.Background())
+		close(ended)
+	}()
 	select {
 	case <-ended:
 		t.Error("a request was cut off")
@@ -162,7 +175,6 @@ func TestSitesShutdown(t *testing.T) {
 		t.Error(err)
 	}
 	<-ended
-	sites.Shutdown(context.Background()) // once more does no harm
 	c.CloseIdleConnections()
 	if _, err := c.Get("https://example.com/"); err == nil {
 		t.Error("there is a new tunnel")

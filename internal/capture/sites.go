@@ -101,15 +101,13 @@ func newServedSite(site Site) *servedSite {
 
 // Shutdown ends the tunnels: those without a request at once, the others when
 // their requests are answered, or when the context ends. No tunnel is taken any
-// more from the moment it is called.
+// more from the moment it is called. Whoever calls it again waits as well.
 func (s *Sites) Shutdown(ctx context.Context) {
 	s.mu.Lock()
 	s.closed = true
-	served := s.served
-	s.served = nil
 	s.mu.Unlock()
 	var ending sync.WaitGroup
-	for _, site := range served {
+	for _, site := range s.served { // none is added any more
 		ending.Go(func() {
 			_ = site.listener.Close()
 			if err := site.server.Shutdown(ctx); err != nil {
