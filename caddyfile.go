@@ -28,12 +28,14 @@ func init() {
 //
 //	weixin {
 //		upstream <url>
+//		resolver <ip[:port]>
 //		store    <module> ...
 //		account <name> {
 //			appid    <appid>
 //			secret   <secret>
 //			token    stable|classic
 //			upstream <url>
+//			resolver <ip[:port]>
 //			issue    virtual|real|off
 //		}
 //		caller <name> {
@@ -74,6 +76,11 @@ func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 			app.positions.remember(d, "weixin", option)
+		case "resolver":
+			if err := parseResolverOption(d, &app.Resolver); err != nil {
+				return err
+			}
+			app.positions.remember(d, "weixin", option)
 		case "store":
 			if err := app.parseStore(d); err != nil {
 				return err
@@ -87,7 +94,7 @@ func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		default:
-			return d.Errf("unknown option %s of weixin: write one of upstream, store, account, caller", optionName(option))
+			return d.Errf("unknown option %s of weixin: write one of upstream, resolver, store, account, caller", optionName(option))
 		}
 	}
 	if len(app.Accounts) == 0 {
@@ -152,6 +159,8 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 			}
 		case "upstream":
 			err = parseUpstreamOption(d, &cfg.Upstream)
+		case "resolver":
+			err = parseResolverOption(d, &cfg.Resolver)
 		case "issue":
 			if err = parseString(d, &cfg.Issue, issueVirtual); err == nil {
 				if issueErr := checkIssue(cfg.Issue); issueErr != nil {
@@ -159,7 +168,7 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 				}
 			}
 		default:
-			return d.Errf("unknown option %s of account %s: write one of appid, secret, token, upstream, issue", optionName(option), name)
+			return d.Errf("unknown option %s of account %s: write one of appid, secret, token, upstream, issue, resolver", optionName(option), name)
 		}
 		if err != nil {
 			return err

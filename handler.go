@@ -107,7 +107,9 @@ func (c ForwardingConfig) newSender(app *App, logger *zap.Logger, configure func
 	if err := configure(connections); err != nil {
 		return nil, err
 	}
-	base, err := upstream.NewRoundTripper(c.RoundTripper, connections)
+	base, err := upstream.NewResolving(connections, app.resolvers.all, func(t *http.Transport) (upstream.RoundTripper, error) {
+		return upstream.NewRoundTripper(c.RoundTripper, t)
+	})
 	if err != nil {
 		return nil, err
 	}

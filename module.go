@@ -42,6 +42,12 @@ type App struct {
 	// Default: `https://api.weixin.qq.com`
 	Upstream string `json:"upstream,omitempty"`
 
+	// The DNS server to ask for upstreams' addresses, as an IP with or without a
+	// port, for accounts that have none of their own. It is needed where the
+	// system's DNS or its hosts file leads WeChat's names to this proxy, which
+	// would otherwise call itself. Default: the system's
+	Resolver string `json:"resolver,omitempty"`
+
 	// Where tokens are kept and shared with other processes.
 	// Default: the storage that Caddy itself uses.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=weixin.stores inline_key=module"`
@@ -64,7 +70,8 @@ type App struct {
 	callers     []*caller
 	callersByID map[virtualID]*caller
 	realIssuers *realIssuers
-	endpoint    *http.Transport
+	resolvers   resolvers
+	endpoint    upstream.RoundTripper
 
 	// upstreamHosts are the names of the accounts' upstreams, which are as
 	// little another site's as their AppSecrets are.
@@ -92,6 +99,10 @@ type AccountConfig struct {
 
 	// The WeChat API's base URL for this account. Default: the app's.
 	Upstream string `json:"upstream,omitempty"`
+
+	// The DNS server to ask for this account's upstream's address, as an IP
+	// with or without a port. Default: the app's
+	Resolver string `json:"resolver,omitempty"`
 
 	// What applications get that ask for a token themselves: `virtual` is a
 	// token that is good for this proxy alone; `real` is the account's own, for
@@ -122,9 +133,16 @@ func (app *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	app.endpoint = upstream.NewTransport(fetchTimeout)
+	if err := app.provisionResolvers(); err != nil {
+		return err
+	}
+	connections := upstream.NewTransport(fetchTimeout)
 	// On a connection that was kept, a fetch might be sent twice.
-	app.endpoint.DisableKeepAlives = true
+	connections.DisableKeepAlives = true
+	app.endpoint, err = upstream.NewResolving(connections, app.resolvers.all, func(t *http.Transport) (upstream.RoundTripper, error) { return upstream.NewRoundTripper(upstream.NetHTTP, t) })
+	if err != nil {
+		return err
+	}
 	app.tokens = newTokenManager(budgets, st, app.endpoint, app.logger)
 	observerOf, err := reporters(ctx)
 	if err != nil {
@@ -217,6 +235,7 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 		Source:      loopGuard{source, app},
 		Place:       wechat.Official,
 		Upstream:    u,
+		Resolver:    app.resolvers.byAccount[name],
 	}
 	key := accountID(account.Credentials, account.Source, account.Upstream)
 	runner, _, err := runnerPool.LoadOrNew(key, func() (caddy.Destructor, error) {

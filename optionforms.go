@@ -43,6 +43,7 @@ var (
 		"secret":   `"{env.WEIXIN_SECRET}"`,
 		"token":    `"stable"`,
 		"upstream": `"https://api.weixin.qq.com"`,
+		"resolver": `"223.5.5.5"`,
 		"issue":    `"virtual"`,
 	}
 	callerForms = optionForms{
@@ -53,6 +54,7 @@ var (
 	}
 	appForms = optionForms{
 		"upstream": `"https://api.weixin.qq.com"`,
+		"resolver": `"223.5.5.5"`,
 		"store":    `{"module": "storage"}`,
 		"accounts": `{"shop": {"appid": "{env.WEIXIN_APPID}", "secret": "{env.WEIXIN_SECRET}"}}`,
 		"callers":  `{"orders": {"key": "{env.ORDERS_KEY}"}}`,

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
+	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 	"github.com/caddy-weixin/caddy-weixin/store"
 )
@@ -53,6 +54,7 @@ type Account struct {
 	Source      wechat.Source
 	Place       wechat.Place
 	Upstream    *url.URL
+	Resolver    *upstream.Resolver // of the upstream's name; nil for the system's
 
 	endpoint http.RoundTripper
 	watcher  accountObserver

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
+	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -15,7 +16,7 @@ type tokenEndpoint Account
 
 // Fetch implements credential.Source.
 func (a *tokenEndpoint) Fetch(ctx context.Context, _ *credential.Value, _ string, force bool) (credential.Grant, error) {
-	grant, err := a.Source.Fetch(ctx, a.endpoint, a.Upstream, a.Credentials, force)
+	grant, err := a.Source.Fetch(upstream.WithResolver(ctx, a.Resolver), a.endpoint, a.Upstream, a.Credentials, force)
 	if wxErr, ok := errors.AsType[*wechat.Error](err); ok {
 		return credential.Grant{}, &credential.Failure{Errcode: wxErr.Code, Message: (*Account)(a).redactor("").String(wxErr.Msg), Class: classOf(wxErr.Code)}
 	}
@@ -24,7 +25,7 @@ func (a *tokenEndpoint) Fetch(ctx context.Context, _ *credential.Value, _ string
 
 // Check implements credential.Source.
 func (a *tokenEndpoint) Check(ctx context.Context, token *credential.Value) credential.Verdict {
-	switch wechat.CheckToken(ctx, a.endpoint, a.Upstream, token.Escaped(), &a.Place) {
+	switch wechat.CheckToken(upstream.WithResolver(ctx, a.Resolver), a.endpoint, a.Upstream, token.Escaped(), &a.Place) {
 	case wechat.TokenGood:
 		return credential.Good
 	case wechat.TokenRejected:

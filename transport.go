@@ -60,6 +60,7 @@ func (t *transport) roundTrip(ctx context.Context, i *informer, a *Account, targ
 		return nil, t.bodyError(a, req, err)
 	}
 	defer body.release()
+	ctx = upstream.WithResolver(ctx, a.Resolver)
 	x := &exchange{transport: t, ctx: ctx, informer: i, account: a, in: req, target: target, body: body, length: length, virtual: virtual}
 	res, err := x.do()
 	if err == nil {

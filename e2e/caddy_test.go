@@ -63,13 +63,15 @@ func build(name string, race bool) (string, error) {
 
 // config is what a test wants of a Caddy.
 type config struct {
-	global   string // inside of the weixin global option; default: the account "shop"
-	site     string // inside of the site; default: weixin
-	options  string // further global options
-	env      []string
-	dataDir  string // of the storage; default: a fresh one
-	fast     bool   // without the race detector, where memory is measured
-	override string // the whole Caddyfile instead
+	global     string // inside of the weixin global option; default: the account "shop"
+	site       string // inside of the site; default: weixin
+	options    string // further global options
+	env        []string
+	dataDir    string                // of the storage; default: a fresh one
+	noUpstream bool                  // global says where WeChat is
+	fast       bool                  // without the race detector, where memory is measured
+	override   string                // the whole Caddyfile instead
+	write      func(p *caddy) string // likewise, where it needs to know the process's ports
 }
 
 // caddy is a running Caddy process.
@@ -145,7 +147,14 @@ func (p *caddy) write(w *weChat, c config) {
 	if c.site == "" {
 		c.site = "weixin"
 	}
+	where := "upstream " + w.URL
+	if c.noUpstream {
+		where = ""
+	}
 	text := c.override
+	if c.write != nil {
+		text = c.write(p)
+	}
 	if text == "" {
 		text = fmt.Sprintf(`{
 	admin %s
@@ -166,7 +175,7 @@ func (p *caddy) write(w *weChat, c config) {
 	}
 	%s
 	weixin {
-		upstream %s
+		%s
 		%s
 	}
 }
@@ -174,7 +183,7 @@ func (p *caddy) write(w *weChat, c config) {
 	log
 	%s
 }
-`, strings.TrimPrefix(p.admin, "http://"), c.options, w.URL, c.global, p.url, strings.ReplaceAll(c.site, "UPSTREAM", w.URL))
+`, strings.TrimPrefix(p.admin, "http://"), c.options, where, c.global, p.url, strings.ReplaceAll(c.site, "UPSTREAM", w.URL))
 	}
 	if err := os.WriteFile(p.file, []byte(text), 0o600); err != nil {
 		p.t.Fatal(err)

@@ -42,6 +42,9 @@ func TestValidateRefuses(t *testing.T) {
 		{"unknown option of an account", account("\t\t\tappid wx1\n\t\t\tpassword x\n"), "5", []string{"option password", "appid, secret, token, upstream, issue"}},
 		{"unknown token method", account("\t\t\tappid wx1\n\t\t\ttoken new\n"), "5", []string{"new", "stable or classic"}},
 		{"upstream that is no URL", account("\t\t\tappid wx1\n\t\t\tupstream api.weixin.qq.com\n"), "5", []string{"https://api.weixin.qq.com"}},
+		{"resolver that is a name", account("\t\t\tappid wx1\n\t\t\tresolver dns.example\n"), "5", []string{"dns.example", "223.5.5.5"}},
+		{"resolver of all that is none", "{\n\tweixin {\n\t\tresolver 1.2.3\n\t}\n}\n" + site, "3", []string{"1.2.3", "223.5.5.5"}},
+		{"resolver by a placeholder that is none", account("\t\t\tappid wx1\n\t\t\tresolver {env.HOME}\n\t\t\tsecret x\n"), "5", []string{"shop", "223.5.5.5"}},
 		{"upstream with a query", account("\t\t\tappid wx1\n\t\t\tupstream https://x/?a=b\n"), "5", []string{"https://api.weixin.qq.com"}},
 		{"empty placeholder", account("\t\t\tappid {env.WEIXIN_NOT_SET}\n\t\t\tsecret x\n"), "4", []string{"shop", "WEIXIN_NOT_SET", "--envfile"}},
 		{"missing file", account("\t\t\tappid wx1\n\t\t\tsecret {file./does/not/exist}\n"), "5", []string{"shop", "/does/not/exist"}},
@@ -106,6 +109,8 @@ func TestValidateRefuses(t *testing.T) {
 		{"header of the connection", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\treverse_proxy localhost:1 {\n\t\ttransport weixin {\n\t\t\tforward_headers transfer-encoding\n\t\t}\n\t}\n}\n", "16", []string{"Transfer-Encoding"}},
 		{"header twice", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tforward_headers X-A x-a\n\t}\n}\n", "15", []string{"X-A twice"}},
 		{"headers by pattern", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tforward_headers X-*\n\t}\n}\n", "15", []string{"write each one"}},
+		{"unknown account of weixin_capture", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin_capture shopp\n}\n", "14", []string{"shopp", "shop"}},
+		{"unknown option of weixin_capture", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin_capture {\n\t\tallow 10.0.0.0/8\n\t}\n}\n", "15", []string{"option allow of weixin_capture", "allow_ips"}},
 		{"no global option", ":8081 {\n\tweixin\n}\n", "2", []string{"global option"}},
 		{"status page with an argument", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin_status shop\n}\n", "14", []string{"no argument but a matcher", "shop"}},
 		{"status page with an unknown option", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin_status {\n\t\treadonly\n\t}\n}\n", "15", []string{"option readonly ", "read_only, allow_ips, hosts"}},
@@ -183,7 +188,7 @@ func TestExampleIsValid(t *testing.T) {
 func TestListModules(t *testing.T) {
 	out, _ := run(t, nil, "list-modules")
 	for _, module := range []string{
-		"weixin", "http.handlers.weixin", "http.handlers.weixin_sandbox", "http.handlers.weixin_status", "http.handlers.weixin_health", "http.reverse_proxy.transport.weixin", "weixin.stores.storage", "weixin.stores.redis", "admin.api.weixin",
+		"weixin", "http.handlers.weixin", "http.handlers.weixin_capture", "http.handlers.weixin_sandbox", "http.handlers.weixin_status", "http.handlers.weixin_health", "http.reverse_proxy.transport.weixin", "weixin.stores.storage", "weixin.stores.redis", "admin.api.weixin",
 	} {
 		if !strings.Contains(out, "\n"+module+"\n") {
 			t.Errorf("%s is not listed", module)

@@ -15,6 +15,7 @@ import (
 
 const (
 	dialTimeout         = 10 * time.Second
+	keepAlive           = 30 * time.Second
 	tlsHandshakeTimeout = 10 * time.Second
 	idleConnTimeout     = 90 * time.Second
 	maxIdleConns        = 1024
@@ -100,7 +101,7 @@ func CheckRoundTripper(name string) error {
 // HTTP/1.1. headerTimeout is how long it waits for an answer's header once the
 // request is sent; 0 is for ever.
 func NewTransport(headerTimeout time.Duration) *http.Transport {
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{
