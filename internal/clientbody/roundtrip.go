@@ -8,11 +8,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// beforeAnswer is for a transport, whose answer has gone nowhere yet when the
-// rest of the body is read. A client that has stopped sending waits for one
-// second at most.
-var beforeAnswer = Limits{Bytes: lingering.Bytes, Total: lingering.Total, Idle: time.Second}
-
 // RoundTrip calls a round tripper beneath Caddy's reverse_proxy with a request
 // whose body is a *Body, and sees to what is left of it: where the answer comes
 // first, the body is read to its end within limits.
@@ -42,7 +37,7 @@ func RoundTrip(req *http.Request, send func(*http.Request) (res *http.Response, 
 		b.settleBelow(false)
 		return nil, err
 	}
-	if complete && b.isHTTP1() && !b.waits() {
+	if complete && !b.waits() {
 		b.readFrom(b.source, b.setReadDeadline, beforeAnswer)
 	}
 	b.settleBelow(complete)
