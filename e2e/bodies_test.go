@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -350,16 +351,25 @@ func TestHonestClientsKeepTheirConnections(t *testing.T) {
 	}
 }
 
-// honestTry sends an upload that is refused, and a request that is not.
+// honestTry sends an upload that has an early answer, and a request that has not.
 func honestTry(c *http.Client, s site, i, size int) error {
-	refused, err := c.Post(fmt.Sprintf("%s/cgi-bin//a?appid=%s&i=%d", s.url, appID, i), "application/json", bytes.NewReader(make([]byte, size)))
+	refusal := []struct {
+		target string
+		status []int
+	}{
+		{"/cgi-bin//a?appid=" + appID, []int{400}},
+		{"/cgi-bin/a?appid=wx1111111111111111", []int{502, 503}},
+		{"/cgi-bin/a?appid=wx2222222222222222", []int{200}},
+		{"/sns/userinfo?appid=wx3333333333333333", []int{502}},
+	}[i%4]
+	refused, err := c.Post(s.url+refusal.target, "application/json", bytes.NewReader(make([]byte, size)))
 	if err != nil {
-		return fmt.Errorf("%d bytes: %w", size, err)
+		return fmt.Errorf("%s, %d bytes: %w", refusal.target, size, err)
 	}
 	_, _ = io.Copy(io.Discard, refused.Body)
 	refused.Body.Close()
-	if refused.StatusCode != 400 && refused.StatusCode != 413 {
-		return fmt.Errorf("%d bytes: %s", size, refused.Status)
+	if !slices.Contains(append(refusal.status, 413), refused.StatusCode) {
+		return fmt.Errorf("%s, %d bytes: %s", refusal.target, size, refused.Status)
 	}
 	res, err := c.Get(s.url + "/cgi-bin/user/get?appid=" + appID)
 	if err != nil {
