@@ -25,7 +25,9 @@ func (h *Handler) forward(w http.ResponseWriter, p *passage) {
 	}
 	p.served(res.StatusCode)
 	defer res.Body.Close()
-	clientbody.PassOn(w)
+	if !isComplete(res) {
+		clientbody.PassOn(w)
+	}
 	if err := answer(w, res); err != nil {
 		// The header is out: that the rest does not come can only be told by
 		// ending the connection.

@@ -83,6 +83,9 @@ func readSmallBody(req *http.Request) ([]byte, *proxyError) {
 	if req.Body == nil {
 		return nil, nil
 	}
+	if req.ContentLength > maxSmallBody {
+		return nil, tooLarge("the request body is larger than such a request needs")
+	}
 	body, err := io.ReadAll(io.LimitReader(req.Body, maxSmallBody+1))
 	if err != nil {
 		return nil, badRequest("the request body could not be read")

@@ -1,8 +1,10 @@
 package weixin
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 
@@ -106,8 +109,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return clientbody.RoundTrip(req, t.roundTrip)
 }
 
-// roundTrip reports whether the answer is complete as well.
-func (t *Transport) roundTrip(original *http.Request) (res *http.Response, complete bool, err error) {
+// roundTrip reports as well whether nobody needs the rest of the body.
+func (t *Transport) roundTrip(original *http.Request) (res *http.Response, needless bool, err error) {
 	o := newOutcome(original)
 	req, leave, refusal := watchLoops(original)
 	if refusal != nil {
@@ -129,34 +132,70 @@ func (t *Transport) roundTrip(original *http.Request) (res *http.Response, compl
 }
 
 // forward sends a request on to the upstream of reverse_proxy.
-func (t *Transport) forward(req *http.Request, p *passage) (res *http.Response, complete bool, err error) {
-	target := &url.URL{Scheme: "http", Host: req.URL.Host}
-	if t.TLSEnabled() {
-		target.Scheme = "https"
-		target.Host = strings.TrimSuffix(target.Host, ":443")
-	} else {
-		target.Host = strings.TrimSuffix(target.Host, ":80")
-	}
+func (t *Transport) forward(req *http.Request, p *passage) (res *http.Response, needless bool, err error) {
+	target := t.target(req)
 	if refusal := t.checkUpstream(p.account, target); refusal != nil {
 		return t.refuse(req, refusal.of(p.account, p.caller)), true, nil
+	}
+	// Where AppID and AppSecret were put into a body, the client's is read.
+	repeatable := p.request == req
+	if repeatable {
+		if p.request, err = t.withKeptBody(p.account, req); err != nil {
+			return t.failed(req, p, err)
+		}
 	}
 	var i informer
 	res, err = t.sender.roundTrip(i.context(p.request), &i, p.account, target, p.request, p.virtual)
 	i.end()
-	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
-		return t.refuse(req, proxyErr.of(p.account, p.caller)), true, nil
+	if err == nil {
+		withoutHostFields(res)
+		p.served(res.StatusCode)
+		return res, isComplete(res), nil
 	}
-	// Where the body was read already, another attempt would be without it.
-	if opErr, ok := errors.AsType[*net.OpError](err); ok && opErr.Op == "dial" && p.request == req {
+	if opErr, ok := errors.AsType[*net.OpError](err); ok && opErr.Op == "dial" && repeatable {
 		// reverse_proxy may send the request to another upstream.
 		return nil, false, reverseproxy.NewDialError(err)
 	}
-	if err != nil {
-		return nil, false, err
+	return t.failed(req, p, err)
+}
+
+// failed returns the answer to a request that could not be sent.
+func (t *Transport) failed(req *http.Request, p *passage, err error) (*http.Response, bool, error) {
+	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
+		return t.refuse(req, proxyErr.of(p.account, p.caller)), true, nil
 	}
-	withoutHostFields(res)
-	p.served(res.StatusCode)
-	return res, isComplete(res), nil
+	return nil, true, err
+}
+
+// target returns where reverse_proxy wants the request to go.
+func (t *Transport) target(req *http.Request) *url.URL {
+	if t.TLSEnabled() {
+		return &url.URL{Scheme: "https", Host: strings.TrimSuffix(req.URL.Host, ":443")}
+	}
+	return &url.URL{Scheme: "http", Host: strings.TrimSuffix(req.URL.Host, ":80")}
+}
+
+// keptBodyVar is the variable of a request that has its body.
+const keptBodyVar = "weixin.body"
+
+// withKeptBody returns the request with a body that outlives it, if it is one
+// that is read before WeChat is connected: reverse_proxy may send the request
+// once more to another upstream, and by then the client's is read.
+func (t *Transport) withKeptBody(account *Account, req *http.Request) (*http.Request, error) {
+	if req.Body == nil || req.ContentLength <= 0 || req.ContentLength > min(readFirst, t.sender.bodyLimit) {
+		return req, nil
+	}
+	kept, ok := caddyhttp.GetVar(req.Context(), keptBodyVar).([]byte)
+	if !ok {
+		kept = make([]byte, req.ContentLength)
+		if _, err := io.ReadFull(req.Body, kept); err != nil {
+			return nil, t.sender.bodyError(account, req, err)
+		}
+		caddyhttp.SetVar(req.Context(), keptBodyVar, kept)
+	}
+	out := *req
+	out.Body = io.NopCloser(bytes.NewReader(kept))
+	return &out, nil
 }
 
 // refuse answers with an error of the proxy's own.

@@ -8,18 +8,14 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// beforeAnswer is for a transport, whose answer has gone nowhere yet when the
-// rest of the body is read. A client that has stopped sending waits for one
-// second at most.
-var beforeAnswer = Limits{Bytes: lingering.Bytes, Total: lingering.Total, Idle: time.Second}
-
 // RoundTrip calls a round tripper beneath Caddy's reverse_proxy with a request
 // whose body is a *Body, and sees to what is left of it: where the answer comes
 // first, the body is read to its end within limits.
 //
-// The round tripper reports whether its answer is complete, so that it would not
-// break off if the request's context ended.
-func RoundTrip(req *http.Request, send func(*http.Request) (res *http.Response, complete bool, err error)) (*http.Response, error) {
+// The round tripper reports whether nobody needs the rest of the body: neither
+// an answer that is still under way, which would break off if the request's
+// context ended, nor another attempt of reverse_proxy's.
+func RoundTrip(req *http.Request, send func(*http.Request) (res *http.Response, needless bool, err error)) (*http.Response, error) {
 	if none(req) {
 		res, _, err := send(req)
 		return res, err
@@ -27,25 +23,27 @@ func RoundTrip(req *http.Request, send func(*http.Request) (res *http.Response, 
 	b := newBody(req, readDeadlineOf(req))
 	in := *req
 	in.Body = b
-	done := false
+	returned := false
 	defer func() {
-		if !done { // a panic
+		if !returned { // a panic
 			b.end()
 		}
 	}()
-	res, complete, err := send(&in)
-	done = true
-	if err != nil {
-		// reverse_proxy may try another upstream, so the body is left to it.
-		b.revoked.Store(true)
-		b.interrupt()
-		b.settleBelow(false)
-		return nil, err
-	}
-	if complete && b.isHTTP1() && !b.waits() {
+	res, needless, err := send(&in)
+	returned = true
+	if needless && !b.waits() {
 		b.readFrom(b.source, b.setReadDeadline, beforeAnswer)
 	}
-	b.settleBelow(complete)
+	// Before another attempt nothing is settled, unless the client would wait for
+	// the answer that comes where there is none.
+	if err == nil || needless || b.waits() {
+		b.settleBelow(needless)
+	}
+	if err != nil {
+		b.revoked.Store(true)
+		b.interrupt()
+		return nil, err
+	}
 	res.Body = &answerBody{res.Body, b}
 	return res, nil
 }

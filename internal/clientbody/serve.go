@@ -7,16 +7,18 @@ import (
 )
 
 var (
-	// small is what is read of a body for a connection to be kept: as much as
-	// net/http reads, and so briefly that the client does not notice.
-	small = Limits{Bytes: 256 << 10, Total: 200 * time.Millisecond}
+	// beforeAnswer is for the rest of a body that nobody needs. It is read before
+	// the answer, as WeChat does: an answer that comes earlier is lost to clients
+	// that send their whole request before they look for one, costs the
+	// connection, and has a Caddy with idle limits in front of this one take the
+	// rest for another request. Who has sent nothing for a second is not sending,
+	// and ten are enough for what servers send to one another. As for bytes, it
+	// is what a gigabit line carries in that time.
+	beforeAnswer = Limits{Bytes: 1 << 30, Total: 10 * time.Second, Idle: time.Second}
 
-	// lingering is for a client that sends its whole request before it looks for
-	// an answer. If the connection were closed meanwhile, it would see a reset
-	// instead. Longer than two seconds without a byte is somebody who is not
-	// sending, and ten seconds are enough for what servers send to one another.
-	// As for bytes, it is what a gigabit line carries in that time.
-	lingering = Limits{Bytes: 1 << 30, Total: 10 * time.Second, Idle: 2 * time.Second}
+	// lingering is for a client that goes on sending after its answer. If the
+	// connection were closed at once, it would see a reset instead.
+	lingering = Limits{Bytes: 1 << 30, Total: 10 * time.Second, Idle: time.Second}
 )
 
 // Serve calls a handler with a request whose body is a *Body, and sees to what
@@ -97,10 +99,7 @@ func (g *guard) settle(status int) {
 	}
 	g.answered, g.status = true, status
 	b := g.body
-	if !b.isHTTP1() || b.ended.Load() {
-		return
-	}
-	if !g.passedOn && !b.waits() && b.readRest(small) {
+	if b.ended.Load() || !g.passedOn && !b.waits() && b.readFrom(b.source, b.setReadDeadline, beforeAnswer) || !b.isHTTP1() {
 		return
 	}
 	g.Header().Set("Connection", "close")
