@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// Access says who may use an account through the proxy.
+// Access is who may use an account through the proxy.
 type Access struct {
 	// The addresses that may call, as IPs or CIDR ranges; `private_ranges`
 	// stands for all loopback and private ranges. Where the server has
@@ -18,7 +18,16 @@ type Access struct {
 	// Default: private_ranges; with callers, anywhere.
 	AllowIPs []string `json:"allow_ips,omitempty"`
 
-	ranges []netip.Prefix
+	// Without callers, the names under which the proxy is served over plain
+	// HTTP. IP addresses other than 0.0.0.0 and [::], names without a dot, and
+	// names that end in .localhost, .local, .internal or .home.arpa need not be
+	// listed. Any web site can give its own name the proxy's address, and would
+	// call the proxy with its visitor's browser if it were served under all
+	// names.
+	Hosts []string `json:"hosts,omitempty"`
+
+	ranges   []netip.Prefix
+	ownHosts []string // Hosts, as they are compared
 }
 
 // privateRanges are the addresses that `private_ranges` stands for, the same as
@@ -37,7 +46,8 @@ func (a *Access) provision() error {
 		return fmt.Errorf("allow_ips: %v", err)
 	}
 	a.ranges = ranges
-	return nil
+	a.ownHosts, err = parseHosts(a.Hosts)
+	return err
 }
 
 // parseRanges parses IPs, CIDR ranges and `private_ranges`.
@@ -59,25 +69,13 @@ func parseRanges(expressions []string) ([]netip.Prefix, error) {
 	return ranges, nil
 }
 
-// madeByWebPage says whether a page in a browser made the request, which may be
-// any page that the user of that browser has open. An address typed into the
-// browser is none.
-func madeByWebPage(h http.Header) bool {
-	for _, site := range h["Sec-Fetch-Site"] {
-		if site != "none" {
-			return true
-		}
-	}
-	return len(h["Origin"]) > 0
+// allowsAddress reports whether the client's address may call. A caller's key
+// replaces the rule about addresses, unless there is one, or no key is needed.
+func (a *Access) allowsAddress(app *App, req *http.Request, needsKey bool) bool {
+	return needsKey && len(app.callers) > 0 && len(a.AllowIPs) == 0 || containsClient(a.ranges, req)
 }
 
-// allowsAddress says whether the client's address may call. A caller's key
-// replaces the rule about addresses, unless there is one.
-func (a *Access) allowsAddress(app *App, req *http.Request) bool {
-	return len(app.callers) > 0 && len(a.AllowIPs) == 0 || containsClient(a.ranges, req)
-}
-
-// containsClient says whether the client's address is in one of the ranges.
+// containsClient reports whether the client's address is in one of the ranges.
 func containsClient(ranges []netip.Prefix, req *http.Request) bool {
 	addr := clientAddr(req)
 	return addr.IsValid() && slices.ContainsFunc(ranges, func(r netip.Prefix) bool { return r.Contains(addr) })

@@ -91,6 +91,7 @@ func handleAccounts(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return err
 	}
+	app.tokens.look(req.Context(), app.accounts)
 	return writeStatus(w, http.StatusOK, app.statuses())
 }
 
@@ -118,6 +119,7 @@ func handleAccount(w http.ResponseWriter, req *http.Request) error {
 		if err := requireMethod(req, http.MethodGet); err != nil {
 			return err
 		}
+		app.tokens.look(req.Context(), map[string]*Account{name: account})
 		return writeStatus(w, http.StatusOK, app.tokens.Status(account))
 	case "refresh":
 		if err := requireMethod(req, http.MethodPost); err != nil {
@@ -168,8 +170,8 @@ func unmarshalStrict(data []byte, v any) error {
 	return nil
 }
 
-// handleHealth answers 200 while every account has a usable token or needs none
-// yet.
+// handleHealth answers 200 while every account has a usable token that WeChat
+// accepts, or needs none yet.
 func handleHealth(w http.ResponseWriter, req *http.Request) error {
 	if err := requireMethod(req, http.MethodGet); err != nil {
 		return err

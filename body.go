@@ -21,7 +21,7 @@ type replayBody struct {
 	// sourceMu is held while the client is read, which may take any time; mu
 	// guards what follows it, and is never held for long.
 	sourceMu sync.Mutex
-	source   io.ReadCloser // the client
+	source   io.Reader // the client; closing it is for the server
 
 	mu      sync.Mutex
 	err     error // of the source: what follows the bytes that are kept
@@ -41,36 +41,56 @@ var errBodyTooLarge = errors.New("the request body is too large")
 // errBodyClosed is returned to who reads a body after closing it.
 var errBodyClosed = errors.New("the request body is closed")
 
+// readFirst is how long a body may be for it to be read from the client before
+// WeChat is connected. A connection that waits for a slow client is of use to
+// nobody, and WeChat closes it.
+const readFirst = 64 << 10
+
 // newReplayBody returns the body of a request, or nil if it has none, and its
-// length. A body whose length the client has not told is read to its end here.
-// The owner calls release when the request needs no further attempt. The
-// request's own body is closed after its last use, which may be later: WeChat
-// can answer while the body is still being sent.
+// length. A body that is small, or whose length the client has not told, is read
+// to its end here. The owner calls release when the request needs no further
+// attempt. The request's own body is never closed.
 func newReplayBody(req *http.Request, memory, limit int64) (*replayBody, int64, error) {
-	if req.Body == nil {
+	if req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0 {
 		return nil, 0, nil
 	}
-	if req.Body == http.NoBody || req.ContentLength == 0 {
-		return nil, 0, req.Body.Close()
-	}
 	if req.ContentLength > limit {
-		req.Body.Close()
 		return nil, 0, errBodyTooLarge
 	}
-	if req.ContentLength > memory {
-		memory = 0 // it goes into a file in any case
-	}
-	b := &replayBody{source: req.Body, memory: memory}
-	b.uses.Store(1)
 	length := req.ContentLength
-	if length < 0 {
-		var err error
-		if length, err = b.measure(limit); err != nil || length == 0 {
-			b.release()
-			return nil, 0, err
-		}
+	b := keepBody(req.Body, length, memory)
+	var err error
+	switch {
+	case length < 0:
+		length, err = b.measure(limit)
+	case length <= readFirst:
+		err = b.readAll(length)
+	}
+	if err != nil || length == 0 {
+		b.release()
+		return nil, 0, err
 	}
 	return b, length, nil
+}
+
+// keepBody returns a body that has yet to be read from the client.
+func keepBody(source io.Reader, length, memory int64) *replayBody {
+	if length > memory {
+		memory = 0 // it goes into a file in any case
+	}
+	b := &replayBody{source: source, memory: memory}
+	b.uses.Store(1)
+	return b
+}
+
+// readAll reads a body of a known length.
+func (b *replayBody) readAll(length int64) error {
+	b.head = make([]byte, 0, min(length, b.memory))
+	n, err := b.measure(length)
+	if err == nil && n < length {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // measure reads the source to its end.
@@ -126,7 +146,6 @@ func (b *replayBody) release() {
 		return
 	}
 	// Nobody else is left, but for whoever asks about errors.
-	b.source.Close()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.head = nil
@@ -191,7 +210,16 @@ func (b *replayBody) keep(p []byte) {
 			return
 		}
 	}
-	_, b.keepErr = b.file.WriteAt(p, b.kept-int64(len(b.head))-int64(len(p)))
+	off := b.kept - int64(len(b.head)) - int64(len(p))
+	if _, b.keepErr = b.file.WriteAt(p, off); b.keepErr != nil && spool.clear() {
+		// The disk was full of what nobody uses.
+		_, b.keepErr = b.file.WriteAt(p, off)
+	}
+	if b.keepErr != nil {
+		// What is in the file is of no use without the rest.
+		closeTemporary(b.file)
+		b.file = nil
+	}
 }
 
 // bodyReader is one attempt's view of a body.

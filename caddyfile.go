@@ -1,17 +1,12 @@
 package weixin
 
 import (
-	"encoding/json"
-	"fmt"
 	"strings"
-	"sync"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/dustin/go-humanize"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
@@ -49,7 +44,6 @@ func init() {
 //		}
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
-	positions.Clear() // of another configuration
 	if existing != nil {
 		return nil, d.Err("the weixin global option is given twice: put everything into one block")
 	}
@@ -57,12 +51,17 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	if err := app.UnmarshalCaddyfile(d); err != nil {
 		return nil, err
 	}
-	return httpcaddyfile.App{Name: "weixin", Value: caddyconfig.JSON(app, nil)}, nil
+	config := caddyconfig.JSON(app, nil)
+	keepPositions(config, app.positions)
+	return httpcaddyfile.App{Name: "weixin", Value: config}, nil
 }
 
 // UnmarshalCaddyfile sets up the app from Caddyfile tokens. See
 // parseGlobalOption for the syntax.
 func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if err := checkTokens(d); err != nil {
+		return err
+	}
 	d.Next() // the option's name
 	if d.NextArg() {
 		return d.Errf("weixin takes no argument here: write accounts in its block, not %s", d.Val())
@@ -74,6 +73,7 @@ func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if err := parseUpstreamOption(d, &app.Upstream); err != nil {
 				return err
 			}
+			app.positions.remember(d, "weixin", option)
 		case "store":
 			if err := app.parseStore(d); err != nil {
 				return err
@@ -87,7 +87,7 @@ func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		default:
-			return d.Errf("unknown option %s of weixin: write one of upstream, store, account, caller", option)
+			return d.Errf("unknown option %s of weixin: write one of upstream, store, account, caller", optionName(option))
 		}
 	}
 	if len(app.Accounts) == 0 {
@@ -104,6 +104,13 @@ func (app *App) parseStore(d *caddyfile.Dispenser) error {
 		return d.Err("store needs a module: write store storage, for example")
 	}
 	name := d.Val()
+	if err := checkStoreName(name); err != nil {
+		return d.Err(err.Error())
+	}
+	app.positions.remember(d, "store "+name, "url")
+	if err := checkStoreURL(d, name); err != nil {
+		return err
+	}
 	unm, err := caddyfile.UnmarshalModule(d, "weixin.stores."+name)
 	if err != nil {
 		return err
@@ -130,13 +137,13 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 		var err error
 		switch option {
 		case "appid":
-			err = parseString(d, &cfg.AppID, "{env.WEIXIN_APPID}")
+			err = parseValue(d, &cfg.AppID, "{env.WEIXIN_APPID}")
 			if other, ok := appIDs[cfg.AppID]; err == nil && ok {
 				return d.Errf("appid %s is that of account %s already: give every account an appid of its own", cfg.AppID, other)
 			}
 			appIDs[cfg.AppID] = name
 		case "secret":
-			err = parseString(d, &cfg.AppSecret, "{env.WEIXIN_SECRET}")
+			err = parseValue(d, &cfg.AppSecret, "{env.WEIXIN_SECRET}")
 		case "token":
 			if err = parseString(d, &cfg.Token, "stable"); err == nil {
 				if _, sourceErr := wechat.NewSource(cfg.Token); sourceErr != nil {
@@ -152,18 +159,21 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 				}
 			}
 		default:
-			return d.Errf("unknown option %s of account %s: write one of appid, secret, token, upstream, issue", option, name)
+			return d.Errf("unknown option %s of account %s: write one of appid, secret, token, upstream, issue", optionName(option), name)
 		}
 		if err != nil {
 			return err
 		}
-		rememberPosition(d, "account "+name, option)
+		app.positions.remember(d, "account "+name, option)
 	}
 	if cfg.AppID == "" {
 		return d.Errf("account %s has no appid: write appid {env.WEIXIN_APPID}, for example", name)
 	}
 	if cfg.AppSecret == "" {
 		return d.Errf("account %s has no secret: write secret {env.WEIXIN_SECRET}, for example", name)
+	}
+	if err := checkNotSwapped(cfg.AppID, cfg.AppSecret); err != nil {
+		return d.Err(err.Error())
 	}
 	if app.Accounts == nil {
 		app.Accounts = make(map[string]*AccountConfig)
@@ -188,7 +198,7 @@ func (app *App) parseCaller(d *caddyfile.Dispenser) error {
 		var err error
 		switch option {
 		case "key":
-			err = parseString(d, &cfg.Key, "{env."+strings.ToUpper(name)+"_KEY}")
+			err = parseKey(d, &cfg.Key, "{env."+strings.ToUpper(name)+"_KEY}")
 		case "accounts":
 			err = parseList(d, &cfg.Accounts, "shop")
 		case "allow":
@@ -204,12 +214,12 @@ func (app *App) parseCaller(d *caddyfile.Dispenser) error {
 				}
 			}
 		default:
-			return d.Errf("unknown option %s of caller %s: write one of key, accounts, allow, ips", option, name)
+			return d.Errf("unknown option %s of caller %s: write one of key, accounts, allow, ips", optionName(option), name)
 		}
 		if err != nil {
 			return err
 		}
-		rememberPosition(d, "caller "+name, option)
+		app.positions.remember(d, "caller "+name, option)
 	}
 	if cfg.Key == "" {
 		return d.Errf("caller %s has no key: write key {env.%s_KEY}, for example", name, strings.ToUpper(name))
@@ -221,30 +231,16 @@ func (app *App) parseCaller(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// parseName parses the name of an account or a caller.
-func parseName(d *caddyfile.Dispenser) (string, error) {
-	kind := d.Val()
-	if !d.NextArg() {
-		return "", d.Errf("%s needs a name: write %s <name> { … }", kind, kind)
-	}
-	name := d.Val()
-	if err := checkName(name); err != nil {
-		return "", d.Err(err.Error())
-	}
-	if d.NextArg() {
-		return "", d.Errf("%s takes one name, but there is also %s", kind, d.Val())
-	}
-	return name, nil
-}
-
 // parseDirective sets up the handler from the weixin directive. Syntax:
 //
 //	weixin [<matcher>] [<account>] {
-//		allow_ips     <ranges...>
-//		body_buffer   <size>
-//		body_limit    <size>
-//		timeout       <duration>
-//		round_tripper http1|net_http
+//		allow_ips       <ranges...>
+//		hosts           <names...>
+//		body_buffer     <size>
+//		body_limit      <size>
+//		timeout         <duration>
+//		round_tripper   http1|net_http
+//		forward_headers <names...>
 //	}
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	handler := new(Handler)
@@ -259,17 +255,6 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 		return nil, h.Errf("there is no account %s: write one of %s", handler.Account, strings.Join(sortedKeys(app.Accounts), ", "))
 	}
 	return handler, nil
-}
-
-// appOption returns the app that the global option has set up. There has to be
-// one, or the accounts are nowhere.
-func appOption(h httpcaddyfile.Helper) (*App, error) {
-	option, ok := h.Option("weixin").(httpcaddyfile.App)
-	if !ok {
-		return nil, h.Err("weixin has no accounts: add the weixin global option, { weixin { account <name> { … } } }")
-	}
-	app := new(App)
-	return app, json.Unmarshal(option.Value, app)
 }
 
 // parseStatusDirective sets up the status page from the weixin_status
@@ -292,6 +277,9 @@ func parseStatusDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, 
 // UnmarshalCaddyfile sets up the status page from Caddyfile tokens. See
 // parseStatusDirective for the syntax.
 func (p *StatusPage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if err := checkTokens(d); err != nil {
+		return err
+	}
 	d.Next() // the directive's name
 	if d.NextArg() {
 		return d.Errf("weixin_status takes no argument but a matcher, which begins with / or @, and here is %s", d.Val())
@@ -308,16 +296,11 @@ func (p *StatusPage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		case "hosts":
-			if err := parseList(d, &p.Hosts, "status.example.com"); err != nil {
+			if err := parseHostsOption(d, &p.Access); err != nil {
 				return err
 			}
-			for _, name := range p.Hosts {
-				if strings.ContainsAny(name, ":/*") {
-					return d.Errf("hosts %s is no name: write it without scheme, port and path, like status.example.com", name)
-				}
-			}
 		default:
-			return d.Errf("unknown option %s of weixin_status: write one of read_only, allow_ips, hosts", option)
+			return d.Errf("unknown option %s of weixin_status: write one of read_only, allow_ips, hosts", optionName(option))
 		}
 	}
 	return nil
@@ -332,11 +315,13 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // UnmarshalCaddyfile sets up the transport from Caddyfile tokens. Syntax:
 //
 //	transport weixin [<account>] {
-//		allow_ips     <ranges...>
-//		body_buffer   <size>
-//		body_limit    <size>
-//		timeout       <duration>
-//		round_tripper http1|net_http
+//		allow_ips       <ranges...>
+//		hosts           <names...>
+//		body_buffer     <size>
+//		body_limit      <size>
+//		timeout         <duration>
+//		round_tripper   http1|net_http
+//		forward_headers <names...>
 //		trust_upstream
 //	}
 func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -346,11 +331,16 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if hasPlaceholder(t.Account) {
 		return d.Errf("the account of a transport cannot depend on the request: write its name instead of %s", t.Account)
 	}
-	rememberPosition(d, "transport", t.Account)
+	var at positions
+	at.remember(d, "transport", t.Account)
+	keepPositions(transportConfig(t.Account), at)
 	return nil
 }
 
 func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cfg *ForwardingConfig, trustUpstream *bool) error {
+	if err := checkTokens(d); err != nil {
+		return err
+	}
 	d.Next() // the directive's name
 	directive := d.Val()
 	if d.NextArg() {
@@ -364,6 +354,8 @@ func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cf
 		switch option := d.Val(); option {
 		case "allow_ips":
 			err = parseAllowIPs(d, access)
+		case "hosts":
+			err = parseHostsOption(d, access)
 		case "body_buffer":
 			err = parseSize(d, &cfg.BodyBuffer, "256KiB")
 		case "body_limit":
@@ -378,8 +370,10 @@ func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cf
 					err = d.Err(unknown.Error())
 				}
 			}
+		case "forward_headers":
+			err = parseForwardHeadersOption(d, cfg)
 		default:
-			err = d.Errf("unknown option %s of %s: write one of allow_ips, body_buffer, body_limit, timeout, round_tripper", option, directive)
+			err = d.Errf("unknown option %s of %s: write one of allow_ips, hosts, body_buffer, body_limit, timeout, round_tripper, forward_headers", optionName(option), directive)
 		}
 		if err != nil {
 			return err
@@ -400,108 +394,6 @@ func parseTrustUpstream(d *caddyfile.Dispenser, trust *bool) error {
 	}
 	*trust = true
 	return nil
-}
-
-func parseAllowIPs(d *caddyfile.Dispenser, access *Access) error {
-	if err := parseList(d, &access.AllowIPs, "10.0.0.0/8"); err != nil {
-		return err
-	}
-	if _, err := parseRanges(access.AllowIPs); err != nil {
-		return d.Errf("allow_ips: %v", err)
-	}
-	return nil
-}
-
-// parseList sets an option that takes any number of arguments.
-func parseList(d *caddyfile.Dispenser, values *[]string, example string) error {
-	option := d.Val()
-	if *values != nil {
-		return d.Errf("%s is given twice: put everything on one line", option)
-	}
-	if *values = d.RemainingArgs(); len(*values) == 0 {
-		return d.Errf("%s has no value: write %s %s, for example", option, option, example)
-	}
-	return nil
-}
-
-// parseString sets an option that takes one argument.
-func parseString(d *caddyfile.Dispenser, value *string, example string) error {
-	option := d.Val()
-	if *value != "" {
-		return d.Errf("%s is given twice", option)
-	}
-	if !d.NextArg() || d.Val() == "" {
-		return d.Errf("%s has no value: write %s %s, for example", option, option, example)
-	}
-	*value = d.Val()
-	if d.NextArg() {
-		return d.Errf("%s takes one value, but there is also another", option)
-	}
-	return nil
-}
-
-func parseUpstreamOption(d *caddyfile.Dispenser, base *string) error {
-	if err := parseString(d, base, wechat.DefaultHost); err != nil {
-		return err
-	}
-	if hasPlaceholder(*base) {
-		return nil // resolved when the configuration is loaded
-	}
-	if _, err := upstream.ParseURL(*base); err != nil {
-		return d.Errf("upstream %s %v", *base, err)
-	}
-	return nil
-}
-
-func parseSize(d *caddyfile.Dispenser, size *int64, example string) error {
-	option := d.Val()
-	var text string
-	if *size != 0 {
-		return d.Errf("%s is given twice", option)
-	}
-	if err := parseString(d, &text, example); err != nil {
-		return err
-	}
-	n, err := humanize.ParseBytes(text)
-	if err != nil || n == 0 || n > 1<<62 {
-		return d.Errf("%s %s is no size: write it like %s", option, text, example)
-	}
-	*size = int64(n)
-	return nil
-}
-
-func parseTimeout(d *caddyfile.Dispenser, timeout *caddy.Duration) error {
-	var text string
-	if *timeout != 0 {
-		return d.Err("timeout is given twice")
-	}
-	if err := parseString(d, &text, "30s"); err != nil {
-		return err
-	}
-	dur, err := caddy.ParseDuration(text)
-	if err != nil || dur <= 0 {
-		return d.Errf("timeout %s is no duration above 0: write it like 30s", text)
-	}
-	*timeout = caddy.Duration(dur)
-	return nil
-}
-
-// positions remembers where options stood, so that what is found out only when
-// the configuration is loaded, such as an empty placeholder, is reported with
-// file and line where both happen in one process, as in caddy validate and
-// caddy run.
-var positions sync.Map // of "<owner>\n<option>" to "<file>:<line>"
-
-func rememberPosition(d *caddyfile.Dispenser, owner, option string) {
-	positions.Store(owner+"\n"+option, fmt.Sprintf("%s:%d", d.File(), d.Line()))
-}
-
-// positionOf returns ", at <file>:<line>", or nothing.
-func positionOf(owner, option string) string {
-	if position, ok := positions.Load(owner + "\n" + option); ok {
-		return fmt.Sprintf(", at %s", position)
-	}
-	return ""
 }
 
 // Interface guards

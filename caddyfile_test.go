@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/caddy-weixin/caddy-weixin/sandbox" // the directive weixin_sandbox
 )
 
 // Each file of testdata/adapt is a Caddyfile, a line of dashes, and the JSON it

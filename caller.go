@@ -53,14 +53,18 @@ func (app *App) addCaller(ctx caddy.Context, name string, cfg *CallerConfig) err
 	if cfg == nil {
 		cfg = new(CallerConfig)
 	}
-	key, err := resolveOption("caller "+name, "key", cfg.Key)
+	owner := "caller " + name
+	key, err := app.resolve(owner, optionKey, cfg.Key)
 	if err != nil {
 		return err
+	}
+	if err := app.checkKey(key); err != nil {
+		return fmt.Errorf("%w%s", err, app.positions.of(owner, optionKey))
 	}
 	c := &caller{name: name, id: newVirtualID("caller", name), keyDigest: sha256.Sum256([]byte(key)), accounts: cfg.Accounts}
 	for _, other := range app.callers {
 		if other.keyDigest == c.keyDigest {
-			return fmt.Errorf("its key is that of caller %s already: give every caller a key of its own%s", other.name, positionOf("caller "+name, "key"))
+			return fmt.Errorf("its key is that of caller %s already: give every caller a key of its own%s", other.name, app.positions.of(owner, optionKey))
 		}
 	}
 	for option, values := range map[string][]string{"accounts": cfg.Accounts, "allow": cfg.Allow, "ips": cfg.IPs} {
@@ -68,11 +72,11 @@ func (app *App) addCaller(ctx caddy.Context, name string, cfg *CallerConfig) err
 			return fmt.Errorf("%s is empty: name some, or leave it out for all", option)
 		}
 	}
-	app.warnOfLiteral("caller "+name, "key", cfg.Key)
+	app.warnOfLiteral(owner, optionKey, cfg.Key)
 	for _, account := range cfg.Accounts {
 		if _, ok := app.accounts[account]; !ok {
 			return fmt.Errorf("there is no account %s: write one of %s%s", account,
-				strings.Join(sortedKeys(app.accounts), ", "), positionOf("caller "+name, "accounts"))
+				strings.Join(sortedKeys(app.accounts), ", "), app.positions.of(owner, "accounts"))
 		}
 	}
 	if err := checkPathPatterns(cfg.Allow); err != nil {
@@ -88,6 +92,16 @@ func (app *App) addCaller(ctx caddy.Context, name string, cfg *CallerConfig) err
 	app.callers = append(app.callers, c)
 	app.callersByID[c.id] = c
 	return nil
+}
+
+// checkKey refuses keys that could be guessed, or are worth more than a key.
+func (app *App) checkKey(key string) error {
+	for _, name := range sortedKeys(app.accounts) {
+		if app.accounts[name].Credentials.AppSecret == key {
+			return fmt.Errorf("its key is the AppSecret of account %s: give the caller a key of its own, such as `openssl rand -hex 16` gives", name)
+		}
+	}
+	return checkKey(key)
 }
 
 // checkPathPatterns refuses patterns that match no path of WeChat's.
@@ -124,7 +138,7 @@ func (c *caller) check(req *http.Request, account *Account, tokenEndpoint bool) 
 		return forbidden(fmt.Sprintf("caller %s may not use account %s: its accounts are %s",
 			c.name, account.Name, strings.Join(c.accounts, ", ")))
 	case c.ips != nil && !containsClient(c.ips, req):
-		return forbidden(fmt.Sprintf("caller %s may not call from this address: its ips do not have it", c.name))
+		return forbidden(fmt.Sprintf("caller %s may not call from this address: add it to its ips", c.name))
 	case c.allow != nil && !tokenEndpoint && !c.allow.Match(req):
 		return forbidden(fmt.Sprintf("caller %s may not call %s: its allow does not have it", c.name, req.URL.Path))
 	}

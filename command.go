@@ -14,6 +14,8 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 )
 
 func init() {
@@ -87,7 +89,7 @@ func commandStatus(cmd *cobra.Command, _ []string) error {
 	}
 	// It answers with an error while an account has no token.
 	if _, err := askAdmin(cmd, http.MethodGet, "/weixin/health"); err != nil {
-		return errors.New("an account has no usable token")
+		return errors.New("an account has no usable token, or WeChat rejects it")
 	}
 	return nil
 }
@@ -105,26 +107,54 @@ func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 			}
 		}
 		if s.LastError != nil {
-			lastError = fmt.Sprintf("%d, %s ago", s.LastError.Errcode, now.Sub(s.LastError.At).Round(time.Second))
+			lastError = fmt.Sprintf("%s, %s ago", s.LastError.kind(), now.Sub(s.LastError.At).Round(time.Second))
 		}
-		t.row(s.Name, s.AppID, s.Method, s.State, token, left, strconv.FormatInt(s.Fetches, 10),
+		t.row(s.Name, s.AppID, s.Method, string(s.State), token, left, strconv.FormatInt(s.Fetches, 10),
 			fmt.Sprintf("%d/%d", s.Quota.Fetches.Used, s.Quota.Fetches.Limit), strconv.FormatInt(s.Replays, 10), lastError)
 	}
 	if err := t.writeTo(w); err != nil {
 		return err
 	}
 	for _, s := range statuses {
-		if s.State == stateBackoff && s.LastError != nil {
-			fmt.Fprintf(w, "\n%s: errcode %d: %s\n", s.Name, s.LastError.Errcode, s.LastError.Errmsg)
-			if s.LastError.Advice != "" {
-				fmt.Fprintf(w, "%s: %s\n", s.Name, s.LastError.Advice)
-			}
-		}
+		printTrouble(w, &s, now)
 		for _, warning := range s.Warnings {
 			fmt.Fprintf(w, "\n%s: %s\n", s.Name, warning.Advice)
 		}
 	}
 	return nil
+}
+
+// printTrouble prints why an account is in a state that is none to be in, and what
+// to do about it.
+func printTrouble(w io.Writer, s *AccountStatus, now time.Time) {
+	since := now.Sub(s.Since).Round(time.Second)
+	switch {
+	case s.State == credential.BackOff && s.LastError != nil:
+		fmt.Fprintf(w, "\n%s: %s: %s\n", s.Name, s.LastError.cause(), s.LastError.Errmsg)
+	case s.State == credential.Refused:
+		fmt.Fprintf(w, "\n%s: rejected by WeChat for %s\n", s.Name, since)
+	default:
+		return
+	}
+	if s.Advice != "" {
+		fmt.Fprintf(w, "%s: %s\n", s.Name, s.Advice)
+	}
+}
+
+// kind returns the failure in a word.
+func (e *StatusError) kind() string {
+	if e.Unreachable {
+		return "unreachable"
+	}
+	return strconv.Itoa(e.Errcode)
+}
+
+// cause returns the failure in a few words.
+func (e *StatusError) cause() string {
+	if e.Unreachable {
+		return e.kind()
+	}
+	return "errcode " + e.kind()
 }
 
 func commandRefresh(cmd *cobra.Command, args []string) error {
@@ -158,7 +188,7 @@ func completeAccount(cmd *cobra.Command, args []string, _ string) ([]string, cob
 	}
 	names := make([]string, len(statuses))
 	for i, s := range statuses {
-		names[i] = s.Name + "\t" + s.State
+		names[i] = s.Name + "\t" + string(s.State)
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }

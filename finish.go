@@ -24,7 +24,7 @@ const (
 func (x *exchange) finish(res *http.Response) {
 	o := outcomeOf(x.in.Context())
 	header := res.Header
-	redactAnswer(res, x.account.redactor(x.token), func(beginning []byte) {
+	redactAnswer(res, x.redactor(), func(beginning []byte) {
 		errmsg := o.answered(header, beginning)
 		if o.errcode != wechat.OK {
 			x.logErrcode(o, errmsg)
@@ -84,7 +84,7 @@ func (x *exchange) logGivenUp(level zapcore.Level, message string, errcode int, 
 // conceal returns an error without the account's secrets, even if it repeats
 // what WeChat has sent.
 func (x *exchange) conceal(err error) error {
-	redactor := x.account.redactor(x.token)
+	redactor := x.redactor()
 	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
 		proxyErr.message = redactor.String(proxyErr.message)
 		return err

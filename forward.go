@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"slices"
 	"sync"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -19,7 +17,7 @@ import (
 // without its copies of what is thrown away afterwards.
 func (h *Handler) forward(w http.ResponseWriter, p *passage) {
 	i := informer{client: w}
-	res, err := h.sender.roundTrip(i.context(p.request), p.account, p.account.Upstream, p.request, p.virtual)
+	res, err := h.sender.roundTrip(i.context(p.request), &i, p.account, p.account.Upstream, p.request, p.virtual)
 	i.end()
 	if err != nil {
 		h.refuse(w, p.request, h.failure(p.request, err).of(p.account, p.caller))
@@ -27,51 +25,12 @@ func (h *Handler) forward(w http.ResponseWriter, p *passage) {
 	}
 	p.served(res.StatusCode)
 	defer res.Body.Close()
+	clientbody.PassOn(w)
 	if err := answer(w, res); err != nil {
 		// The header is out: that the rest does not come can only be told by
 		// ending the connection.
 		panic(http.ErrAbortHandler)
 	}
-}
-
-// informer passes 1xx answers on.
-type informer struct {
-	trace  httptrace.ClientTrace
-	client http.ResponseWriter
-
-	// http.Transport reads answers on a goroutine of its own, which may go on for
-	// a while after the request has failed.
-	mu    sync.Mutex
-	ended bool
-}
-
-// context returns the context to send a request with.
-func (i *informer) context(req *http.Request) context.Context {
-	i.trace.Got1xxResponse = i.inform
-	return httptrace.WithClientTrace(req.Context(), &i.trace)
-}
-
-func (i *informer) inform(code int, header textproto.MIMEHeader) error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.ended {
-		return nil
-	}
-	h := i.client.Header()
-	before := h.Clone()
-	maps.Copy(h, http.Header(header))
-	i.client.WriteHeader(code)
-	// These were the header of that answer alone.
-	clear(h)
-	maps.Copy(h, before)
-	return nil
-}
-
-// end is called when the final answer is there, or none comes.
-func (i *informer) end() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.ended = true
 }
 
 // answer passes an answer on.
@@ -87,6 +46,7 @@ func answer(w http.ResponseWriter, res *http.Response) error {
 		}
 		h[name] = values
 	}
+	dropHostFields(res.Trailer)
 	announced := len(res.Trailer)
 	for name := range res.Trailer {
 		h.Add("Trailer", name)
@@ -95,6 +55,7 @@ func answer(w http.ResponseWriter, res *http.Response) error {
 	if err := copyBody(w, res); err != nil {
 		return err
 	}
+	dropHostFields(res.Trailer)
 	if len(res.Trailer) == 0 {
 		return nil
 	}
@@ -156,18 +117,6 @@ const copyBufferSize = 32 << 10
 
 // copyBuffers are the buffers that answers are copied with.
 var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
-
-// dropHopFields removes from an answer's header what concerns the way from
-// WeChat to the proxy alone.
-func dropHopFields(h http.Header) {
-	dropConnectionFields(h, h["Connection"])
-	for _, name := range [...]string{
-		"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
-		"Te", "Trailer", "Transfer-Encoding", "Upgrade",
-	} {
-		delete(h, name)
-	}
-}
 
 // statusClientClosedRequest is what access logs show where the client was gone
 // before there was an answer.

@@ -58,6 +58,7 @@ func TestInformedAfterFailure(t *testing.T) {
 				if _, err := fmt.Fprintf(conn, "HTTP/1.1 103 Early Hints\r\nLink: <%d>\r\n\r\n", i); err != nil {
 					return
 				}
+				time.Sleep(100 * time.Microsecond) // not so many that they are too many
 			}
 		})
 		informed := 0

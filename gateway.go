@@ -2,6 +2,7 @@ package weixin
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -18,6 +19,9 @@ type gateway struct {
 	app     *App
 	access  *Access
 	account string // its name may have placeholders; "" is whichever the request means
+
+	// behindReverseProxy is whether reverse_proxy has prepared the requests.
+	behindReverseProxy bool
 }
 
 // passage is a request that may pass.
@@ -39,17 +43,19 @@ type passage struct {
 
 // admit lets a request pass, or returns the answer that refuses it.
 func (g *gateway) admit(req *http.Request) (*passage, *proxyError) {
-	if err := g.checkRequest(req); err != nil {
+	kind := wechat.KindOf(req.URL.Path)
+	if err := g.checkRequest(req, kind); err != nil {
 		return nil, err
 	}
-	kind := wechat.KindOf(req.URL.Path)
 	claims, err := g.readClaims(req, kind)
 	if err != nil {
 		return nil, err
 	}
-	caller, err := g.identify(claims)
+	caller, err := g.identify(kind, claims)
 	if err != nil {
 		return nil, err
+	}
+	if caller != nil {
 	}
 	account, err := g.selectAccount(req, kind, claims, caller)
 	if err != nil {
@@ -84,15 +90,19 @@ func (p *passage) served(status int) {
 }
 
 // checkRequest refuses what nobody may send.
-func (g *gateway) checkRequest(req *http.Request) *proxyError {
+func (g *gateway) checkRequest(req *http.Request, kind wechat.PathKind) *proxyError {
 	if madeByWebPage(req.Header) {
-		return forbidden("web pages may not call the WeChat API: call it from a server")
+		return forbidden("web pages may not call the WeChat API: call it from a server, " +
+			"or type the address into a browser on localhost or over HTTPS")
 	}
 	if req.Method == http.MethodTrace || req.Method == http.MethodConnect {
 		return badRequest("the WeChat API knows no method " + req.Method)
 	}
-	if !g.access.allowsAddress(g.app, req) {
+	if _, hasBearer := bearerOf(req.Header); !g.access.allowsAddress(g.app, req, needsKey(kind, hasBearer)) {
 		return forbidden("the client's address may not call: add it to allow_ips")
+	}
+	if err := g.checkHost(req); err != nil {
+		return err
 	}
 	if err := wechat.CheckPath(req.URL); err != nil {
 		return badRequest(err.Error())
@@ -106,81 +116,39 @@ func (g *gateway) checkRequest(req *http.Request) *proxyError {
 	return nil
 }
 
-// claims is what a request says of itself.
-type claims struct {
-	bearer    string // of the Authorization header
-	hasBearer bool
-
-	virtual *virtualClaims // of a valid virtual token
-	foreign bool           // there is an access_token that is none of the proxy's
-
-	appID string // as the request has it where it means an account
-
-	tokenRequest  *tokenRequest  // to a token endpoint
-	secretRequest *secretRequest // to an API that takes the AppSecret
+// needsKey reports whether a request needs a caller's key, where there are
+// callers. A user's own token is worth the same without the account.
+func needsKey(kind wechat.PathKind, hasBearer bool) bool {
+	return kind != wechat.UserToken || hasBearer
 }
 
-func (g *gateway) readClaims(req *http.Request, kind wechat.PathKind) (*claims, *proxyError) {
-	c := new(claims)
-	c.bearer, c.hasBearer = bearerOf(req.Header)
-	c.appID, _ = wechat.QueryParam(req.URL.RawQuery, "appid")
-	var err *proxyError
-	switch kind {
-	case wechat.TokenEndpoint:
-		if c.tokenRequest, err = readTokenRequest(req); err == nil {
-			c.appID = c.tokenRequest.AppID
-		}
-		return c, err
-	case wechat.AppSecret:
-		if c.secretRequest, err = readSecretRequest(req); err != nil {
-			return nil, err
-		}
-		if c.appID == "" {
-			c.appID = c.secretRequest.appID
-		}
+// checkHost refuses what a web page could have sent by the proxy's name.
+func (g *gateway) checkHost(req *http.Request) *proxyError {
+	host := req.Host
+	if g.behindReverseProxy {
+		host = originalHost(req)
+	}
+	switch g.access.judgeHost(g.app, req, host) {
+	case hostForeign:
+		return forbidden(fmt.Sprintf("any web site could have the name %s, and its pages would call the WeChat API: "+
+			"call the proxy by its IP address, a name without a dot or HTTPS, or add to weixin: hosts %[1]s", shownHost(host)))
+	case hostUnspecified:
+		return forbidden(fmt.Sprintf("every web page reaches the proxy by the address %s: "+
+			"call it by 127.0.0.1, localhost or its own address", shownHost(host)))
 	default:
+		return nil
 	}
-	return c, g.readTokens(req, kind, c)
-}
-
-// readTokens checks every virtual token that the request carries.
-func (g *gateway) readTokens(req *http.Request, kind wechat.PathKind, c *claims) *proxyError {
-	for value := range wechat.QueryParams(req.URL.RawQuery, wechat.Official.Parameter) {
-		if !isVirtualToken(value) {
-			c.foreign = c.foreign || value != "" && kind == wechat.AccountToken
-			continue
-		}
-		if kind == wechat.UserToken || kind == wechat.ComponentToken {
-			return badRequest("this API takes another token than the account's")
-		}
-		v, err := verifyVirtualToken(value, g.app.tokens.now(), g.app.virtualSecrets)
-		switch {
-		case errors.Is(err, errVirtualTokenExpired):
-			return tokenRefused(wechat.AccessTokenExpired, err)
-		case err != nil || c.virtual != nil && (c.virtual.account != v.account || c.virtual.caller != v.caller):
-			return tokenRefused(wechat.InvalidAccessToken, errVirtualTokenForged)
-		case len(g.app.callers) > 0 && v.caller == virtualID{}:
-			c.foreign = true // from before there were callers
-		default:
-			c.virtual = v
-		}
-	}
-	return nil
-}
-
-// tokenRefused is the one answer of the proxy's with a token's errcode: the
-// token is the proxy's own, and the SDK is to ask for another.
-func tokenRefused(errcode int, cause error) *proxyError {
-	return wechatError(errcode, cause.Error())
 }
 
 // identify returns the caller that makes the request, nil where there are no
 // callers.
-func (g *gateway) identify(c *claims) (*caller, *proxyError) {
+func (g *gateway) identify(kind wechat.PathKind, c *claims) (*caller, *proxyError) {
 	if len(g.app.callers) == 0 {
 		return nil, nil
 	}
 	switch {
+	case !needsKey(kind, c.hasBearer):
+		return nil, nil
 	case c.hasBearer:
 		caller := g.app.callerByKey(c.bearer)
 		if caller == nil {
@@ -198,6 +166,8 @@ func (g *gateway) identify(c *claims) (*caller, *proxyError) {
 		return caller, nil
 	case c.virtual != nil:
 		return g.app.callersByID[c.virtual.caller], nil // it has one, or it were forged
+	case c.real:
+		return g.app.callerOfRealToken(c.bound)
 	case c.secretRequest != nil && c.secretRequest.secret != "":
 		if caller := g.app.callerByKey(c.secretRequest.secret); caller != nil {
 			return caller, nil
@@ -205,7 +175,7 @@ func (g *gateway) identify(c *claims) (*caller, *proxyError) {
 	}
 	if c.foreign {
 		// A token from before there were callers, or from before the proxy.
-		return nil, tokenRefused(wechat.AccessTokenExpired, errVirtualTokenExpired)
+		return nil, tokenRefused(errVirtualTokenExpired)
 	}
 	return nil, forbidden("no caller's key: ask for a token with it as secret, or send it as Authorization: Bearer")
 }
@@ -225,12 +195,11 @@ func (g *gateway) selectAccount(req *http.Request, kind wechat.PathKind, c *clai
 		}
 		return account, nil
 	}
-	if c.virtual != nil {
-		bound := g.app.byVirtualID[c.virtual.account]
-		if account != nil && account != bound {
-			return nil, tokenRefused(wechat.InvalidAccessToken, errors.New("the access_token was issued for another account"))
-		}
-		return bound, nil
+	if c.bound != nil && account != nil && account != c.bound {
+		return nil, tokenRefused(errOtherAccount)
+	}
+	if account == nil {
+		account = c.bound
 	}
 	if account == nil {
 		account = g.app.byAppID[c.appID]
@@ -240,6 +209,9 @@ func (g *gateway) selectAccount(req *http.Request, kind wechat.PathKind, c *clai
 	}
 	if account == nil && (kind == wechat.UserToken || kind == wechat.ComponentToken) {
 		account = g.app.anyAccount(caller)
+	}
+	if c.secretRequest != nil && !c.secretRequest.mayMean(account) {
+		return nil, wechatError(wechat.InvalidAppID, "invalid appid")
 	}
 	if account == nil {
 		return nil, badRequest("several accounts are served here: name one with its appid in the query, or with a token fetched here for it")

@@ -109,7 +109,8 @@ func (app *App) grant(ctx context.Context, account *Account, caller *caller) (*g
 		if err != nil {
 			return nil, tokenFailure(err, account, app.tokens.now())
 		}
-		return &grantAnswer{token.accessToken, int64(token.expiresAt.Sub(app.tokens.now()) / time.Second)}, nil
+		app.realIssuers.note(account, token)
+		return &grantAnswer{token.Secret(), int64(token.ExpiresAt().Sub(app.tokens.now()) / time.Second)}, nil
 	}
 	claims := virtualClaims{account: account.virtualID, expiresAt: app.tokens.now().Add(virtualTokenLifetime + time.Second)}
 	name := ""

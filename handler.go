@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 )
 
@@ -60,12 +61,21 @@ type ForwardingConfig struct {
 	BodyLimit int64 `json:"body_limit,omitempty"`
 
 	// How long to wait for the header of WeChat's answer once the request has
-	// been sent. Default: 30s
+	// been sent, and then for the part of the answer that shows whether the
+	// token was refused. Default: 30s
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
 	// What requests are sent with: `http1` is the fastest; `net_http` is the
 	// Go standard library's. Default: http1
 	RoundTripper string `json:"round_tripper,omitempty"`
+
+	// Headers of requests that go to WeChat beside those which always do:
+	// Content-Type, Content-Encoding, Content-Language, Content-Disposition,
+	// Accept, Accept-Language, User-Agent, Range, the conditions If-…, and
+	// Wechatmp-…. All others stay here, as they tell about the client's
+	// network. Authorization cannot go, nor what the proxy makes anew for every
+	// connection, such as Host and Content-Length.
+	ForwardHeaders []string `json:"forward_headers,omitempty"`
 }
 
 const (
@@ -89,6 +99,10 @@ func (c ForwardingConfig) newSender(app *App, logger *zap.Logger, configure func
 	if c.Timeout == 0 {
 		c.Timeout = caddy.Duration(defaultTimeout)
 	}
+	forwardHeaders, err := parseForwardHeaders(c.ForwardHeaders)
+	if err != nil {
+		return nil, err
+	}
 	connections := upstream.NewTransport(time.Duration(c.Timeout))
 	if err := configure(connections); err != nil {
 		return nil, err
@@ -104,6 +118,9 @@ func (c ForwardingConfig) newSender(app *App, logger *zap.Logger, configure func
 		repeats:    newRepeatLog(logger),
 		bodyBuffer: c.BodyBuffer,
 		bodyLimit:  c.BodyLimit,
+		timeout:    time.Duration(c.Timeout),
+
+		forwardHeaders: forwardHeaders,
 	}, nil
 }
 
@@ -135,40 +152,45 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return err
 }
 
-// Cleanup closes the connections to WeChat that are idle.
+// Cleanup closes the connections to WeChat that are idle. Requests that are
+// under way end with theirs.
 func (h *Handler) Cleanup() error {
 	if h.sender != nil {
 		h.sender.repeats.Close()
-		h.sender.base.CloseIdleConnections()
+		h.sender.base.Close()
 	}
 	return nil
 }
 
 // ServeHTTP forwards the request, or answers it in WeChat's place. It answers
 // every request itself.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, original *http.Request, _ caddyhttp.Handler) error {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
+	clientbody.Serve(w, req, h.serve)
+	return nil
+}
+
+func (h *Handler) serve(w http.ResponseWriter, original *http.Request) {
 	o := newOutcome(original)
 	req, leave, refusal := watchLoops(original)
 	if refusal != nil {
 		h.refuse(w, original, refusal)
-		return nil
+		return
 	}
 	defer leave()
 	p, refusal := h.gateway.admit(req)
 	if refusal != nil {
 		h.refuse(w, req, refusal)
-		return nil
+		return
 	}
 	o.of(p.account, p.caller)
 	if p.grant == nil {
 		h.forward(w, p)
-		return nil
+		return
 	}
 	p.served(http.StatusOK)
 	p.grant.setHeader(w.Header())
 	// The client may be gone, which is no concern of the proxy's.
 	_, _ = w.Write(p.grant.body())
-	return nil
 }
 
 // refuse answers with an error of the proxy's own.
@@ -176,6 +198,7 @@ func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, err *proxyErr
 	outcomeOf(req.Context()).refused(err)
 	countRefusal(err)
 	h.sender.logRefusal(req, err)
+	err.awaitBody(req, h.sender.bodyLimit)
 	err.write(w)
 }
 

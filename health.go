@@ -64,6 +64,9 @@ func (h *HealthCheck) Provision(ctx caddy.Context) error {
 //		allow_ips <ranges...>
 //	}
 func (h *HealthCheck) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if err := checkTokens(d); err != nil {
+		return err
+	}
 	d.Next() // the directive's name
 	if d.NextArg() {
 		return d.Errf("weixin_health takes no argument but a matcher, which begins with / or @, and here is %s; "+
@@ -71,7 +74,7 @@ func (h *HealthCheck) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if option := d.Val(); option != "allow_ips" {
-			return d.Errf("unknown option %s of weixin_health: write allow_ips", option)
+			return d.Errf("unknown option %s of weixin_health: write allow_ips", optionName(option))
 		}
 		access := Access{AllowIPs: h.AllowIPs}
 		if err := parseAllowIPs(d, &access); err != nil {

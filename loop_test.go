@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+	"go.uber.org/zap"
 )
 
 // issuing is a token endpoint that hands out one token.
@@ -28,7 +30,7 @@ func TestLoopGuard(t *testing.T) {
 	id := newVirtualID("account", "wx1")
 	own, other := &virtualSecrets{accountKey: []byte("own")}, &virtualSecrets{accountKey: []byte("another's")}
 	app := &App{
-		tokens:      &TokenManager{now: time.Now},
+		tokens:      newTokenManager(credential.NewProcess(), forgetful{}, nil, zap.NewNop()),
 		byVirtualID: map[virtualID]*Account{id: {virtualKey: own.accountKey}},
 	}
 	issued := func(by *virtualSecrets, expires time.Duration) string {
@@ -45,7 +47,7 @@ func TestLoopGuard(t *testing.T) {
 		"a hub's":          {issued(other, time.Hour), false},
 		"a hub's in form":  {virtualTokenPrefix + "abc", false},
 	} {
-		grant, err := loopGuard{issuing{token: tc.token}, app}.Fetch(t.Context(), nil, nil, wechat.Credentials{}, false)
+		grant, err := loopGuard{issuing{wechat.Stable{}, tc.token}, app}.Fetch(t.Context(), nil, nil, wechat.Credentials{}, false)
 		if errors.Is(err, errLoop) != tc.loop || !tc.loop && grant.AccessToken != tc.token {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -96,6 +97,8 @@ type accountCollector struct{}
 var (
 	expiryDesc = prometheus.NewDesc("caddy_weixin_token_expiry_timestamp_seconds",
 		"When the account's token expires.", []string{"account"}, nil)
+	stateDesc = prometheus.NewDesc("caddy_weixin_state",
+		"1 for the state that the account is in, 0 for the others: empty, ok, renewing, rejected, backoff.", []string{"account", "state"}, nil)
 	quotaUsedDesc = prometheus.NewDesc("caddy_weixin_quota_used",
 		"What is used up of the day's quota at the token endpoint, fetches or forced.", []string{"account", "quota"}, nil)
 	quotaLimitDesc = prometheus.NewDesc("caddy_weixin_quota_limit",
@@ -109,6 +112,7 @@ var storeUpDesc = prometheus.NewDesc("caddy_weixin_store_up",
 func (accountCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- storeUpDesc
 	ch <- expiryDesc
+	ch <- stateDesc
 	ch <- quotaUsedDesc
 	ch <- quotaLimitDesc
 }
@@ -123,7 +127,7 @@ func (accountCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
 	up := 0.0
-	if app.tokens.store.store.State().Up {
+	if app.tokens.store.State().Up {
 		up = 1
 	}
 	gauge(storeUpDesc, up)
@@ -131,16 +135,23 @@ func (accountCollector) Collect(ch chan<- prometheus.Metric) {
 		if s.Fingerprint != "" {
 			gauge(expiryDesc, float64(s.ExpiresAt.Unix()), s.Name)
 		}
-		gauge(quotaUsedDesc, float64(s.Quota.Fetches.Used), s.Name, quotaFetches)
-		gauge(quotaLimitDesc, float64(s.Quota.Fetches.Limit), s.Name, quotaFetches)
+		for _, state := range credential.States {
+			value := 0.0
+			if state == s.State {
+				value = 1
+			}
+			gauge(stateDesc, value, s.Name, string(state))
+		}
+		gauge(quotaUsedDesc, float64(s.Quota.Fetches.Used), s.Name, credential.QuotaFetches)
+		gauge(quotaLimitDesc, float64(s.Quota.Fetches.Limit), s.Name, credential.QuotaFetches)
 		if s.Quota.Forced != nil {
-			gauge(quotaUsedDesc, float64(s.Quota.Forced.Used), s.Name, quotaForced)
-			gauge(quotaLimitDesc, float64(s.Quota.Forced.Limit), s.Name, quotaForced)
+			gauge(quotaUsedDesc, float64(s.Quota.Forced.Used), s.Name, credential.QuotaForced)
+			gauge(quotaLimitDesc, float64(s.Quota.Forced.Limit), s.Name, credential.QuotaForced)
 		}
 	}
 }
 
-// reporter is an account's watcher. It fills the metrics and emits Caddy's
+// reporter is an account's observer. It fills the metrics and emits Caddy's
 // events.
 type reporter struct {
 	*metrics
@@ -153,7 +164,7 @@ type reporter struct {
 	latency  prometheus.Observer
 }
 
-// reporters returns a function that returns an account's watcher.
+// reporters returns a function that returns an account's observer.
 func reporters(ctx caddy.Context) (func(account string) *reporter, error) {
 	m := collectors()
 	if err := m.register(ctx.GetMetricsRegistry()); err != nil {
@@ -175,33 +186,40 @@ func reporters(ctx caddy.Context) (func(account string) *reporter, error) {
 	}, nil
 }
 
-func (r *reporter) tokenFetched(token *Token) {
+// Fetched implements credential.Observer.
+func (r *reporter) Fetched(token *Token) {
 	r.fetches.WithLabelValues(r.account, "ok").Inc()
 	r.events.Emit(r.ctx, "weixin.token_refreshed", map[string]any{
-		"account": r.account, "fingerprint": token.fingerprint, "expires_at": token.expiresAt,
+		"account": r.account, "fingerprint": token.Fingerprint(), "expires_at": token.ExpiresAt(),
 	})
 }
 
-func (r *reporter) tokenFailed(err *TokenError) {
+// Failed implements credential.Observer.
+func (r *reporter) Failed(err *credential.UnavailableError) {
+	event := map[string]any{"account": r.account, "errmsg": err.Message, "retry_at": err.RetryAt}
 	result := "unreachable"
-	if err.Errcode != 0 {
+	if err.Unreachable() {
+		event["unreachable"] = true
+	} else {
 		result = wechat.ErrcodeLabel(err.Errcode)
+		event["errcode"] = err.Errcode
 	}
 	r.fetches.WithLabelValues(r.account, result).Inc()
-	r.events.Emit(r.ctx, "weixin.token_failed", map[string]any{
-		"account": r.account, "errcode": err.Errcode, "errmsg": err.Message, "retry_at": err.RetryAt,
-	})
+	r.events.Emit(r.ctx, "weixin.token_failed", event)
 }
 
-func (r *reporter) diedEarly() {
+// DiedEarly implements credential.Observer.
+func (r *reporter) DiedEarly() {
 	r.deaths.WithLabelValues(r.account).Inc()
 }
 
-func (r *reporter) thiefSuspected(deaths int) {
+// CompetingFetcher implements credential.Observer.
+func (r *reporter) CompetingFetcher(deaths int) {
 	r.events.Emit(r.ctx, "weixin.thief_suspected", map[string]any{"account": r.account, "deaths": deaths})
 }
 
-func (r *reporter) quotaNear(quota string, q Quota) {
+// QuotaNear implements credential.Observer.
+func (r *reporter) QuotaNear(quota string, q credential.Quota) {
 	r.events.Emit(r.ctx, "weixin.quota_near", map[string]any{
 		"account": r.account, "quota": quota, "used": q.Used, "limit": q.Limit,
 	})

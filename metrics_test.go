@@ -14,7 +14,7 @@ func BenchmarkMetrics(b *testing.B) {
 		servedOK: m.requests.WithLabelValues("shop", "200"),
 		latency:  m.upstream.WithLabelValues("shop"),
 	}
-	for name, w := range map[string]watcher{"on": r, "off": nobody{}} {
+	for name, w := range map[string]accountObserver{"on": r, "off": nobody{}} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {

@@ -3,8 +3,8 @@
 // through, keeps it valid, and sends a request again that WeChat has refused
 // for its token.
 //
-// The core is free of Caddy: the token's life is in tokenmanager.go, with
-// keeper.go, sharedstore.go, tokencache.go and record.go; a request's way is in
+// The core is free of Caddy: the token's life is in the package credential, of
+// which tokenmanager.go is the face here; a request's way is in
 // transport.go, with body.go and answer.go; WeChat's facts are in the package
 // wechat. Around it are the app (module.go), the handler (handler.go), the
 // transport for reverse_proxy (reverseproxy.go), the status page
@@ -12,7 +12,6 @@
 package weixin
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,9 +25,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
-	_ "github.com/caddy-weixin/caddy-weixin/sandbox" // http.handlers.weixin_sandbox
 	"github.com/caddy-weixin/caddy-weixin/store"
 )
 
@@ -64,8 +63,15 @@ type App struct {
 	issue       map[string]string // by the account's name
 	callers     []*caller
 	callersByID map[virtualID]*caller
+	realIssuers *realIssuers
 	endpoint    *http.Transport
-	states      []string // keys of what this configuration holds of statePool
+
+	// upstreamHosts are the names of the accounts' upstreams, which are as
+	// little another site's as their AppSecrets are.
+	upstreamHosts map[string]bool
+
+	positions positions
+	runners   []string // keys of what this configuration holds of runnerPool
 }
 
 // AccountConfig is an official account or a mini program.
@@ -102,32 +108,16 @@ func (App) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// statePool holds what the process knows about its accounts' tokens, so that a
+// runnerPool holds what the process knows about its accounts' tokens, so that a
 // reload loses none of it.
-var statePool = caddy.NewUsagePool()
+var runnerPool = caddy.NewUsagePool()
 
-// processCache returns the one cache of the process: it has goroutines of its
-// own, and must not be closed while a request of an old configuration is under
-// way. The first configuration says how large it is; accounts beyond that cost
-// a lock.
-func processCache(accounts int) (*tokenCache, error) {
-	caching.Do(func() { caching.cache, caching.err = newTokenCache(int64(max(accounts, 1<<14))) })
-	return caching.cache, caching.err
-}
-
-var caching struct {
-	sync.Once
-	cache *tokenCache
-	err   error
-}
+// budgets are what the accounts of the process share, across configurations.
+var budgets = credential.NewProcess()
 
 // Provision resolves the accounts. It does not touch the network.
 func (app *App) Provision(ctx caddy.Context) error {
 	app.logger = ctx.Logger()
-	cache, err := processCache(len(app.Accounts))
-	if err != nil {
-		return fmt.Errorf("opening the token cache: %v", err)
-	}
 	st, err := app.loadStore(ctx)
 	if err != nil {
 		return err
@@ -135,8 +125,8 @@ func (app *App) Provision(ctx caddy.Context) error {
 	app.endpoint = upstream.NewTransport(fetchTimeout)
 	// On a connection that was kept, a fetch might be sent twice.
 	app.endpoint.DisableKeepAlives = true
-	app.tokens = newTokenManager(cache, st, app.endpoint, app.logger)
-	watcherOf, err := reporters(ctx)
+	app.tokens = newTokenManager(budgets, st, app.endpoint, app.logger)
+	observerOf, err := reporters(ctx)
 	if err != nil {
 		return err
 	}
@@ -145,17 +135,25 @@ func (app *App) Provision(ctx caddy.Context) error {
 	app.byVirtualID = make(map[virtualID]*Account, len(app.Accounts))
 	app.issue = make(map[string]string, len(app.Accounts))
 	app.callersByID = make(map[virtualID]*caller, len(app.Callers))
+	app.upstreamHosts = make(map[string]bool)
+	app.realIssuers = &realIssuers{accounts: make(map[*issuedTokens]*Account)}
 	for _, name := range sortedKeys(app.Accounts) {
 		if err := app.addAccount(name, app.Accounts[name]); err != nil {
 			return fmt.Errorf("account %s: %w", name, err)
 		}
-		app.accounts[name].watcher = watcherOf(name)
+		app.accounts[name].watcher = observerOf(name)
+		if app.issue[name] == issueReal {
+			if err := app.realIssuers.add(app.accounts[name]); err != nil {
+				return err
+			}
+		}
 	}
 	for _, name := range sortedKeys(app.Callers) {
 		if err := app.addCaller(ctx, name, app.Callers[name]); err != nil {
 			return fmt.Errorf("caller %s: %w", name, err)
 		}
 	}
+	app.warnOfRealTokens()
 	return nil
 }
 
@@ -163,6 +161,9 @@ func (app *App) loadStore(ctx caddy.Context) (store.Store, error) {
 	if app.StoreRaw == nil {
 		app.StoreRaw = json.RawMessage(`{"module":"storage"}`)
 		defer func() { app.StoreRaw = nil }()
+	}
+	if err := app.checkStore(); err != nil {
+		return nil, err
 	}
 	mod, err := ctx.LoadModule(app, "StoreRaw")
 	if err != nil {
@@ -179,14 +180,17 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 	if cfg == nil {
 		cfg = new(AccountConfig)
 	}
-	resolve := func(option, value string) (string, error) { return resolveOption("account "+name, option, value) }
-	appID, err := resolve("appid", cfg.AppID)
+	owner := "account " + name
+	appID, err := app.resolve(owner, optionAppID, cfg.AppID)
 	if err != nil {
 		return err
 	}
-	secret, err := resolve("secret", cfg.AppSecret)
+	secret, err := app.resolve(owner, optionSecret, cfg.AppSecret)
 	if err != nil {
 		return err
+	}
+	if err := checkNotSwapped(appID, secret); err != nil {
+		return fmt.Errorf("%w%s", err, app.positions.of(owner, optionAppID))
 	}
 	if other, ok := app.byAppID[appID]; ok {
 		return fmt.Errorf("appid %s is that of account %s already: give every account an appid of its own", appID, other.Name)
@@ -198,19 +202,14 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 	if err := checkIssue(cfg.Issue); err != nil {
 		return err
 	}
-	base := cmp.Or(cfg.Upstream, app.Upstream, wechat.DefaultHost)
-	if base, err = resolve("upstream", base); err != nil {
-		return err
-	}
-	u, err := upstream.ParseURL(base)
+	u, err := app.upstreamOf(owner, cfg)
 	if err != nil {
-		// It may hold a password, so it is not repeated.
-		return fmt.Errorf("upstream %w%s", err, positionOf("account "+name, "upstream"))
+		return err
 	}
 	app.warnOfLiteral("account "+name, "secret", cfg.AppSecret)
 	if upstream.IsCleartext(u) {
 		app.logger.Warn("the AppSecret and the tokens go to the upstream unencrypted: use https",
-			zap.String("account", name), zap.String("upstream", base))
+			zap.String("account", name), zap.Stringer("upstream", u))
 	}
 	account := &Account{
 		Name:        name,
@@ -220,20 +219,21 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 		Upstream:    u,
 	}
 	key := accountID(account.Credentials, account.Source, account.Upstream)
-	state, _, err := statePool.LoadOrNew(key, func() (caddy.Destructor, error) {
-		return newTokenState(source.Policy()), nil
+	runner, _, err := runnerPool.LoadOrNew(key, func() (caddy.Destructor, error) {
+		return credential.NewRunner(), nil
 	})
 	if err != nil {
 		return err
 	}
-	app.states = append(app.states, key)
-	account.bind(state.(*tokenState))
+	app.runners = append(app.runners, key)
+	app.tokens.bind(account, runner.(*credential.Runner))
 	account.virtualID = newVirtualID("account", appID)
 	if account.virtualKey, err = virtualKey(account.Credentials); err != nil {
 		return err
 	}
 	app.accounts[name], app.byAppID[appID], app.byVirtualID[account.virtualID] = account, account, account
 	app.issue[name] = cfg.Issue
+	app.upstreamHosts[strings.ToLower(u.Hostname())] = true
 	return nil
 }
 
@@ -251,32 +251,6 @@ func checkIssue(issue string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown way to issue tokens %s: write virtual, real or off", issue)
-}
-
-// resolveOption returns an option's value with its placeholders replaced. A
-// placeholder that stands for nothing is an error: the proxy would otherwise
-// start with a secret that is missing.
-func resolveOption(owner, option, value string) (string, error) {
-	if value == "" {
-		return "", fmt.Errorf("%s is missing: write %s {env.…}, for example", option, option)
-	}
-	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
-	// A file may end with line breaks, and begin with a byte order mark.
-	if resolved = strings.TrimSpace(strings.TrimPrefix(resolved, "\ufeff")); err == nil && resolved != "" {
-		return resolved, nil
-	}
-	placeholder := strings.TrimSuffix(strings.TrimPrefix(value, "{"), "}")
-	if len(placeholder) != len(value)-2 || strings.ContainsAny(placeholder, "{}") {
-		// What stands beside a placeholder may be secret.
-		return "", fmt.Errorf("a placeholder of %s is empty or unknown%s", option, positionOf(owner, option))
-	}
-	cure := "set it"
-	if name, ok := strings.CutPrefix(placeholder, "env."); ok {
-		cure = "set the environment variable " + name + ", for example in a file for --envfile"
-	} else if name, ok := strings.CutPrefix(placeholder, "file."); ok {
-		cure = "write it into the file " + name
-	}
-	return "", fmt.Errorf("%s %s is empty: %s%s", option, value, cure, positionOf(owner, option))
 }
 
 // warnOfLiteral warns of a secret that stands in the configuration itself.
@@ -318,12 +292,20 @@ func (app *App) Stop() error {
 
 // Cleanup gives back what Provision took.
 func (app *App) Cleanup() error {
-	for _, key := range app.states {
-		if _, err := statePool.Delete(key); err != nil {
+	for _, key := range app.runners {
+		if _, err := runnerPool.Delete(key); err != nil {
 			return err
 		}
 	}
-	app.states = nil
+	app.runners = nil
+	if app.realIssuers != nil {
+		if err := app.realIssuers.release(); err != nil {
+			return err
+		}
+	}
+	if app.tokens != nil {
+		app.tokens.credentials.Close()
+	}
 	if app.endpoint != nil {
 		app.endpoint.CloseIdleConnections()
 	}

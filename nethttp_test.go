@@ -82,7 +82,7 @@ func TestConnectionsThatAreClosedSilently(t *testing.T) {
 						t.Fatal(err)
 					}
 					req.ContentLength = int64(len(body))
-					res, err := tr.roundTrip(t.Context(), account, target, req, false)
+					res, err := tr.roundTrip(t.Context(), nil, account, target, req, false)
 					if err != nil {
 						failed++
 						continue
@@ -294,7 +294,7 @@ func newTestTransport(t *testing.T, server *httptest.Server, roundTripper string
 
 // transportOver returns a transport that needs no token.
 func transportOver(base upstream.RoundTripper) *transport {
-	return &transport{base: base, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20}
+	return &transport{base: base, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20, forwardHeaders: []string{"Idempotency-Key"}}
 }
 
 // send sends a request without a token.
@@ -305,5 +305,5 @@ func (t *transport) send(ctx context.Context, target *url.URL, method, body stri
 	}
 	req.Header.Set("Idempotency-Key", "1")
 	account := &Account{Name: "shop", Place: wechat.Official, watcher: nobody{}}
-	return t.roundTrip(ctx, account, target, req, false)
+	return t.roundTrip(ctx, nil, account, target, req, false)
 }

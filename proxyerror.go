@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -22,6 +23,10 @@ type proxyError struct {
 	retryAfter time.Duration
 	cause      error // for the log alone
 	replayed   int   // the errcode for which the request was replayed, or 0
+
+	// readBody is for an answer that has to reach the client whatever that is
+	// doing: the body is read to its end before.
+	readBody bool
 
 	// Whose request it was, as far as that is known.
 	account *Account
@@ -77,6 +82,17 @@ func (e *proxyError) setHeader(h http.Header, body []byte) {
 		h.Set("Retry-After", strconv.Itoa(int((e.retryAfter+time.Second-1)/time.Second)))
 	}
 }
+
+// awaitBody reads the body of a request before it is refused, where that is of
+// use to the client.
+func (e *proxyError) awaitBody(req *http.Request, limit int64) {
+	if e.readBody {
+		clientbody.ReadRest(req, clientbody.Limits{Bytes: limit, Total: awaitBodyFor})
+	}
+}
+
+// awaitBodyFor bounds the time that takes.
+const awaitBodyFor = 10 * time.Second
 
 // write answers a request.
 func (e *proxyError) write(w http.ResponseWriter) {

@@ -28,15 +28,15 @@ type knownTokens struct {
 const maxKnownTokens = 3
 
 // redactor returns what removes the account's secrets from what WeChat answers
-// to a request with a token. Without one, that is what was known before.
-func (a *Account) redactor(token *Token) *wechat.Redactor {
+// to a request with an access_token. Without one, that is what was known before.
+func (a *Account) redactor(token string) *wechat.Redactor {
 	known := a.redaction.known.Load()
-	if known != nil && (token == nil || slices.Contains(known.tokens, token.accessToken)) {
+	if known != nil && (token == "" || slices.Contains(known.tokens, token)) {
 		return known.redactor
 	}
 	next := new(knownTokens)
-	if token != nil {
-		next.tokens = append(next.tokens, token.accessToken)
+	if token != "" {
+		next.tokens = append(next.tokens, token)
 	}
 	if known != nil {
 		next.tokens = append(next.tokens, known.tokens...)
@@ -45,6 +45,14 @@ func (a *Account) redactor(token *Token) *wechat.Redactor {
 	next.redactor = wechat.NewRedactor(append(slices.Clone(next.tokens), a.Credentials.AppSecret)...)
 	a.redaction.known.Store(next)
 	return next.redactor
+}
+
+// redactor returns what removes the account's secrets, with the token in use.
+func (x *exchange) redactor() *wechat.Redactor {
+	if x.token == nil {
+		return x.account.redactor("")
+	}
+	return x.account.redactor(x.token.Secret())
 }
 
 // redactAnswer removes secrets from an answer: from its header and trailer, and

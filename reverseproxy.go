@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 )
 
 func init() {
@@ -58,15 +60,18 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	}
 	account, err := app.account(t.Account)
 	if err != nil {
-		return fmt.Errorf("%w%s", err, positionOf("transport", t.Account))
+		return fmt.Errorf("%w%s", err, positionsOf(transportConfig(t.Account)).of("transport", t.Account))
 	}
-	t.gateway = gateway{app: app, access: &t.Access, account: account.Name}
+	t.gateway = gateway{app: app, access: &t.Access, account: account.Name, behindReverseProxy: true}
 	if err := t.provision(); err != nil {
 		return err
 	}
 	t.sender, err = t.newSender(app, t.logger, func(connections *http.Transport) error { return t.configureTLS(ctx, connections) })
 	return err
 }
+
+// transportConfig stands for a transport's configuration in its position.
+func transportConfig(account string) []byte { return []byte("transport " + account) }
 
 func (t *Transport) configureTLS(ctx caddy.Context, connections *http.Transport) error {
 	if t.TLS == nil {
@@ -86,39 +91,45 @@ func (t *Transport) configureTLS(ctx caddy.Context, connections *http.Transport)
 	return nil
 }
 
-// Cleanup closes the connections to WeChat that are idle.
+// Cleanup closes the connections to WeChat that are idle. Requests that are
+// under way end with theirs.
 func (t *Transport) Cleanup() error {
 	if t.sender != nil {
 		t.sender.repeats.Close()
-		t.sender.base.CloseIdleConnections()
+		t.sender.base.Close()
 	}
 	return nil
 }
 
 // RoundTrip sends a request that reverse_proxy has prepared.
-func (t *Transport) RoundTrip(original *http.Request) (*http.Response, error) {
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	return clientbody.RoundTrip(req, t.roundTrip)
+}
+
+// roundTrip reports whether the answer is complete as well.
+func (t *Transport) roundTrip(original *http.Request) (res *http.Response, complete bool, err error) {
 	o := newOutcome(original)
 	req, leave, refusal := watchLoops(original)
 	if refusal != nil {
-		return t.refuse(original, refusal), nil
+		return t.refuse(original, refusal), true, nil
 	}
 	defer leave()
 	p := &passage{account: t.gateway.app.accounts[t.gateway.account], request: req}
 	if !isHealthCheck(req) {
 		if p, refusal = t.gateway.admit(req); refusal != nil {
-			return t.refuse(req, refusal), nil
+			return t.refuse(req, refusal), true, nil
 		}
 	}
 	o.of(p.account, p.caller)
 	if p.grant != nil {
 		p.served(http.StatusOK)
-		return p.grant.response(req), nil
+		return p.grant.response(req), true, nil
 	}
 	return t.forward(req, p)
 }
 
 // forward sends a request on to the upstream of reverse_proxy.
-func (t *Transport) forward(req *http.Request, p *passage) (*http.Response, error) {
+func (t *Transport) forward(req *http.Request, p *passage) (res *http.Response, complete bool, err error) {
 	target := &url.URL{Scheme: "http", Host: req.URL.Host}
 	if t.TLSEnabled() {
 		target.Scheme = "https"
@@ -127,31 +138,33 @@ func (t *Transport) forward(req *http.Request, p *passage) (*http.Response, erro
 		target.Host = strings.TrimSuffix(target.Host, ":80")
 	}
 	if refusal := t.checkUpstream(p.account, target); refusal != nil {
-		return t.refuse(req, refusal.of(p.account, p.caller)), nil
+		return t.refuse(req, refusal.of(p.account, p.caller)), true, nil
 	}
-	res, err := t.sender.roundTrip(req.Context(), p.account, target, p.request, p.virtual)
+	var i informer
+	res, err = t.sender.roundTrip(i.context(p.request), &i, p.account, target, p.request, p.virtual)
+	i.end()
 	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
-		return t.refuse(req, proxyErr.of(p.account, p.caller)), nil
+		return t.refuse(req, proxyErr.of(p.account, p.caller)), true, nil
 	}
 	// Where the body was read already, another attempt would be without it.
 	if opErr, ok := errors.AsType[*net.OpError](err); ok && opErr.Op == "dial" && p.request == req {
 		// reverse_proxy may send the request to another upstream.
-		return nil, reverseproxy.NewDialError(err)
+		return nil, false, reverseproxy.NewDialError(err)
 	}
-	if err == nil {
-		p.served(res.StatusCode)
+	if err != nil {
+		return nil, false, err
 	}
-	return res, err
+	withoutHostFields(res)
+	p.served(res.StatusCode)
+	return res, isComplete(res), nil
 }
 
 // refuse answers with an error of the proxy's own.
 func (t *Transport) refuse(req *http.Request, err *proxyError) *http.Response {
 	outcomeOf(req.Context()).refused(err)
 	countRefusal(err)
-	if req.Body != nil {
-		req.Body.Close()
-	}
 	t.sender.logRefusal(req, err)
+	err.awaitBody(req, t.sender.bodyLimit)
 	return err.response(req)
 }
 

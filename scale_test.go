@@ -3,44 +3,72 @@ package weixin
 import (
 	"context"
 	"fmt"
+	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"runtime"
 	"strconv"
-	"sync/atomic"
+	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
+
+var (
+	testUpstream    = &url.URL{Scheme: "https", Host: "api.example"}
+	testCredentials = wechat.Credentials{AppID: "wx0000000000000001", AppSecret: "a-secret-of-some-length"}
+)
+
+func jsonResponse(body string) *http.Response {
+	rec := httptest.NewRecorder()
+	rec.WriteString(body)
+	return rec.Result()
+}
 
 // manyAccounts returns that many accounts with tokens that were fetched at the
 // same moment, as after a long absence.
 func manyAccounts(tb testing.TB, m *TokenManager, n int, source wechat.Source) []*Account {
 	tb.Helper()
-	now := m.now()
 	accounts := make([]*Account, n)
 	for i := range accounts {
-		name := strconv.Itoa(i)
-		a := (&Account{
-			Name: name, Credentials: wechat.Credentials{AppID: fmt.Sprintf("wx%016d", i), AppSecret: "a-secret-of-some-length"},
+		accounts[i] = m.bind(&Account{
+			Name: strconv.Itoa(i), Credentials: wechat.Credentials{AppID: fmt.Sprintf("wx%016d", i), AppSecret: "a-secret-of-some-length"},
 			Source: source, Place: wechat.Official, Upstream: testUpstream,
-		}).bind(newTokenState(source.Policy()))
-		a.state.mu.Lock()
-		m.install(a, record{
-			Generation: now.UnixMilli(), AccessToken: "80_" + name + "-0123456789abcdefghijklmnopqrstuvwxyz",
-			FetchedAt: now, CheckedAt: now, ExpiresAt: now.Add(2 * time.Hour),
-		})
-		a.state.mu.Unlock()
-		accounts[i] = a
+		}, credential.NewRunner())
+	}
+	// They stand side by side in memory, as those of a configuration do.
+	for _, a := range accounts {
+		if _, err := m.Token(tb.Context(), a); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	return accounts
 }
+
+// tokensAtOnce is a token endpoint without a network.
+var tokensAtOnce = roundTripFunc(func(req *http.Request) (*http.Response, error) {
+	body := `{"access_token":"80_` + req.URL.Query().Get("appid") + `-0123456789abcdefghijklmnopqrstuvwxyz","expires_in":7200}`
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(body))}, nil
+})
+
+// forgetful is a store that keeps nothing: what it keeps is no account's memory.
+type forgetful struct{}
+
+// Load returns nothing.
+func (forgetful) Load(context.Context, string) ([]byte, error) { return nil, fs.ErrNotExist }
+
+// Save does nothing.
+func (forgetful) Save(context.Context, string, []byte) error { return nil }
+
+// Lock locks nothing.
+func (forgetful) Lock(context.Context, string) (func(), error) { return func() {}, nil }
 
 // BenchmarkScale looks tokens up among many accounts, tells how much memory each
 // of them takes, and what a whole request costs that names one by its AppID,
@@ -49,12 +77,7 @@ func BenchmarkScale(b *testing.B) {
 	for _, n := range []int{1, 1_000, 1_000_000} {
 		b.Run(strconv.Itoa(n)+" accounts", func(b *testing.B) {
 			before := heapInUse()
-			cache, err := newTokenCache(int64(n))
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer cache.close()
-			m := newTokenManager(cache, newMemoryStore(), &fakeEndpoint{}, zap.NewNop())
+			m := newTokenManager(credential.NewProcess(), forgetful{}, tokensAtOnce, zap.NewNop())
 			accounts := manyAccounts(b, m, n, wechat.Classic{})
 			perAccount := float64(heapInUse()-before) / float64(n)
 			h := handlerOf(b, m, accounts)
@@ -70,12 +93,6 @@ func BenchmarkScale(b *testing.B) {
 			}{{"1000 in use", busy}, {"all in use", accounts}} {
 				b.Run(c.name+"/token", func(b *testing.B) {
 					ctx := context.Background()
-					// The first time, each is looked up in the cache.
-					for _, a := range c.accounts {
-						if _, err := m.Token(ctx, a); err != nil {
-							b.Fatal(err)
-						}
-					}
 					b.ReportAllocs()
 					for next := eachOf(c.accounts); b.Loop(); {
 						if _, err := m.Token(ctx, next()); err != nil {
@@ -138,6 +155,9 @@ func (atOnce) RoundTrip(*http.Request) (*http.Response, error) {
 // CloseIdleConnections does nothing.
 func (atOnce) CloseIdleConnections() {}
 
+// Close does nothing.
+func (atOnce) Close() {}
+
 // requestFromHere returns a request as Caddy hands it on, from a client on the
 // same machine.
 func requestFromHere(tb testing.TB) *http.Request {
@@ -158,67 +178,22 @@ func heapInUse() uint64 {
 	return stats.HeapAlloc
 }
 
-// Accounts whose tokens were fetched at the same moment are not renewed at the
-// same moment.
-func TestRenewalsAreSpread(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const n = 100_000
-		cache, err := newTokenCache(16)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer cache.close()
-		m := newTokenManager(cache, newMemoryStore(), &fakeEndpoint{}, zap.NewNop())
-		perSecond := make(map[int64]int)
-		for _, a := range manyAccounts(t, m, n, wechat.Classic{}) {
-			perSecond[a.state.token.warmAt.Unix()]++
-		}
-		most := 0
-		for _, count := range perSecond {
-			most = max(most, count)
-		}
-		// Two minutes' worth of seconds.
-		if average := n / 120; most > 2*average {
-			t.Errorf("%d renewals in one second, where %d would be even", most, average)
-		}
-	})
-}
-
-// Nor do many accounts begin at the same moment.
-func TestBeginningsAreSpread(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const n = 1_000
-		cache, err := newTokenCache(16)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer cache.close()
-		var asking, most atomic.Int32
-		endpoint := roundTripFunc(func(*http.Request) (*http.Response, error) {
-			now := asking.Add(1)
-			defer asking.Add(-1)
-			for most.Load() < now && !most.CompareAndSwap(most.Load(), now) {
-			}
-			time.Sleep(10 * time.Millisecond)
-			return jsonResponse(`{"access_token":"token","expires_in":7200}`), nil
-		})
-		m := newTokenManager(cache, newMemoryStore(), endpoint, zap.NewNop())
-		for i := range n {
-			a := (&Account{
-				Name: strconv.Itoa(i), Credentials: wechat.Credentials{AppID: strconv.Itoa(i), AppSecret: "s"},
-				Source: wechat.Stable{}, Upstream: testUpstream,
-			}).bind(newTokenState(wechat.Stable{}.Policy()))
-			m.KeepWarm(a, n*time.Millisecond)
-			defer m.Release(t.Context(), a)
-		}
-		time.Sleep(n * 2 * time.Millisecond)
-		if most.Load() > 40 {
-			t.Errorf("%d at once, where 10 would be even", most.Load())
-		}
-	})
-}
-
 type roundTripFunc func(*http.Request) (*http.Response, error)
 
 // RoundTrip calls the function.
 func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// BenchmarkToken looks one account's token up, from all processors at once.
+func BenchmarkToken(b *testing.B) {
+	m := newTokenManager(credential.NewProcess(), forgetful{}, tokensAtOnce, zap.NewNop())
+	a := manyAccounts(b, m, 1, wechat.Classic{})[0]
+	ctx := context.Background()
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := m.Token(ctx, a); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

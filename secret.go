@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
@@ -15,8 +16,8 @@ import (
 // secretRequest is a request to an API that takes AppID and AppSecret. They may
 // be in its query or in its body, which may be a form or JSON.
 type secretRequest struct {
-	parameter string // the name of the AppSecret at this API
-	appID     string // as the client sent them
+	parameter string   // the name of the AppSecret at this API
+	appIDs    []string // as the client sent them, wherever they stand
 	secret    string
 
 	hasBody bool
@@ -55,11 +56,45 @@ func readSecretRequest(req *http.Request) (*secretRequest, *proxyError) {
 		value, _ := wechat.QueryParam(req.URL.RawQuery, name)
 		return value
 	}
-	r.appID = firstOf(query("appid"), r.field("appid"))
+	r.readAppIDs(req.URL.RawQuery)
 	for _, name := range secretNames {
 		r.secret = firstOf(r.secret, query(name), r.field(name))
 	}
 	return r, nil
+}
+
+// readAppIDs notes every AppID that the request has. An empty one is none.
+func (r *secretRequest) readAppIDs(query string) {
+	add := func(appID string) {
+		if appID != "" {
+			r.appIDs = append(r.appIDs, appID)
+		}
+	}
+	for appID := range wechat.QueryParams(query, "appid") {
+		add(appID)
+	}
+	for appID := range wechat.QueryParams(r.form, "appid") {
+		add(appID)
+	}
+	for _, key := range r.keysOf("appid") {
+		var appID string
+		if json.Unmarshal(r.json[key], &appID) != nil {
+			appID = string(r.json[key]) // no AppID is a number or the like
+		}
+		add(appID)
+	}
+}
+
+// appID returns the AppID that the request has, or "".
+func (r *secretRequest) appID() string {
+	return firstOf(r.appIDs...)
+}
+
+// mayMean reports whether the request names no other account than this one.
+func (r *secretRequest) mayMean(account *Account) bool {
+	return !slices.ContainsFunc(r.appIDs, func(appID string) bool {
+		return account == nil || appID != account.Credentials.AppID
+	})
 }
 
 func firstOf(values ...string) string {

@@ -70,6 +70,18 @@ func (s *spoolFiles) put(f *os.File) {
 	}
 }
 
+// clear closes the files that nobody uses, and reports whether there were any.
+func (s *spoolFiles) clear() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.unused {
+		closeTemporary(f.File)
+	}
+	found := len(s.unused) > 0
+	s.unused = nil
+	return found
+}
+
 // sweep closes the files that nobody has used for a while.
 func (s *spoolFiles) sweep() {
 	s.mu.Lock()
@@ -89,6 +101,9 @@ func (s *spoolFiles) sweep() {
 }
 
 func closeTemporary(f *os.File) {
+	// The disk has its blocks back at once, whoever else has the file open: a
+	// process that was started meanwhile, or a backup.
+	_ = f.Truncate(0)
 	// What cannot be closed has no name any more, so nothing stays behind.
 	_ = f.Close()
 	removeTemporary(f)

@@ -2,26 +2,30 @@ package weixin
 
 import (
 	"context"
+	"sync"
 	"time"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 	"github.com/caddy-weixin/caddy-weixin/store"
 )
 
-// States of an account's token.
-const (
-	stateOK       = "ok"       // there is a valid token
-	stateRenewing = "renewing" // WeChat or the store is being asked for one
-	stateBackoff  = "backoff"  // WeChat gave none, and is not asked again yet
-	stateEmpty    = "empty"    // there is none, and nobody has needed one yet
-)
+// kindOfficial is the kind of official accounts, mini programs and their like.
+const kindOfficial = "official"
 
 // AccountStatus is what can be told of an account's token without showing it.
 type AccountStatus struct {
-	Name        string       `json:"name"`
-	AppID       string       `json:"appid"`
-	Method      string       `json:"method"`
-	State       string       `json:"state"`
+	Name   string           `json:"name"`
+	Kind   string           `json:"kind"`
+	AppID  string           `json:"appid"`
+	Method string           `json:"method"`
+	State  credential.State `json:"state"` // empty, ok, renewing, rejected or backoff
+
+	// Since is when a state began that is none to be in, rejected or backoff, and
+	// Advice what to do about it.
+	Since  time.Time `json:"since,omitzero"`
+	Advice string    `json:"advice,omitempty"`
+
 	Fingerprint string       `json:"fingerprint,omitempty"` // the first 8 hex digits of the token's SHA-256
 	FetchedAt   time.Time    `json:"fetched_at,omitzero"`
 	ExpiresAt   time.Time    `json:"expires_at,omitzero"`
@@ -31,7 +35,7 @@ type AccountStatus struct {
 	LastError   *StatusError `json:"last_error,omitempty"`
 
 	// Quota is of the day that it is in Beijing.
-	Quota Quotas `json:"quota"`
+	Quota credential.Quotas `json:"quota"`
 
 	// EarlyDeaths counts the tokens of the last hour that were rejected well
 	// before their time because somebody had fetched another.
@@ -46,6 +50,9 @@ type AccountStatus struct {
 	// Usable is whether requests get the token: it has neither expired nor been
 	// rejected without another to take its place.
 	Usable bool `json:"usable"`
+
+	isHealthy   bool
+	isCompeting bool
 }
 
 // StatusWarning is a trouble that has not made any request fail yet.
@@ -55,22 +62,22 @@ type StatusWarning struct {
 }
 
 const (
-	warningThief = "thief"
-	warningQuota = "quota_" // and the quota's name
-	warningStore = "store"
+	warningCompeting = "thief"
+	warningQuota     = "quota_" // and the quota's name
+	warningStore     = "store"
 )
 
 // warnings returns what the status gives cause for, in a language.
 func (s *AccountStatus) warnings(lang wechat.Language) []StatusWarning {
 	var warnings []StatusWarning
-	if s.EarlyDeaths >= thiefDeaths {
-		warnings = append(warnings, StatusWarning{warningThief, thiefAdvice(lang)})
+	if s.isCompeting {
+		warnings = append(warnings, StatusWarning{warningCompeting, competingAdvice(lang)})
 	}
-	if s.Quota.Fetches.near() {
-		warnings = append(warnings, StatusWarning{warningQuota + quotaFetches, quotaAdvice(quotaFetches, lang)})
+	if s.Quota.Fetches.Near() {
+		warnings = append(warnings, StatusWarning{warningQuota + credential.QuotaFetches, quotaAdvice(credential.QuotaFetches, lang)})
 	}
-	if s.Quota.Forced != nil && s.Quota.Forced.near() {
-		warnings = append(warnings, StatusWarning{warningQuota + quotaForced, quotaAdvice(quotaForced, lang)})
+	if s.Quota.Forced != nil && s.Quota.Forced.Near() {
+		warnings = append(warnings, StatusWarning{warningQuota + credential.QuotaForced, quotaAdvice(credential.QuotaForced, lang)})
 	}
 	if !s.store.Up {
 		warnings = append(warnings, StatusWarning{warningStore, storeAdvice(s.store.Advice, lang)})
@@ -94,95 +101,89 @@ func storeAdvice(advice store.Advice, lang wechat.Language) string {
 	return "The store fails, so tokens are kept in memory alone and processes do not share them: " + cure
 }
 
-// StatusError is the last failure to get a token. It stays when it is over.
-type StatusError struct {
-	Errcode int       `json:"errcode"` // 0 where WeChat did not answer
-	Errmsg  string    `json:"errmsg"`
-	At      time.Time `json:"at"`
-	Advice  string    `json:"advice,omitempty"`
+// advice returns what to do about the state, in a language.
+func (s *AccountStatus) advice(lang wechat.Language) string {
+	switch {
+	case s.State == credential.Refused:
+		return rejectedAdvice(lang)
+	case s.State == credential.BackOff && s.LastError != nil:
+		return s.LastError.advice(lang)
+	default:
+		return ""
+	}
 }
 
-// Status returns an account's status. It asks nobody.
+// StatusError is the last failure to get a token, by whichever process that
+// shares the store. It stays, with its time, when it is over.
+type StatusError struct {
+	// Errcode is WeChat's. It is left out where WeChat did not answer with one,
+	// and Unreachable is true.
+	Errcode     int       `json:"errcode,omitempty"`
+	Unreachable bool      `json:"unreachable,omitempty"`
+	Errmsg      string    `json:"errmsg"`
+	At          time.Time `json:"at"`
+	Advice      string    `json:"advice,omitempty"`
+}
+
+func (e *StatusError) advice(lang wechat.Language) string {
+	return failureAdvice(e.Errcode, e.Errmsg, lang)
+}
+
+// Status returns an account's status, as far as this process knows. It asks
+// nobody.
 func (m *TokenManager) Status(a *Account) AccountStatus {
-	s := a.state
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := m.now()
+	is := m.credentials.Status(&a.credential)
 	status := AccountStatus{
-		Name: a.Name, AppID: a.Credentials.AppID, Method: a.Source.Method(),
-		State: stateEmpty, Fetches: s.fetches, Replays: s.replays.Load(), LastError: s.lastError,
-		Quota: s.record.quotas(a.policy, now), EarlyDeaths: s.record.earlyDeaths(now),
-		store: m.store.store.State(),
+		Name: a.Name, Kind: kindOfficial, AppID: a.Credentials.AppID, Method: a.Source.Method(),
+		State: is.State, Since: is.Since, Fingerprint: is.Fingerprint, FetchedAt: is.FetchedAt, ExpiresAt: is.ExpiresAt,
+		RetryAt: is.RetryAt, Fetches: is.Fetches, Replays: is.Replays, Quota: is.Quotas, EarlyDeaths: is.EarlyDeaths,
+		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, store: m.store.State(),
 	}
+	if e := is.LastError; e != nil {
+		status.LastError = &StatusError{Errcode: e.Errcode, Unreachable: e.Unreachable, Errmsg: e.Message, At: e.At}
+		status.LastError.Advice = status.LastError.advice(wechat.English)
+	}
+	status.Advice = status.advice(wechat.English)
 	status.Warnings = status.warnings(wechat.English)
-	if t := s.token; t != nil {
-		status.Fingerprint, status.FetchedAt, status.ExpiresAt = t.fingerprint, t.fetchedAt, t.expiresAt
-		status.Usable = t.usable(now)
-	}
-	failure := s.failure(now)
-	switch {
-	case failure != nil:
-		status.State, status.RetryAt = stateBackoff, failure.RetryAt
-	case s.flight != nil:
-		status.State = stateRenewing
-	case status.Usable:
-		status.State = stateOK
-	}
 	return status
 }
+
+// healthy reports whether requests get a token that WeChat accepts, or nobody
+// has needed one yet.
+func (s *AccountStatus) healthy() bool { return s.isHealthy }
 
 // History returns how often this process has fetched the account's token in the
 // last hour, and how often it has replayed a request, in slots of two minutes,
 // the newest last.
 func (m *TokenManager) History(a *Account) (fetches, replays []int) {
-	now := m.now()
-	return a.state.fetchHistory.counts(now), a.state.replayHistory.counts(now)
+	return m.credentials.History(&a.credential)
 }
 
-// healthy says whether requests get a token, or nobody has needed one yet.
-func (s *AccountStatus) healthy() bool {
-	return s.Usable || s.State == stateEmpty
-}
+// What other processes know is looked for in the store before the status is
+// shown, at most so often for an account, for so many at a time, and for so long.
+const (
+	lookPause  = 5 * time.Second
+	lookAtOnce = 16
+	lookFor    = time.Second
+)
 
-// Renew gets another token at once, whatever went before: it ends a back-off.
-// If the fingerprint of a rejected token is given, it does so only if that is
-// the current one still. It is for operators, and for systems that have found a
-// token rejected themselves.
-func (m *TokenManager) Renew(ctx context.Context, a *Account, rejected string) error {
-	s := a.state
-	s.mu.Lock()
-	for s.flight != nil {
-		f := s.flight
-		s.mu.Unlock()
-		if err := f.wait(ctx); err != nil {
-			return err
+// look has the status of accounts be what all processes know together.
+func (m *TokenManager) look(ctx context.Context, accounts map[string]*Account) {
+	ctx, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	var wg sync.WaitGroup
+	turns := make(chan struct{}, lookAtOnce)
+	for _, a := range accounts {
+		select {
+		case turns <- struct{}{}:
+		case <-ctx.Done():
+			wg.Wait()
+			return
 		}
-		s.mu.Lock()
+		wg.Go(func() {
+			m.credentials.Look(ctx, &a.credential, lookPause)
+			<-turns
+		})
 	}
-	t := s.token
-	if rejected != "" && t != nil && t.usable(m.now()) && t.fingerprint != rejected {
-		s.mu.Unlock()
-		return nil
-	}
-	// A success that never was, so that other processes give up their back-off
-	// as well.
-	last := s.record.Attempt
-	s.record.Attempt = attempt{Number: last.Number + 1, Generation: s.record.Generation, At: m.now(), Day: last.Day, OfDay: last.OfDay}
-	s.unreachable, s.pausedUntil = attempt{}, time.Time{}
-	var f *flight
-	if rejected != "" && t != nil && t.fingerprint == rejected {
-		f = m.launch(a, t)
-	} else {
-		f = m.launchEarly(a)
-	}
-	s.mu.Unlock()
-	if err := f.wait(ctx); err != nil {
-		return err
-	}
-	return f.err
-}
-
-// noteError keeps a failure for the status. The state is locked.
-func (s *tokenState) noteError(e *TokenError, at time.Time) {
-	s.lastError = &StatusError{Errcode: e.Errcode, Errmsg: e.Message, At: at, Advice: e.Advice(wechat.English)}
+	wg.Wait()
 }

@@ -13,10 +13,7 @@ import (
 	"html/template"
 	"io"
 	"mime"
-	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +23,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -40,14 +39,6 @@ func init() {
 type StatusPage struct {
 	// Whether to leave out the button that fetches a token.
 	ReadOnly bool `json:"read_only,omitempty"`
-
-	// Names under which the page is served over plain HTTP to clients that
-	// prove themselves by nothing but their address. IP addresses, localhost,
-	// names without a dot, and names that end in .localhost, .local, .internal
-	// or .home.arpa need not be listed. Any web site can give its own name the
-	// proxy's address, and would read the page with its visitor's browser if it
-	// were served under all names.
-	Hosts []string `json:"hosts,omitempty"`
 
 	Access
 
@@ -162,6 +153,11 @@ type statusRequest struct {
 // ServeHTTP shows the page, or does what its button is for. It answers every
 // request itself.
 func (p *StatusPage) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
+	clientbody.Serve(w, req, p.serve)
+	return nil
+}
+
+func (p *StatusPage) serve(w http.ResponseWriter, req *http.Request) {
 	lang := preferredLanguage(strings.Join(req.Header["Accept-Language"], ","))
 	r := &statusRequest{Request: req, page: p, format: statusFormatOf(req), lang: lang, text: &statusTexts[lang]}
 	h := w.Header()
@@ -176,14 +172,13 @@ func (p *StatusPage) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddy
 	h.Add("Vary", "Accept-Language")
 	if refusal := r.admit(); refusal != admitted {
 		r.refuse(w, refusal)
-		return nil
+		return
 	}
 	if req.Method == http.MethodPost {
 		r.refresh(w)
-		return nil
+		return
 	}
 	r.show(w)
-	return nil
 }
 
 // statusRefusal is why a request is refused.
@@ -193,6 +188,7 @@ const (
 	admitted statusRefusal = iota
 	refusedAddress
 	refusedHost
+	refusedUnspecified
 	refusedWebPage
 	refusedKey
 	refusedIPs
@@ -224,7 +220,7 @@ func (refusal statusRefusal) status() int {
 // admit applies the rules of the proxy, as far as they make sense for a page.
 func (r *statusRequest) admit() statusRefusal {
 	p := r.page
-	if !p.allowsAddress(p.app, r.Request) {
+	if !p.allowsAddress(p.app, r.Request, true) {
 		return refusedAddress
 	}
 	if !mayShowToWebPage(r.Request) {
@@ -232,8 +228,12 @@ func (r *statusRequest) admit() statusRefusal {
 	}
 	// Where a key is needed, another web site has none: browsers keep them apart
 	// by the site's name.
-	if len(p.app.callers) == 0 && !p.isOurName(r.Request) {
+	switch p.judgeHost(p.app, r.Request, r.Host) {
+	case hostForeign:
 		return refusedHost
+	case hostUnspecified:
+		return refusedUnspecified
+	default:
 	}
 	if refusal := r.identify(); refusal != admitted {
 		return refusal
@@ -275,67 +275,10 @@ func (r *statusRequest) identify() statusRefusal {
 	return admitted
 }
 
-// mayShowToWebPage says whether a request is none of another web site's, or no
-// more than a link on one. Browsers say so where they use HTTPS or localhost;
-// elsewhere there is an Origin, for requests whose answer a page could read, and
-// for those that change something.
-func mayShowToWebPage(req *http.Request) bool {
-	isLink := (req.Method == http.MethodGet || req.Method == http.MethodHead) &&
-		req.Header.Get("Sec-Fetch-Mode") == "navigate" && req.Header.Get("Sec-Fetch-Dest") == "document"
-	sites := req.Header["Sec-Fetch-Site"]
-	for _, site := range sites {
-		if site != "none" && site != "same-origin" && !isLink {
-			return false
-		}
-	}
-	if len(sites) > 0 {
-		return true
-	}
-	return len(req.Header["Origin"]) == 0 || isOwnOrigin(req)
-}
-
-// isOwnOrigin says whether the Origin is where the request was sent to.
-func isOwnOrigin(req *http.Request) bool {
-	origins := req.Header["Origin"]
-	if len(origins) != 1 {
-		return false
-	}
-	u, err := url.Parse(origins[0])
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, req.Host)
-}
-
-// isOurName says whether only a server of ours can have the name that the
-// request has for it: with HTTPS it has a certificate for it.
-func (p *StatusPage) isOurName(req *http.Request) bool {
-	host := hostOf(req)
-	if req.TLS != nil || !strings.Contains(host, ".") {
-		return true
-	}
-	if _, err := netip.ParseAddr(host); err == nil {
-		return true
-	}
-	// Nobody can register these.
-	for _, suffix := range []string{".localhost", ".local", ".internal", ".home.arpa"} {
-		if strings.HasSuffix(host, suffix) {
-			return true
-		}
-	}
-	return slices.ContainsFunc(p.Hosts, func(name string) bool { return strings.EqualFold(name, host) })
-}
-
-// hostOf returns the name by which the client has reached us.
-func hostOf(req *http.Request) string {
-	host := req.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
-}
-
 // fromButton says whether a POST comes from the button of a page that the caller
 // has been shown.
 func (r *statusRequest) fromButton() bool {
-	if site := r.Header.Get("Sec-Fetch-Site"); site != "same-origin" && (site != "" || !isOwnOrigin(r.Request)) {
+	if !isFromOwnPage(r.Request) {
 		return false
 	}
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -347,8 +290,8 @@ func (r *statusRequest) fromButton() bool {
 func (r *statusRequest) refuse(w http.ResponseWriter, refusal statusRefusal) {
 	status, message := refusal.status(), r.text.refusals[refusal]
 	reason := statusTexts[wechat.English].refusals[refusal]
-	if refusal == refusedHost {
-		message, reason = fmt.Sprintf(message, hostOf(r.Request)), fmt.Sprintf(reason, hostOf(r.Request))
+	if refusal == refusedHost || refusal == refusedUnspecified {
+		message, reason = fmt.Sprintf(message, shownHost(r.Host)), fmt.Sprintf(reason, shownHost(r.Host))
 	}
 	if refusal != refusedKey || r.Header.Get("Authorization") != "" {
 		r.page.logger.Info("status page refused", zap.Int("status", status), zap.String("reason", reason),
@@ -407,6 +350,7 @@ func (r *statusRequest) writeHTML(w http.ResponseWriter, status int, name string
 
 // show shows the accounts that the caller may use.
 func (r *statusRequest) show(w http.ResponseWriter) {
+	r.page.app.tokens.look(r.Context(), r.page.app.accounts)
 	view := r.view()
 	switch r.format {
 	case formatJSON:
@@ -444,7 +388,11 @@ func (r *statusRequest) refresh(w http.ResponseWriter) {
 	}
 	p.logger.Info("token refresh asked for on the status page", fields...)
 	before := p.app.tokens.Status(account).Fingerprint
-	if err := p.app.tokens.Renew(r.Context(), account, ""); err != nil {
+	if err := p.app.tokens.RenewGently(r.Context(), account); err != nil {
+		if refused, ok := errors.AsType[*credential.RefusedError](err); ok {
+			r.refuseRenewal(w, account, refused)
+			return
+		}
 		message := r.text.notes[noteNoToken]
 		if tokenErr, ok := errors.AsType[*TokenError](err); ok {
 			message = strings.TrimSpace(tokenErr.cause() + " " + tokenErr.Advice(r.lang))
@@ -458,6 +406,18 @@ func (r *statusRequest) refresh(w http.ResponseWriter) {
 		message = r.text.current
 	}
 	r.writeJSON(w, http.StatusOK, statusMessage{fmt.Sprintf(message, after)})
+}
+
+// refuseRenewal answers where a refresh would do the account harm.
+func (r *statusRequest) refuseRenewal(w http.ResponseWriter, account *Account, refused *credential.RefusedError) {
+	wait := max(refused.RetryAt.Sub(r.page.app.tokens.now()), time.Second).Round(time.Second)
+	message := fmt.Sprintf(r.text.tooEarly[refused.Reason], wait)
+	if f := refused.Failure; f != nil {
+		message = strings.TrimSpace(message + " " + f.Error() + " " + failureAdvice(f.Errcode, f.Message, r.lang))
+	}
+	r.page.logger.Info("token refresh on the status page refused", zap.String("account", account.Name), zap.Error(refused))
+	w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)))
+	r.writeJSON(w, http.StatusTooManyRequests, statusMessage{message})
 }
 
 // Severities of an account's state: the page's classes and icons.
@@ -555,26 +515,30 @@ func (r *statusRequest) accountView(account *Account, now time.Time) accountView
 	a.Warnings = a.warnings(r.lang)
 	if a.LastError != nil {
 		e := *a.LastError
-		e.Advice = wechat.Advice(e.Errcode, e.Errmsg, r.lang)
+		e.Advice = e.advice(r.lang)
 		a.LastError = &e
 	}
 	a.Severity, a.Word = severityOf(&a.AccountStatus), r.text.words[a.State]
-	a.Over = a.State != stateBackoff && a.Usable
-	if a.State == stateBackoff {
+	a.Advice = a.advice(r.lang)
+	a.Over = a.State != credential.BackOff && a.Usable
+	if a.State == credential.BackOff {
 		a.Note = r.text.notes[noteNoToken]
 		if a.Usable {
 			a.Note = r.text.notes[noteStillUsable]
 		}
 	}
 	a.Question = r.text.questionKills
-	if account.policy.Idempotent {
+	if a.State == credential.Refused {
+		a.Note = a.Advice
+	}
+	if account.credential.Policy.Idempotent {
 		a.Question = r.text.questionIdempotent
 	}
 	left := max(a.ExpiresAt.Sub(now), 0)
 	a.SecondsLeft = left.Seconds()
 	a.Lifetime = max(a.ExpiresAt.Sub(a.FetchedAt).Seconds(), a.SecondsLeft, 1)
 	a.Clock = fmt.Sprintf("%d:%02d:%02d", int(left.Hours()), int(left.Minutes())%60, int(left.Seconds())%60)
-	a.NearFetches, a.NearForced = a.Quota.Fetches.near(), a.Quota.Forced != nil && a.Quota.Forced.near()
+	a.NearFetches, a.NearForced = a.Quota.Fetches.Near(), a.Quota.Forced != nil && a.Quota.Forced.Near()
 
 	a.FetchHistory, a.ReplayHistory = tokens.History(account)
 	fetches, replays := sum(a.FetchHistory), sum(a.ReplayHistory)
@@ -586,13 +550,13 @@ func (r *statusRequest) accountView(account *Account, now time.Time) accountView
 
 func severityOf(s *AccountStatus) string {
 	switch {
-	case s.State == stateBackoff && !s.Usable:
+	case s.State == credential.Refused, s.State == credential.BackOff && !s.Usable:
 		return severityBad
-	case s.State == stateBackoff || len(s.Warnings) > 0:
+	case s.State == credential.BackOff || len(s.Warnings) > 0:
 		return severityWarn
-	case s.State == stateRenewing:
+	case s.State == credential.Renewing:
 		return severityBusy
-	case s.State == stateEmpty:
+	case s.State == credential.Empty:
 		return severityIdle
 	}
 	return severityOK

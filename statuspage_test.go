@@ -61,7 +61,7 @@ func TestStatusTextsAreComplete(t *testing.T) {
 }
 
 func TestBars(t *testing.T) {
-	counts := make([]int, historySlots)
+	counts := make([]int, 30)
 	if got := bars(counts, 0, 1); got != "" {
 		t.Errorf("got %s for nothing", got)
 	}

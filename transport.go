@@ -7,10 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -41,17 +39,20 @@ type transport struct {
 
 	bodyBuffer int64 // bytes of a request body kept in memory
 	bodyLimit  int64 // bytes of a request body at most
+
+	forwardHeaders []string // that go to WeChat beside those which always do
+
+	// timeout bounds the wait for the part of an answer that is judged; 0 is no
+	// bound.
+	timeout time.Duration
 }
 
 // roundTrip sends req to the target on behalf of an account. The context is the
-// request's or one made from it. virtual says that the client knows virtual
-// tokens only. Errors are of type *proxyError, except
-// for those of the connection to WeChat.
-func (t *transport) roundTrip(ctx context.Context, a *Account, target *url.URL, req *http.Request, virtual bool) (*http.Response, error) {
+// request's or one made from it by the informer, which may be nil. virtual says
+// that the client knows virtual tokens only. Errors are of type *proxyError,
+// except for those of the connection to WeChat. The request's body is not closed.
+func (t *transport) roundTrip(ctx context.Context, i *informer, a *Account, target *url.URL, req *http.Request, virtual bool) (*http.Response, error) {
 	if err := wechat.CheckPath(req.URL); err != nil {
-		if req.Body != nil {
-			req.Body.Close()
-		}
 		return nil, badRequest(err.Error())
 	}
 	body, length, err := newReplayBody(req, t.bodyBuffer, t.bodyLimit)
@@ -59,7 +60,7 @@ func (t *transport) roundTrip(ctx context.Context, a *Account, target *url.URL, 
 		return nil, t.bodyError(a, req, err)
 	}
 	defer body.release()
-	x := &exchange{transport: t, ctx: ctx, account: a, in: req, target: target, body: body, length: length, virtual: virtual}
+	x := &exchange{transport: t, ctx: ctx, informer: i, account: a, in: req, target: target, body: body, length: length, virtual: virtual}
 	res, err := x.do()
 	if err == nil {
 		x.finish(res)
@@ -92,14 +93,15 @@ func (t *transport) bodyError(a *Account, req *http.Request, err error) error {
 // exchange is a request on its way, which may take two attempts.
 type exchange struct {
 	*transport
-	ctx     context.Context // the request's, or one made from it
-	account *Account
-	in      *http.Request
-	target  *url.URL
-	body    *replayBody
-	length  int64
-	token   *Token // in use; nil where the path takes none
-	virtual bool
+	ctx      context.Context // the request's, or one made from it
+	informer *informer
+	account  *Account
+	in       *http.Request
+	target   *url.URL
+	body     *replayBody
+	length   int64
+	token    *Token // in use; nil where the path takes none
+	virtual  bool
 }
 
 func (x *exchange) do() (*http.Response, error) {
@@ -111,7 +113,7 @@ func (x *exchange) do() (*http.Response, error) {
 	if x.token, err = x.tokens.Token(x.ctx, x.account); err != nil {
 		return nil, tokenFailure(err, x.account, x.tokens.now())
 	}
-	if isVirtualToken(x.token.accessToken) {
+	if isVirtualToken(x.token.Secret()) {
 		return x.tryUnlessNested()
 	}
 	return x.tryTwice()
@@ -144,7 +146,7 @@ func (x *exchange) tryUnlessNested() (*http.Response, error) {
 func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, error) {
 	logger := x.logger.With(zap.String("account", x.account.Name), zap.Int("errcode", errcode),
 		zap.String("method", x.in.Method), zap.String("path", x.in.URL.Path), zap.Stringer("rejected", x.token))
-	fresh, err := x.tokens.Refresh(x.ctx, x.account, x.token)
+	fresh, err := x.tokens.Replace(x.ctx, x.account, x.token, requesterOf(x.in))
 	if errors.Is(err, errStillRejected) {
 		x.gaveUp(errcode, zapcore.WarnLevel, "request not replayed: WeChat refuses it with every token", nil)
 		return x.refused(first, errcode, "WeChat refuses this request with every token of account "+x.account.Name)
@@ -161,10 +163,11 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 		return x.refused(first, errcode, "the request body could not be kept for another attempt")
 	}
 	first.Body.Close()
-	x.account.state.replays.Add(1)
-	x.account.state.replayHistory.add(x.tokens.now())
-	x.token = fresh
+	x.tokens.replayed(x.account)
+	x.token = fresh.Value
 	res, v, err := x.try()
+	// Where there is no answer, nothing is known against whoever asked.
+	fresh.Report(err != nil || !v.rejected)
 	if err != nil {
 		return nil, err
 	}
@@ -197,15 +200,11 @@ func (x *exchange) refused(res *http.Response, errcode int, cause string) (*http
 
 // try sends the request with the token, and looks at what the answer says of it.
 func (x *exchange) try() (*http.Response, verdict, error) {
-	x.account.redactor(x.token) // knows it from now on, for 1xx answers too
+	x.redactor() // knows it from now on, for 1xx answers too
 	start := time.Now()
-	res, err := x.base.RoundTrip(x.outgoing())
+	res, err := x.send(x.token != nil)
 	if err != nil {
 		return nil, verdict{}, err
-	}
-	if res.StatusCode < http.StatusOK {
-		res.Body.Close()
-		return nil, verdict{}, fmt.Errorf("an answer with status %d", res.StatusCode)
 	}
 	d := time.Since(start)
 	if x.token == nil && res.ContentLength < 0 {
@@ -213,14 +212,18 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 		x.account.watcher.answered(d, wechat.OK)
 		return res, verdict{}, nil
 	}
-	v := inspect(res, &x.account.Place)
+	v, err := x.judge(res)
+	if err != nil {
+		return nil, verdict{}, err
+	}
 	v.rejected = v.rejected && x.token != nil // or else it is another's token
+	x.informer.judged(v.rejected)
 	x.account.watcher.answered(d, v.errcode)
 	if v.encoded {
 		x.warnOfEncoding(res.Header)
 	}
 	if v.accepted && x.token != nil {
-		x.token.accept()
+		x.token.Accept()
 	}
 	return res, v, nil
 }
@@ -238,7 +241,7 @@ func (x *exchange) outgoing() *http.Request {
 			RawPath:  in.URL.RawPath,
 			RawQuery: in.URL.RawQuery,
 		},
-		Header: outgoingHeader(in.Header),
+		Header: outgoingHeader(in.Header, x.forwardHeaders),
 		// WeChat answers a chunked request with 412.
 		ContentLength: x.length,
 	}).WithContext(x.ctx)
@@ -251,7 +254,7 @@ func (x *exchange) outgoing() *http.Request {
 		out.URL.Opaque = out.URL.RawPath
 	}
 	if x.token != nil {
-		out.URL.RawQuery = wechat.SetQueryParam(in.URL.RawQuery, x.account.Place.Parameter, x.token.escaped)
+		out.URL.RawQuery = wechat.SetQueryParam(in.URL.RawQuery, x.account.Place.Parameter, x.token.Escaped())
 	}
 	if x.body != nil {
 		out.Body = x.body.open()
@@ -260,43 +263,10 @@ func (x *exchange) outgoing() *http.Request {
 	return out
 }
 
-// outgoingHeader returns a request's header without what concerns the way from
-// the client to the proxy alone.
-func outgoingHeader(in http.Header) http.Header {
-	out := make(http.Header, len(in)+1)
-	for name, values := range in {
-		if !isHopHeader(name) {
-			out[name] = values
-		}
+// requesterOf names who makes a request: a caller, or a client's address.
+func requesterOf(req *http.Request) string {
+	if name := outcomeOf(req.Context()).caller; name != "" {
+		return "caller " + name
 	}
-	dropConnectionFields(out, in["Connection"])
-	out["Accept-Encoding"] = identityEncoding
-	if _, ok := out["User-Agent"]; !ok {
-		out["User-Agent"] = nil // or else it would be Go's
-	}
-	return out
-}
-
-// dropConnectionFields removes from a header what a Connection header names.
-func dropConnectionFields(h http.Header, connection []string) {
-	for _, field := range connection {
-		for name := range strings.SplitSeq(field, ",") {
-			if name = textproto.TrimString(name); name != "" {
-				h.Del(name)
-			}
-		}
-	}
-}
-
-var identityEncoding = []string{"identity"}
-
-func isHopHeader(name string) bool {
-	switch name {
-	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
-		"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings", "Expect", "Content-Length",
-		"Accept-Encoding", "Forwarded", "Via",
-		"Authorization": // it is for the proxy: a caller's key, say
-		return true
-	}
-	return strings.HasPrefix(name, "X-Forwarded-")
+	return clientAddr(req).String()
 }

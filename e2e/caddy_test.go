@@ -18,9 +18,10 @@ import (
 	"testing"
 	"time"
 
-	// It is in the Caddy that is built below. Were it not imported, `go test`
-	// would take results for good that are from before it was changed.
+	// They are in the Caddy that is built below. Were they not imported, `go test`
+	// would take results for good that are from before they were changed.
 	_ "github.com/caddy-weixin/caddy-weixin"
+	_ "github.com/caddy-weixin/caddy-weixin/sandbox"
 )
 
 // binary builds cmd/caddy once, with the race detector if the tests have it.

@@ -74,7 +74,7 @@ func TestVirtualTokens(t *testing.T) {
 		"lengthened":     classic.AccessToken + "AAAA",
 	} {
 		a := get(t, again.url+"/cgi-bin/user/get?access_token="+token)
-		if a.status != http.StatusOK || a.errcode() != 40014 {
+		if a.status != http.StatusOK || a.errcode() != 42001 {
 			t.Errorf("%s: got %s", name, a)
 		}
 	}
@@ -216,18 +216,18 @@ func TestCallers(t *testing.T) {
 		a        answer
 		mentions []string
 	}{
-		"another account":             {get(t, tokenURL(p, "wx-club", ordersKey)), []string{"caller orders", "account club"}},
-		"another account, by key":     {withBearer(t, http.MethodGet, p.url+"/cgi-bin/user/get?appid=wx-club", ordersKey), []string{"caller orders", "account club"}},
-		"another path":                {get(t, p.url+"/cgi-bin/menu/get?access_token="+orders), []string{"caller orders", "allow"}},
-		"another path, in capitals":   {get(t, p.url+"/CGI-BIN/menu/get?access_token="+orders), []string{"caller orders", "allow"}},
-		"another address":             {get(t, tokenURL(p, "wx-shop", remoteKey)), []string{"caller remote", "ips"}},
-		"no key":                      {get(t, p.url+"/cgi-bin/user/get?appid=wx-shop"), []string{"no caller's key"}},
-		"an empty token":              {get(t, p.url+"/cgi-bin/user/get?appid=wx-shop&access_token="), []string{"no caller's key"}},
-		"a wrong key":                 {withBearer(t, http.MethodGet, p.url+"/cgi-bin/user/get?appid=wx-shop", ordersKey+"x"), []string{"no caller's"}},
-		"an empty key":                {withBearer(t, http.MethodGet, p.url+"/cgi-bin/user/get?appid=wx-shop", ""), []string{"no caller's"}},
-		"another's token":             {withBearer(t, http.MethodGet, p.url+"/cgi-bin/user/get?access_token="+adminShop, ordersKey), []string{"another caller"}},
-		"a user's token":              {get(t, p.url+"/sns/userinfo?access_token=a-user-token&appid=wx-shop"), []string{"no caller's key"}},
-		"a path of no account, alone": {get(t, p.url+"/sns/userinfo?access_token="), []string{"no caller's key"}},
+		"another account":              {get(t, tokenURL(p, "wx-club", ordersKey)), []string{"caller orders", "account club"}},
+		"another account, by key":      {withBearer(t, http.MethodGet, p.url+"/cgi-bin/user/get?appid=wx-club", ordersKey), []string{"caller orders", "account club"}},
+		"another path":                 {get(t, p.url+"/cgi-bin/menu/get?access_token="+orders), []string{"caller orders", "allow"}},
+		"another path, in capitals":    {get(t, p.url+"/CGI-BIN/menu/get?access_token="+orders), []string{"caller orders", "allow"}},
+		"another address":              {get(t, tokenURL(p, "wx-shop", remoteKey)), []string{"caller remote", "ips"}},
+		"no key":                       {get(t, p.url+"/cgi-bin/user/get?appid=wx-shop"), []string{"no caller's key"}},
+		"an empty token":               {get(t, p.url+"/cgi-bin/user/get?appid=wx-shop&access_token="), []string{"no caller's key"}},
+		"a wrong key":                  {withBearer(t, http.MethodGet, p.url+"/cgi-bin/user/get?appid=wx-shop", ordersKey+"x"), []string{"no caller's"}},
+		"an empty key":                 {withBearer(t, http.MethodGet, p.url+"/cgi-bin/user/get?appid=wx-shop", ""), []string{"no caller's"}},
+		"another's token":              {withBearer(t, http.MethodGet, p.url+"/cgi-bin/user/get?access_token="+adminShop, ordersKey), []string{"another caller"}},
+		"a user's token, a wrong key":  {withBearer(t, http.MethodGet, p.url+"/sns/userinfo?access_token=a-user-token", ordersKey+"x"), []string{"no caller's"}},
+		"a user's token, another path": {withBearer(t, http.MethodGet, p.url+"/sns/userinfo?access_token=a-user-token&appid=wx-shop", ordersKey), []string{"caller orders", "allow"}},
 	} {
 		if c.a.status != http.StatusForbidden || c.a.errcode() != 48001 {
 			t.Errorf("%s: got %s", name, c.a)
@@ -246,7 +246,7 @@ func TestCallers(t *testing.T) {
 	if a := get(t, p.url+"/sns/userinfo?access_token="+orders); a.status != http.StatusBadRequest {
 		t.Errorf("an account's token in place of a user's: got %s", a)
 	}
-	if a := get(t, p.url+"/cgi-bin/user/get?access_token="+orders+"&access_token="+adminShop); a.errcode() != 40014 {
+	if a := get(t, p.url+"/cgi-bin/user/get?access_token="+orders+"&access_token="+adminShop); a.status != http.StatusOK || a.errcode() != 42001 {
 		t.Errorf("two callers' tokens: got %s", a)
 	}
 	if a := withBearer(t, http.MethodGet, p.url+"/sns/userinfo?access_token=a-user-token&openid=o", adminKey); a.status != http.StatusOK {
@@ -266,17 +266,17 @@ func TestTokensEndWithTheirKeys(t *testing.T) {
 	env := func(secret, key string) []string { return []string{"WEIXIN_SECRET=" + secret, "ORDERS_KEY=" + key} }
 	global := defaultAccount + "\n caller orders {\n key {env.ORDERS_KEY}\n }"
 	w := startWeChat(t)
-	p := startCaddy(t, w, config{global: global, env: env(appSecret, "key-1")})
-	token := granted(t, get(t, tokenURL(p, appID, "key-1"))).AccessToken
+	p := startCaddy(t, w, config{global: global, env: env(appSecret, "the-first-key-of-orders")})
+	token := granted(t, get(t, tokenURL(p, appID, "the-first-key-of-orders"))).AccessToken
 	for name, c := range map[string]struct {
 		global, secret, key string
 		errcode             int
 	}{
-		"the same":            {global, appSecret, "key-1", 0},
-		"another key":         {global, appSecret, "key-2", 40014},
-		"another secret":      {global, "another-secret-of-the-account", "key-1", 40014},
-		"another name":        {defaultAccount + "\n caller renamed {\n key {env.ORDERS_KEY}\n }", appSecret, "key-1", 40014},
-		"no callers any more": {defaultAccount, appSecret, "key-1", 40014},
+		"the same":            {global, appSecret, "the-first-key-of-orders", 0},
+		"another key":         {global, appSecret, "another-key-of-orders", 42001},
+		"another secret":      {global, "another-secret-of-the-account", "the-first-key-of-orders", 42001},
+		"another name":        {defaultAccount + "\n caller renamed {\n key {env.ORDERS_KEY}\n }", appSecret, "the-first-key-of-orders", 42001},
+		"no callers any more": {defaultAccount, appSecret, "the-first-key-of-orders", 42001},
 	} {
 		other := startCaddy(t, w, config{global: c.global, env: env(c.secret, c.key)})
 		if a := get(t, other.url+"/cgi-bin/user/get?access_token="+token); a.status != http.StatusOK || a.errcode() != c.errcode {
@@ -309,10 +309,10 @@ func TestTokenSelectsTheAccount(t *testing.T) {
 			t.Errorf("it was not a call of %s", c.want)
 		}
 	}
-	if a := get(t, p.url+"/shop/cgi-bin/user/get?access_token="+club); a.errcode() != 40014 {
+	if a := get(t, p.url+"/shop/cgi-bin/user/get?access_token="+club); a.status != http.StatusOK || a.errcode() != 42001 {
 		t.Errorf("the club's token at the shop's address: got %s", a)
 	}
-	if a := get(t, p.url+"/cgi-bin/user/get?access_token="+club+"&access_token="+shop); a.errcode() != 40014 {
+	if a := get(t, p.url+"/cgi-bin/user/get?access_token="+club+"&access_token="+shop); a.status != http.StatusOK || a.errcode() != 42001 {
 		t.Errorf("two accounts' tokens: got %s", a)
 	}
 	if a := get(t, strings.Replace(tokenURL(p, "wx-club", "x"), p.url, p.url+"/shop", 1)); a.errcode() != 40013 {
@@ -342,21 +342,24 @@ func TestSecretIsInjected(t *testing.T) {
 		name, method, path, query, contentType, body string
 		wantQuery, wantBody                          string
 	}{
-		{"login", "GET", "/sns/jscode2session", "appid=x&secret=y&js_code=1%2F2&grant_type=authorization_code", "", "", mine + "&js_code=1%2F2&grant_type=authorization_code", ""},
+		{"login", "GET", "/sns/jscode2session", "appid=" + appID + "&secret=y&js_code=1%2F2&grant_type=authorization_code", "", "", mine + "&js_code=1%2F2&grant_type=authorization_code", ""},
 		{"login, appid alone", "GET", "/sns/jscode2session", "js_code=1&appid=" + appID, "", "", "js_code=1&" + mine, ""},
-		{"login, in another spelling", "GET", "/sns/jscode2session", "%73ecret=y&js_code=1&secret=z&appid=q", "", "", "secret=" + appSecret + "&js_code=1&secret=" + appSecret + "&appid=" + appID, ""},
-		{"user's token", "GET", "/sns/oauth2/access_token", "appid=x&secret=y&code=1", "", "", mine + "&code=1", ""},
-		{"quota", "POST", "/cgi-bin/clear_quota/v2", "appid=x&appsecret=y", "", "", "appid=" + appID + "&appsecret=" + appSecret, ""},
-		{"quota, JSON", "POST", "/cgi-bin/clear_quota/v2", "", "application/json", `{"n":12345678901234567890,"appid":"x","appsecret":"y","z":[1,{"a":"<>"}]}`, "", `{"appid":"` + appID + `","appsecret":"` + appSecret + `","n":12345678901234567890,"z":[1,{"a":"<>"}]}`},
-		{"quota, JSON without secret", "POST", "/cgi-bin/clear_quota/v2", "", "text/plain", `{"appid":"x"}`, "", `{"appid":"` + appID + `","appsecret":"` + appSecret + `"}`},
-		{"quota, form", "POST", "/cgi-bin/clear_quota/v2", "", "application/x-www-form-urlencoded", "a=%20&appid=x&appsecret=y&b=+", "", "a=%20&appid=" + appID + "&appsecret=" + appSecret + "&b=+"},
-		{"quota, in both", "POST", "/cgi-bin/clear_quota/v2", "appid=x", "application/x-www-form-urlencoded", "appsecret=y", "appid=" + appID, "appsecret=" + appSecret + "&appid=" + appID},
-		{"quota, form of no type", "POST", "/cgi-bin/clear_quota/v2", "", "", "appid=x&appsecret=y", "", "appid=" + appID + "&appsecret=" + appSecret},
+		{"login, in another spelling", "GET", "/sns/jscode2session", "%73ecret=y&js_code=1&secret=z&appid=" + appID, "", "", "secret=" + appSecret + "&js_code=1&secret=" + appSecret + "&appid=" + appID, ""},
+		{"user's token", "GET", "/sns/oauth2/access_token", "appid=" + appID + "&secret=y&code=1", "", "", mine + "&code=1", ""},
+		{"quota", "POST", "/cgi-bin/clear_quota/v2", "appid=" + appID + "&appsecret=y", "", "", "appid=" + appID + "&appsecret=" + appSecret, ""},
+		{"quota, JSON", "POST", "/cgi-bin/clear_quota/v2", "", "application/json", `{"n":12345678901234567890,"appid":"` + appID + `","appsecret":"y","z":[1,{"a":"<>"}]}`, "", `{"appid":"` + appID + `","appsecret":"` + appSecret + `","n":12345678901234567890,"z":[1,{"a":"<>"}]}`},
+		{"quota, JSON without secret", "POST", "/cgi-bin/clear_quota/v2", "", "text/plain", `{"appid":"` + appID + `"}`, "", `{"appid":"` + appID + `","appsecret":"` + appSecret + `"}`},
+		{"quota, form", "POST", "/cgi-bin/clear_quota/v2", "", "application/x-www-form-urlencoded", "a=%20&appid=" + appID + "&appsecret=y&b=+", "", "a=%20&appid=" + appID + "&appsecret=" + appSecret + "&b=+"},
+		{"quota, in both", "POST", "/cgi-bin/clear_quota/v2", "appid=" + appID, "application/x-www-form-urlencoded", "appsecret=y", "appid=" + appID, "appsecret=" + appSecret + "&appid=" + appID},
+		{"quota, form of no type", "POST", "/cgi-bin/clear_quota/v2", "", "", "appid=" + appID + "&appsecret=y", "", "appid=" + appID + "&appsecret=" + appSecret},
 		{"quota, form of another type", "POST", "/cgi-bin/clear_quota/v2", "", "text/plain", "appsecret=y", "", "appsecret=" + appSecret + "&appid=" + appID},
-		{"quota, JSON after a mark", "POST", "/cgi-bin/clear_quota/v2", "", "application/json", "\ufeff" + `{"AppID":"x","AppSecret":"y"}`, "", `{"appid":"` + appID + `","appsecret":"` + appSecret + `"}`},
-		{"quota, another name", "POST", "/cgi-bin/clear_quota/v2", "appid=x&secret=my-key", "", "", "appid=" + appID + "&secret=" + appSecret + "&appsecret=" + appSecret, ""},
+		{"quota, JSON after a mark", "POST", "/cgi-bin/clear_quota/v2", "", "application/json", "\ufeff" + `{"AppID":"` + appID + `","AppSecret":"y"}`, "", `{"appid":"` + appID + `","appsecret":"` + appSecret + `"}`},
+		{"quota, another name", "POST", "/cgi-bin/clear_quota/v2", "appid=" + appID + "&secret=my-key", "", "", "appid=" + appID + "&secret=" + appSecret + "&appsecret=" + appSecret, ""},
 		{"login with a token", "GET", "/sns/jscode2session", "js_code=1&access_token=VIRTUAL", "", "", "js_code=1&access_token=&" + mine, ""},
 		{"quota, empty JSON", "POST", "/cgi-bin/clear_quota/v2", "", "application/json", `{}`, "appid=" + appID + "&appsecret=" + appSecret, `{}`},
+		{"login, no appid", "GET", "/sns/jscode2session", "js_code=1&secret=y", "", "", "js_code=1&secret=" + appSecret + "&appid=" + appID, ""},
+		{"login, an empty appid", "GET", "/sns/jscode2session", "appid=&secret=y&js_code=1", "", "", mine + "&js_code=1", ""},
+		{"quota, no appid but null", "POST", "/cgi-bin/clear_quota/v2", "", "application/json", `{"appid":null,"appsecret":"y"}`, "", `{"appid":"` + appID + `","appsecret":"` + appSecret + `"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			received.Store(0)
@@ -372,6 +375,106 @@ func TestSecretIsInjected(t *testing.T) {
 			if path != c.path || !sameParams(query, c.wantQuery) || body != c.wantBody && !sameParams(body, c.wantBody) || contentType != c.contentType {
 				t.Errorf("WeChat saw %s?%s (%s) %s", path, query, contentType, body)
 			}
+		})
+	}
+}
+
+// An AppID that means another account is not replaced: WeChat would answer for an
+// account that the application does not know of.
+func TestAppIDIsChecked(t *testing.T) {
+	w, p := startTwoAccounts(t, `
+	handle_path /shop/* {
+		weixin shop
+	}
+	handle {
+		weixin
+	}`)
+	club := granted(t, get(t, tokenURL(p, "wx-club", "x"))).AccessToken
+	received := func() int {
+		return w.count("/sns/jscode2session") + w.count("/sns/oauth2/access_token") + w.count("/cgi-bin/clear_quota/v2")
+	}
+	for _, c := range []struct{ name, method, path, contentType, body string }{
+		{"no account's", "GET", "/sns/jscode2session?appid=wx-other&js_code=1", "", ""},
+		{"no account's, at a site of one", "GET", "/shop/sns/jscode2session?appid=wx-other&js_code=1", "", ""},
+		{"another's", "GET", "/shop/sns/jscode2session?appid=wx-club&js_code=1", "", ""},
+		{"another's, user login", "GET", "/shop/sns/oauth2/access_token?appid=wx-club&code=1&secret=x", "", ""},
+		{"another's, beside its own", "GET", "/shop/sns/jscode2session?appid=wx-shop&js_code=1&appid=wx-club", "", ""},
+		{"another's, in another spelling", "GET", "/shop/sns/jscode2session?%61ppid=wx-clu%62&js_code=1", "", ""},
+		{"another's, in a form", "POST", "/shop/cgi-bin/clear_quota/v2", "application/x-www-form-urlencoded", "appid=wx-club&appsecret=x"},
+		{"another's, in a form beside its own", "POST", "/shop/cgi-bin/clear_quota/v2?appid=wx-shop", "application/x-www-form-urlencoded", "appsecret=x&appid=wx-club"},
+		{"another's, as JSON", "POST", "/shop/cgi-bin/clear_quota/v2", "application/json", `{"appid":"wx-club","appsecret":"x"}`},
+		{"another's, as JSON in capitals", "POST", "/shop/cgi-bin/clear_quota/v2", "application/json", `{"AppId":"wx-club"}`},
+		{"a number", "POST", "/shop/cgi-bin/clear_quota/v2", "application/json", `{"appid":1}`},
+		{"in other letters", "GET", "/sns/jscode2session?appid=WX-SHOP&js_code=1", "", ""},
+		{"another's than the token's", "GET", "/sns/jscode2session?appid=wx-shop&js_code=1&access_token=" + club, "", ""},
+	} {
+		req := newRequest(t, c.method, p.url+c.path, strings.NewReader(c.body))
+		if c.contentType != "" {
+			req.Header.Set("Content-Type", c.contentType)
+		}
+		if a := do(t, req); a.status != http.StatusOK || a.errcode() != 40013 {
+			t.Errorf("%s: got %s", c.name, a)
+		}
+	}
+	if n := received(); n != 0 {
+		t.Errorf("WeChat got %d of them", n)
+	}
+	for _, path := range []string{"/sns/jscode2session?appid=wx-club&js_code=alice", "/shop/sns/jscode2session?js_code=alice", "/shop/sns/jscode2session?appid=wx-shop&js_code=bob"} {
+		if a := get(t, p.url+path+"&grant_type=authorization_code"); !strings.Contains(a.body, `"openid"`) {
+			t.Errorf("%s: got %s", path, a)
+		}
+	}
+	wantProxyError(t, get(t, p.url+"/sns/jscode2session?js_code=alice"), http.StatusBadRequest, 40035, "appid in the query")
+}
+
+// A user's own credential needs no caller's key, but an address.
+func TestUserLoginsWithCallers(t *testing.T) {
+	const one = defaultAccount + "\n caller orders {\n key {env.ORDERS_KEY}\n ips 127.0.0.1\n }"
+	const trusting = "servers {\n trusted_proxies static 127.0.0.1\n }"
+	for _, c := range []struct {
+		name, allow, client string
+		allowed, withKey    bool
+	}{
+		{"loopback", "", "", true, false},
+		{"a private address", "", "10.1.2.3", true, false},
+		{"a public address", "", "203.0.113.9", false, false},
+		{"a public address on the list", "203.0.113.0/24", "203.0.113.9", true, false},
+		{"a private address that is not", "203.0.113.0/24", "10.1.2.3", false, false},
+		{"with a key", "", "", true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := startWeChat(t)
+			site := "weixin"
+			if c.allow != "" {
+				site = "weixin {\n allow_ips " + c.allow + "\n }"
+			}
+			p := startCaddy(t, w, config{global: one, site: site, options: trusting, env: []string{"ORDERS_KEY=" + ordersKey}})
+			for _, path := range []string{
+				"/sns/userinfo?access_token=a-user-token&openid=o", "/sns/auth?access_token=a-user-token&openid=o",
+				"/sns/oauth2/refresh_token?appid=wx-of-nobody&grant_type=refresh_token&refresh_token=r",
+			} {
+				req := newRequest(t, http.MethodGet, p.url+path, nil)
+				if c.client != "" {
+					req.Header.Set("X-Forwarded-For", c.client)
+				}
+				if c.withKey {
+					req.Header.Set("Authorization", "Bearer "+ordersKey)
+				}
+				before := w.count(strings.SplitN(path, "?", 2)[0])
+				a := do(t, req)
+				if c.allowed && (a.status != http.StatusOK || w.count(strings.SplitN(path, "?", 2)[0]) != before+1) {
+					t.Errorf("%s: got %s", path, a)
+				}
+				if !c.allowed {
+					wantProxyError(t, a, http.StatusForbidden, 48001, "allow_ips")
+				}
+			}
+			if !c.allowed {
+				return
+			}
+			req := newRequest(t, http.MethodGet, p.url+"/cgi-bin/user/get", nil)
+			req.Header.Set("X-Forwarded-For", c.client)
+			wantProxyError(t, do(t, req), http.StatusForbidden, 48001, "no caller's key")
 		})
 	}
 }

@@ -12,6 +12,13 @@ import (
 
 var sandboxEnv = []string{"WEIXIN_APPID=" + appID, "WEIXIN_SECRET=" + appSecret}
 
+// wrongEnv is the environment in which configurations are wrong.
+var wrongEnv = []string{
+	"ORDERS_KEY=the-key-of-orders-0123", "SHORT_KEY=fifteen-letters", "SHOP_SECRET=0123456789abcdef0123456789abcdef",
+	`QUOTED="0123456789abcdef0123456789abcdef"`, "CURLY=“wx0123456789abcdef”", "CORNER=「0123456789abcdef0123456789abcdef」",
+	"SHOP_APPID=wx0123456789abcdef", "API=https://api.weixin.qq.com/cgi-bin/", "REDIS_URL=",
+}
+
 // What is wrong with a configuration is said with file, line and what to write
 // instead.
 func TestValidateRefuses(t *testing.T) {
@@ -58,13 +65,47 @@ func TestValidateRefuses(t *testing.T) {
 		{"unknown way to issue", account("\t\t\tappid wx1\n\t\t\tissue some\n"), "5", []string{"some", "virtual, real or off"}},
 		{"caller without key", caller("\t\t\taccounts shop\n"), "9", []string{"orders", "key {env.ORDERS_KEY}"}},
 		{"caller with an empty key", caller("\t\t\tkey {env.NOT_SET}\n"), "8", []string{"orders", "NOT_SET"}},
-		{"caller of an unknown account", caller("\t\t\tkey k\n\t\t\taccounts shop shopp\n"), "9", []string{"orders", "shopp"}},
-		{"caller with no accounts", caller("\t\t\tkey k\n\t\t\taccounts\n"), "9", []string{"accounts shop"}},
-		{"caller with a path that is none", caller("\t\t\tkey k\n\t\t\tallow cgi-bin/*\n"), "9", []string{"cgi-bin/*", "leading slash"}},
-		{"caller with an address that is none", caller("\t\t\tkey k\n\t\t\tips here\n"), "9", []string{"here", "10.0.0.0/8"}},
-		{"unknown option of a caller", caller("\t\t\tkey k\n\t\t\tpaths /x\n"), "9", []string{"option paths", "key, accounts, allow, ips"}},
-		{"two callers with one key", caller("\t\t\tkey k\n\t\t}\n\t\tcaller zoo {\n\t\t\tkey k\n"), "11", []string{"caller orders", "key of its own"}},
-		{"caller twice", caller("\t\t\tkey k\n\t\t}\n\t\tcaller orders {\n\t\t\tkey l\n"), "10", []string{"twice"}},
+		{"caller of an unknown account", caller("\t\t\tkey {env.ORDERS_KEY}\n\t\t\taccounts shop shopp\n"), "9", []string{"orders", "shopp"}},
+		{"caller with no accounts", caller("\t\t\tkey {env.ORDERS_KEY}\n\t\t\taccounts\n"), "9", []string{"accounts shop"}},
+		{"caller with a path that is none", caller("\t\t\tkey {env.ORDERS_KEY}\n\t\t\tallow cgi-bin/*\n"), "9", []string{"cgi-bin/*", "leading slash"}},
+		{"caller with an address that is none", caller("\t\t\tkey {env.ORDERS_KEY}\n\t\t\tips here\n"), "9", []string{"here", "10.0.0.0/8"}},
+		{"unknown option of a caller", caller("\t\t\tkey {env.ORDERS_KEY}\n\t\t\tpaths /x\n"), "9", []string{"option paths", "key, accounts, allow, ips"}},
+		{"two callers with one key", caller("\t\t\tkey {env.ORDERS_KEY}\n\t\t}\n\t\tcaller zoo {\n\t\t\tkey {env.ORDERS_KEY}\n"), "11", []string{"caller orders", "key of its own"}},
+		{"caller twice", caller("\t\t\tkey {env.ORDERS_KEY}\n\t\t}\n\t\tcaller orders {\n\t\t\tkey {env.ORDERS_KEY}\n"), "10", []string{"twice"}},
+		{"caller with a short key", caller("\t\t\tkey fifteen-letters\n"), "8", []string{"15 characters", "16", "openssl rand"}},
+		{"caller with a short key in the environment", caller("\t\t\tkey {env.SHORT_KEY}\n"), "8", []string{"orders", "15 characters"}},
+		{"caller with the AppSecret", strings.Replace(caller("\t\t\tkey {env.SHOP_SECRET}\n"), "secret x", "secret {env.SHOP_SECRET}", 1), "8", []string{"caller orders", "AppSecret of account shop"}},
+		{"caller with a placeholder of a shell's", caller("\t\t\tkey $ORDERS_KEY\n"), "8", []string{"{env.ORDERS_KEY}"}},
+		{"secret with a placeholder of a shell's", account("\t\t\tappid wx1\n\t\t\tsecret ${WEIXIN_SECRET}\n"), "5", []string{"{env.WEIXIN_SECRET}"}},
+		{"secret with a bare placeholder", account("\t\t\tappid wx1\n\t\t\tsecret {WEIXIN_SECRET}\n"), "5", []string{"{env.WEIXIN_SECRET}"}},
+		{"appid with a shell's variable", account("\t\t\tappid $WEIXIN_APPID\n\t\t\tsecret x\n"), "4", []string{"{env.WEIXIN_APPID}"}},
+		{"redis with a shell's variable", "{\n\tweixin {\n\t\tstore redis ${REDIS_URL}\n\t}\n}\n" + site, "3", []string{"{env.REDIS_URL}"}},
+		{"redis with a variable that is not set", "{\n\tweixin {\n\t\taccount shop {\n\t\t\tappid wx1\n\t\t\tsecret x\n\t\t}\n\t\tstore redis {env.REDIS_URL}\n\t}\n}\n" + site, "7", []string{"environment variable REDIS_URL", "--envfile"}},
+		{"redis with a password that is not set", "{\n\tweixin {\n\t\taccount shop {\n\t\t\tappid wx1\n\t\t\tsecret x\n\t\t}\n\t\tstore redis redis://:{env.REDIS_PW}@h/0\n\t}\n}\n" + site, "7", []string{"environment variable REDIS_PW"}},
+		{"memcached", "{\n\tweixin {\n\t\tstore memcached 127.0.0.1:11211\n\t}\n}\n" + site, "3", []string{"memcached", "store storage or store redis"}},
+		{"size with a space", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tbody_limit 128 MB\n\t}\n}\n", "15", []string{"write body_limit 128MB"}},
+		{"time with a space", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\ttimeout 30 s\n\t}\n}\n", "15", []string{"write timeout 30s"}},
+		{"secret in quotes", account("\t\t\tappid wx1\n\t\t\tsecret {env.QUOTED}\n"), "5", []string{"secret", "quotes"}},
+		{"appid in curly quotes", account("\t\t\tappid {env.CURLY}\n\t\t\tsecret x\n"), "4", []string{"appid", "quotes"}},
+		{"secret in corner brackets", account("\t\t\tappid wx1\n\t\t\tsecret {env.CORNER}\n"), "5", []string{"secret", "quotes"}},
+		{"curly quotes in the file", account("\t\t\tappid “wx1”\n\t\t\tsecret x\n"), "4", []string{"appid", "quotes"}},
+		{"appid and secret swapped", account("\t\t\tappid 0123456789abcdef0123456789abcdef\n\t\t\tsecret wx0123456789abcdef\n"), "6", []string{"swapped"}},
+		{"appid and secret swapped in the environment", account("\t\t\tappid {env.SHOP_SECRET}\n\t\t\tsecret {env.SHOP_APPID}\n"), "4", []string{"swapped"}},
+		{"upstream with a path of requests", account("\t\t\tappid wx1\n\t\t\tupstream https://api.weixin.qq.com/cgi-bin\n"), "5", []string{"/cgi-bin", "leave it out"}},
+		{"upstream of all with a path of requests", "{\n\tweixin {\n\t\tupstream {env.API}\n\t\taccount shop {\n\t\t\tappid wx1\n\t\t\tsecret x\n\t\t}\n\t}\n}\n" + site, "3", []string{"/cgi-bin"}},
+		{"full-width brace", "{\n\tweixin {\n\t\taccount shop ｛\n\t\t\tappid wx1\n\t\t｝\n\t}\n}\n" + site, "3", []string{"full-width ｛", "write {"}},
+		{"full-width brace of the option", "{\n\tweixin ｛\n\t\taccount shop\n\t｝\n}\n" + site, "2", []string{"full-width ｛"}},
+		{"full-width brace of the directive", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin ｛\n\t\ttimeout 1s\n\t｝\n}\n", "14", []string{"full-width ｛"}},
+		{"full-width braces of a placeholder", account("\t\t\tappid ｛env.SHOP_APPID｝\n\t\t\tsecret x\n"), "4", []string{"full-width ｛"}},
+		{"full-width colon", account("\t\t\tappid wx1\n\t\t\tsecret x\n\t\t\tupstream https：//api.weixin.qq.com\n"), "6", []string{"full-width ：", "write :"}},
+		{"round tripper that is gone", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tround_tripper http2\n\t}\n}\n", "15", []string{"http2", "write http1 or net_http"}},
+		{"hosts with a scheme", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\thosts https://wx.example.com\n\t}\n}\n", "15", []string{"without scheme"}},
+		{"hosts with every address", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\thosts 0.0.0.0\n\t}\n}\n", "15", []string{"0.0.0.0 cannot be"}},
+		{"hosts twice", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\thosts a.example A.Example.\n\t}\n}\n", "15", []string{"twice"}},
+		{"header that stays here", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tforward_headers X-A authorization\n\t}\n}\n", "15", []string{"Authorization", "leave it out"}},
+		{"header of the connection", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\treverse_proxy localhost:1 {\n\t\ttransport weixin {\n\t\t\tforward_headers transfer-encoding\n\t\t}\n\t}\n}\n", "16", []string{"Transfer-Encoding"}},
+		{"header twice", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tforward_headers X-A x-a\n\t}\n}\n", "15", []string{"X-A twice"}},
+		{"headers by pattern", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin {\n\t\tforward_headers X-*\n\t}\n}\n", "15", []string{"write each one"}},
 		{"no global option", ":8081 {\n\tweixin\n}\n", "2", []string{"global option"}},
 		{"status page with an argument", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin_status shop\n}\n", "14", []string{"no argument but a matcher", "shop"}},
 		{"status page with an unknown option", account("\t\t\tappid wx1\n\t\t\tsecret x\n") + ":8081 {\n\tweixin_status {\n\t\treadonly\n\t}\n}\n", "15", []string{"option readonly ", "read_only, allow_ips, hosts"}},
@@ -83,7 +124,7 @@ func TestValidateRefuses(t *testing.T) {
 			if err := os.WriteFile(file, []byte(c.caddyfile), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			out, ok := run(t, nil, "validate", "--config", file)
+			out, ok := run(t, wrongEnv, "validate", "--config", file)
 			if ok {
 				t.Fatal("it was accepted")
 			}
@@ -93,6 +134,9 @@ func TestValidateRefuses(t *testing.T) {
 			}
 			if !regexp.MustCompile(regexp.QuoteMeta(file) + ":" + c.line + `\b`).MatchString(failure) {
 				t.Errorf("line %s is not named: %s", c.line, failure)
+			}
+			if strings.Contains(out, "0123456789abcdef0123456789abcdef") && !strings.Contains(c.caddyfile, "0123456789abcdef0123456789abcdef") {
+				t.Errorf("a secret is shown: %s", out)
 			}
 			for _, m := range c.mentions {
 				if !strings.Contains(failure, m) {

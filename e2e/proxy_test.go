@@ -39,45 +39,110 @@ func TestQuery(t *testing.T) {
 	}
 }
 
+// WeChat sees what it has a use for, and nothing of the client's network.
 func TestHeaders(t *testing.T) {
-	w := startWeChat(t)
-	p := startCaddy(t, w, config{})
-	req := newRequest(t, http.MethodGet, p.url+"/cgi-bin/user/get", nil)
-	for name, value := range map[string]string{
-		"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/x", "Forwarded": "for=1.2.3.4",
-		"Via": "1.1 x", "Accept-Encoding": "gzip, br", "Connection": "close, X-Mine", "X-Mine": "1", "Te": "trailers",
-		"Upgrade": "websocket", "Keep-Alive": "timeout=5", "Proxy-Authorization": "Basic eA==", "Expect": "100-continue",
-		"Idempotency-Key": "abc", "X-Kept": "yes", "Wechatmp-Appid": appID, "User-Agent": "sdk/1.0",
+	for name, site := range map[string]string{
+		"handler":   "weixin {\n forward_headers x-named COOKIE\n }",
+		"transport": "reverse_proxy UPSTREAM {\n transport weixin {\n forward_headers x-named COOKIE\n }\n }",
 	} {
-		req.Header.Set(name, value)
-	}
-	wantOK(t, do(t, req))
-	got := w.last("/cgi-bin/user/get")
-	for _, name := range []string{
-		"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Prefix", "Forwarded", "Via", "Connection", "X-Mine",
-		"Te", "Upgrade", "Keep-Alive", "Proxy-Authorization", "Expect", "Transfer-Encoding",
-	} {
-		if v, ok := got.Header[name]; ok {
-			t.Errorf("WeChat saw %s: %s", name, v)
-		}
-	}
-	for name, want := range map[string]string{
-		"Accept-Encoding": "identity", "X-Kept": "yes", "Wechatmp-Appid": appID, "User-Agent": "sdk/1.0", "Idempotency-Key": "abc",
-	} {
-		if v := got.Header.Get(name); v != want {
-			t.Errorf("WeChat saw %s: %q, want %q", name, v, want)
-		}
-	}
-	if want := strings.TrimPrefix(w.URL, "http://"); got.Host != want {
-		t.Errorf("WeChat saw host %s, want %s", got.Host, want)
-	}
+		t.Run(name, func(t *testing.T) {
+			w := startWeChat(t)
+			p := startCaddy(t, w, config{site: site})
+			req := newRequest(t, http.MethodGet, p.url+"/cgi-bin/user/get", nil)
+			for name, value := range map[string]string{
+				"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/x", "Forwarded": "for=1.2.3.4",
+				"Via": "1.1 x", "Accept-Encoding": "gzip, br", "Connection": "close, X-Mine, If-Match", "X-Mine": "1", "Te": "trailers",
+				"Upgrade": "websocket", "Keep-Alive": "timeout=5", "Proxy-Authorization": "Basic eA==", "Expect": "100-continue",
+				"Idempotency-Key": "abc", "X-Other": "1", "Referer": "http://intranet.example/x", "X-Real-IP": "1.2.3.4",
+				"CF-Connecting-IP": "1.2.3.4", "X-Api-Key": "k", "Traceparent": "00-1-2-3", "Authorization": "Basic eA==", "If-Match": "x",
+			} {
+				req.Header.Set(name, value)
+			}
+			kept := map[string]string{
+				"Content-Type": "application/json", "Content-Encoding": "identity", "Content-Language": "zh", "Content-Disposition": "inline",
+				"Accept": "application/json", "Accept-Language": "zh-CN", "User-Agent": "sdk/1.0", "Range": "bytes=0-1", "If-Range": "x",
+				"If-None-Match": "x", "If-Modified-Since": "x", "If-Unmodified-Since": "x",
+				"Wechatmp-Appid": appID, "Wechatmp-Signature": "s", "X-Named": "yes", "Cookie": "a=b",
+			}
+			for name, value := range kept {
+				req.Header.Set(name, value)
+			}
+			wantOK(t, do(t, req))
+			got := w.last("/cgi-bin/user/get")
+			kept["Accept-Encoding"] = "identity"
+			for name, want := range kept {
+				if v := got.Header.Get(name); v != want {
+					t.Errorf("WeChat saw %s: %q, want %q", name, v, want)
+				}
+			}
+			for name, values := range got.Header {
+				if _, ok := kept[name]; !ok && name != "Content-Length" {
+					t.Errorf("WeChat saw %s: %q", name, values)
+				}
+			}
+			if want := strings.TrimPrefix(w.URL, "http://"); got.Host != want {
+				t.Errorf("WeChat saw host %s, want %s", got.Host, want)
+			}
 
-	// A client without a User-Agent stays one.
-	req = newRequest(t, http.MethodGet, p.url+"/cgi-bin/user/get", nil)
-	req.Header["User-Agent"] = nil
-	wantOK(t, do(t, req))
-	if v := w.last("/cgi-bin/user/get").Header.Get("User-Agent"); v != "" {
-		t.Errorf("WeChat saw User-Agent: %s", v)
+			// A client without a User-Agent stays one.
+			req = newRequest(t, http.MethodGet, p.url+"/cgi-bin/user/get", nil)
+			req.Header["User-Agent"] = nil
+			wantOK(t, do(t, req))
+			if v := w.last("/cgi-bin/user/get").Header.Get("User-Agent"); v != "" {
+				t.Errorf("WeChat saw User-Agent: %s", v)
+			}
+		})
+	}
+}
+
+// Fields that bind a client to WeChat's host stay here, wherever they stand.
+func TestHostFieldsStayHere(t *testing.T) {
+	for name, site := range map[string]string{
+		"handler": "weixin", "net_http": "weixin {\n round_tripper net_http\n }",
+		"transport": "reverse_proxy UPSTREAM {\n transport weixin\n }",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := startWeChat(t)
+			p := startCaddy(t, w, config{site: site})
+			wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
+			w.answer(func(rw http.ResponseWriter, _ *http.Request) {
+				bind := func() {
+					rw.Header().Set("Alt-Svc", `h3=":443"`)
+					rw.Header().Set("Set-Cookie", "a=b")
+					rw.Header().Set("Set-Cookie2", "a=b")
+				}
+				bind()
+				rw.Header().Set("Link", "<x>")
+				rw.WriteHeader(http.StatusEarlyHints)
+				bind()
+				rw.Header().Set("Trailer", "Set-Cookie, X-Sum")
+				rw.Header().Del("Set-Cookie")
+				rw.WriteHeader(http.StatusOK)
+				fmt.Fprint(rw, strings.Repeat("x", 100_000))
+				rw.Header().Set("Set-Cookie", "late=1")
+				rw.Header().Set("X-Sum", "1")
+				rw.Header().Set(http.TrailerPrefix+"Alt-Svc", "h2")
+			})
+			conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "GET /cgi-bin/media/get HTTP/1.1\r\nHost: 127.0.0.1\r\nTE: trailers\r\nConnection: close\r\n\r\n")
+			all, err := io.ReadAll(conn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := strings.ReplaceAll(string(all), strings.Repeat("x", 1000), "")
+			if !strings.Contains(text, "103 Early Hints") || !strings.Contains(text, "\r\nX-Sum: 1\r\n") {
+				t.Errorf("the 1xx answer or the trailer is not there: %s", text)
+			}
+			for _, name := range []string{"Alt-Svc", "Set-Cookie"} {
+				if strings.Contains(text, name) {
+					t.Errorf("%s came through: %s", name, text)
+				}
+			}
+		})
 	}
 }
 
@@ -275,7 +340,7 @@ func TestNothingElseIsReplayed(t *testing.T) {
 // the request goes out on another.
 func TestKeptConnectionIsLost(t *testing.T) {
 	w := startWeChat(t)
-	p := startCaddy(t, w, config{})
+	p := startCaddy(t, w, config{site: "weixin {\n forward_headers Idempotency-Key\n }"})
 	for _, path := range []string{"/x", "/sns/jscode2session"} {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost, http.MethodDelete} {
 			for _, body := range []string{"", "{}"} {

@@ -82,7 +82,7 @@ func TestReverseProxyTransportFailover(t *testing.T) {
 		health_interval 100ms
 	}`})
 	for range 6 {
-		wantOK(t, post(t, p.url+"/cgi-bin/tags/create", `{"tag":{}}`))
+		wantOK(t, post(t, p.url+"/cgi-bin/menu/create", `{"button":[{"name":"a"}]}`))
 	}
 	if !eventually(func() bool { return w.count("/cgi-bin/get_api_domain_ip") > 3 }) {
 		t.Error("there are no health checks")

@@ -175,11 +175,11 @@ func TestStatusPageWithPassword(t *testing.T) {
 	b := startBrowser(t)
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{
-		site: statusSite, env: []string{"OPS_KEY=the-key-of-ops"},
+		site: statusSite, env: []string{"OPS_KEY=the-key-of-the-ops"},
 		global: defaultAccount + "\n caller ops {\n key {env.OPS_KEY}\n }",
 	})
 	tab := b.open(view{width: 1200, language: "en"})
-	tab.load(strings.Replace(p.url, "http://", "http://me:the-key-of-ops@", 1) + "/status")
+	tab.load(strings.Replace(p.url, "http://", "http://me:the-key-of-the-ops@", 1) + "/status")
 	tab.waitText("li .state", "OK")
 	before := statusOf(t, get(t, p.admin+"/weixin/accounts/shop")).Fingerprint
 	w.revoke()

@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-weixin/caddy-weixin/sandbox"
 )
@@ -58,6 +60,23 @@ func press(t *testing.T, url, token, account string, headers ...string) answer {
 	return ask(t, http.MethodPost, url, string(body), append([]string{
 		"Content-Type", "application/json", "X-Weixin-Status", token, "Origin", url[:strings.Index(url[7:], "/")+7],
 	}, headers...)...)
+}
+
+// pressAgain presses a button of a page that was just pressed: it is told to
+// wait, and waits.
+func pressAgain(t *testing.T, url, token, account string, headers ...string) answer {
+	t.Helper()
+	a := press(t, url, token, account, headers...)
+	for range 3 {
+		var message struct{ Message string }
+		seconds, err := strconv.Atoi(a.header.Get("Retry-After"))
+		if err != nil || a.status != http.StatusTooManyRequests || seconds < 1 || seconds > 10 || json.Unmarshal([]byte(a.body), &message) != nil || message.Message == "" {
+			return a
+		}
+		time.Sleep(time.Duration(seconds) * time.Second)
+		a = press(t, url, token, account, headers...)
+	}
+	return a
 }
 
 func TestStatusPage(t *testing.T) {
@@ -213,7 +232,16 @@ func TestStatusPageButton(t *testing.T) {
 		t.Errorf("got %s", a)
 	}
 	w.revoke()
-	a := press(t, url, token, "shop", "Sec-Fetch-Site", "same-origin", "Accept-Language", "zh")
+	fetched := w.status().Fetches
+	for range 20 { // whoever presses
+		if a := press(t, url, token, "shop"); a.status != http.StatusTooManyRequests || !strings.Contains(a.body, "try again in") {
+			t.Errorf("got %s", a)
+		}
+	}
+	if n := w.status().Fetches; n != fetched {
+		t.Errorf("%d fetches within ten seconds of one", n-fetched)
+	}
+	a := pressAgain(t, url, token, "shop", "Sec-Fetch-Site", "same-origin", "Accept-Language", "zh")
 	if second := fingerprint(); a.status != http.StatusOK || second == first || !strings.Contains(a.body, "新的 token："+second) {
 		t.Errorf("got %s", a)
 	}
@@ -267,14 +295,14 @@ func TestStatusPageButton(t *testing.T) {
 	// WeChat's refusal is told, with what to do.
 	w.fail("token", 40164, 1)
 	w.revoke()
-	if a := press(t, url, token, "shop"); a.status != http.StatusBadGateway || !strings.Contains(a.body, "40164") || !strings.Contains(a.body, "Add 1.2.3.4") {
+	if a := pressAgain(t, url, token, "shop"); a.status != http.StatusBadGateway || !strings.Contains(a.body, "40164") || !strings.Contains(a.body, "Add 1.2.3.4") {
 		t.Errorf("got %s", a)
 	}
 	// A page that was open before a restart still works.
 	dataDir := p.dataDir
 	p.stop()
 	p = startCaddy(t, w, config{site: statusSite, dataDir: dataDir})
-	if a := press(t, p.url+"/status", token, "shop"); a.status != http.StatusOK {
+	if a := pressAgain(t, p.url+"/status", token, "shop"); a.status != http.StatusOK {
 		t.Errorf("got %s", a)
 	}
 }
@@ -320,6 +348,9 @@ func TestStatusPageAndOtherWebSites(t *testing.T) {
 		{"/status", []string{"Host", "10.1.2.3"}, true},
 		{"/status", []string{"Host", "proxy"}, true},
 		{"/status", []string{"Host", "weixin.prod.svc.cluster.local:8080"}, true},
+		{"/status", []string{"Host", "0.0.0.0" + port}, false},
+		{"/status", []string{"Host", "0" + port}, false},
+		{"/status", []string{"Host", "[::]" + port}, false},
 		{"/named", []string{"Host", "Status.Example.com" + port}, true},
 		{"/named", []string{"Host", "status.example.com."}, true},
 		{"/named", []string{"Host", "evil.example"}, false},
@@ -364,7 +395,7 @@ func TestStatusPageForCallers(t *testing.T) {
 		{AppID: "wx-shop", AppSecret: "secret-of-the-shop"},
 		{AppID: "wx-club", AppSecret: "secret-of-the-club"},
 	}})
-	keys := map[string]string{"all": "key-of-all", "club": "key-of-club", "paths": "key-of-paths", "open": "key-of-open", "far": "key-of-far"}
+	keys := map[string]string{"all": "the-key-of-all-accounts", "club": "the-key-of-the-club", "paths": "the-key-of-some-paths", "open": "the-key-of-an-open-one", "far": "the-key-of-a-far-one"}
 	env := []string{"SHOP_SECRET=secret-of-the-shop", "CLUB_SECRET=secret-of-the-club"}
 	for name, key := range keys {
 		env = append(env, "KEY_"+name+"="+key)

@@ -1,30 +1,33 @@
 package sandbox
 
-import (
-	"time"
-
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
-)
+import "time"
 
 // account is the state of an account. The server's mutex guards it.
 type account struct {
 	Account
+	counters
+	security *apiSecurity // nil where there is none
 
 	classic, stable *issuer
 	forces          quota
 	lastForced      time.Time
 	clearances      quota
+	used            map[string]int // calls by path, on usedOn
+	usedOn          int
 
-	refused  int // calls of the token endpoints
-	forced   int
-	calls    int // that passed the token check
-	rejected int // that did not
-	failures failures
+	forced int
 
-	messages   int
 	menu       *menu
 	media      mediaStore
+	material   mediaStore
+	drafts     []*draft
+	published  int
+	tags       *tagStore
+	templates  []*template
+	subscribed []*template
 	tickets    map[string]*ticket
+	shortened  *recent[shortened]
+	remarks    map[string]string
 	loginCodes *recent[struct{}]
 	phoneCodes *recent[struct{}]
 	userTokens *recent[*userSession]
@@ -37,29 +40,61 @@ const (
 	maxCodes    = 10_000
 )
 
-func newAccount(configured Account, expiresIn time.Duration) *account {
+// What WeChat allows of the token endpoints.
+const (
+	classicFetchesPerDay   = 2_000
+	stableFetchesPerMinute = 10_000
+	stableFetchesPerDay    = 500_000
+	forcesPerDay           = 20
+	forceGap               = 30 * time.Second
+	clearancesPerMonth     = 10
+)
+
+func newAccount(s *Server, configured Account) *account {
 	a := &account{
 		Account:    configured,
-		forces:     quota{period: beijingDay, limit: stablePolicy.ForcesPerDay, errcode: wechat.QuotaExhausted},
-		clearances: quota{period: beijingMonth, limit: 10, errcode: clearanceExhausted},
-		failures:   make(failures),
+		counters:   counters{failures: make(failures)},
+		forces:     quota{period: beijingDay, limit: forcesPerDay, errcode: quotaExhausted},
+		clearances: quota{period: beijingMonth, limit: clearancesPerMonth, errcode: clearanceExhausted},
+		material:   mediaStore{permanent: true},
+		tags:       newTagStore(),
 		tickets:    make(map[string]*ticket),
+		remarks:    make(map[string]string),
+		shortened:  newRecent[shortened](maxCodes),
 		loginCodes: newRecent[struct{}](maxCodes),
 		phoneCodes: newRecent[struct{}](maxCodes),
 		userTokens: newRecent[*userSession](maxSessions),
 		refreshers: newRecent[*userSession](maxSessions),
 	}
-	a.classic = newIssuer(a, expiresIn,
-		&quota{period: beijingDay, limit: wechat.Classic{}.Policy().FetchesPerDay, errcode: wechat.QuotaExhausted},
+	a.classic = newIssuer(s, a,
+		&quota{period: beijingDay, limit: classicFetchesPerDay, errcode: quotaExhausted},
 	)
-	a.stable = newIssuer(a, expiresIn,
-		&quota{period: minute, limit: 10_000, errcode: wechat.TooFrequent},
-		&quota{period: beijingDay, limit: stablePolicy.FetchesPerDay, errcode: wechat.QuotaExhausted},
+	a.stable = newIssuer(s, a,
+		&quota{period: minute, limit: stableFetchesPerMinute, errcode: tooFrequent},
+		&quota{period: beijingDay, limit: stableFetchesPerDay, errcode: quotaExhausted},
 	)
 	return a
 }
 
-var stablePolicy = wechat.Stable{}.Policy()
+func (a *account) serves(c *call, r *route) bool {
+	return !c.wecom && (r == nil || r.takes == accountToken)
+}
+
+func (a *account) join(c *call) {
+	c.account = a
+	a.use(c.now, c.r.URL.Path)
+}
+
+// use counts a call by its path, as long as the path is one that is known.
+func (a *account) use(now time.Time, path string) {
+	if officialRoutes[path] == nil {
+		return
+	}
+	if day := beijingDay(now); a.usedOn != day || a.used == nil {
+		a.usedOn, a.used = day, make(map[string]int)
+	}
+	a.used[path]++
+}
 
 // clearQuotas is what both clear_quota endpoints do, ten times a month.
 func (a *account) clearQuotas(now time.Time) error {
@@ -67,6 +102,7 @@ func (a *account) clearQuotas(now time.Time) error {
 		return err
 	}
 	a.forces.used = 0
+	a.used = nil
 	for _, i := range []*issuer{a.classic, a.stable} {
 		for _, q := range i.quotas {
 			q.used = 0
@@ -116,6 +152,7 @@ type recent[V any] struct {
 	limit   int
 	entries map[string]V
 	order   []string
+	forget  func(key string) // is told of an entry that goes; may be nil
 }
 
 func newRecent[V any](limit int) *recent[V] {
@@ -131,6 +168,9 @@ func (r *recent[V]) get(key string) (V, bool) {
 func (r *recent[V]) add(key string, v V) {
 	if len(r.order) >= r.limit {
 		delete(r.entries, r.order[0])
+		if r.forget != nil {
+			r.forget(r.order[0])
+		}
 		r.order = r.order[1:]
 	}
 	r.entries[key] = v
@@ -147,12 +187,12 @@ const (
 type failures map[string]*failure
 
 type failure struct {
-	err  *wechat.Error
+	err  *apiError // its errmsg is "" where the sandbox has words of its own
 	left int
 }
 
-// next returns the failure that is due, if any.
-func (f failures) next(endpoint string) error {
+// next returns the failure that is due, nil if there is none.
+func (f failures) next(endpoint string) *apiError {
 	due := f[endpoint]
 	if due == nil || due.left == 0 {
 		return nil

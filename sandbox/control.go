@@ -4,73 +4,50 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
-
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
-// byMethod has a value for each token endpoint.
-type byMethod[V any] struct {
-	Classic V `json:"classic"`
-	Stable  V `json:"stable"`
-}
-
-// accountStatus is what the control endpoints tell of an account. Neither its
-// secret nor a token is in it.
-type accountStatus struct {
-	AppID           string               `json:"appid"`
-	Fetches         int                  `json:"fetches"`
-	FetchesByMethod byMethod[int]        `json:"fetches_by_method"`
-	FetchesRefused  int                  `json:"fetches_refused"`
-	Forced          int                  `json:"forced"`
-	Calls           int                  `json:"calls"`
-	Rejected        int                  `json:"rejected"`
-	Messages        int                  `json:"messages"`
-	Fingerprint     byMethod[*string]    `json:"token_fingerprint"`
-	ExpiresAt       byMethod[*time.Time] `json:"token_expires_at"`
-	Failing         struct {
-		Token int `json:"token"`
-		API   int `json:"api"`
-	} `json:"failing"`
-}
-
-func (a *account) status(now time.Time) accountStatus {
-	st := accountStatus{
-		AppID:           a.AppID,
-		Fetches:         a.classic.fetches + a.stable.fetches,
-		FetchesByMethod: byMethod[int]{a.classic.fetches, a.stable.fetches},
-		FetchesRefused:  a.refused,
-		Forced:          a.forced,
-		Calls:           a.calls,
-		Rejected:        a.rejected,
-		Messages:        a.messages,
-	}
-	st.Fingerprint.Classic, st.ExpiresAt.Classic = a.classic.status(now)
-	st.Fingerprint.Stable, st.ExpiresAt.Stable = a.stable.status(now)
-	st.Failing.Token = a.failures.left(tokenEndpoint)
-	st.Failing.API = a.failures.left(apiEndpoint)
-	return st
-}
-
-// status returns nothing where the current token is dead.
-func (i *issuer) status(now time.Time) (fingerprint *string, expires *time.Time) {
-	if i.current == nil || i.current.refusal(now) != nil {
-		return nil, nil
-	}
-	at := i.current.ends.UTC().Truncate(time.Second)
-	return new(i.current.fingerprint()), &at
+// subject is what the control endpoints act on: an owner of tokens.
+type subject interface {
+	owner
+	issuers() []*issuer
+	// revoked is the errcode of a token that is not the latest.
+	revoked() int
+	rotateTickets()
+	// report is what is told of it. Neither a secret nor a token is in it.
+	report(now time.Time) any
 }
 
 func (s *Server) newControl() http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /sandbox/messages", s.controlMessages)
 	mux.HandleFunc("GET /sandbox/accounts", s.controlList)
-	mux.HandleFunc("GET /sandbox/accounts/{appid}", s.controlAccount(show))
-	mux.HandleFunc("POST /sandbox/accounts/{appid}/expire", s.controlAccount(expire))
-	mux.HandleFunc("POST /sandbox/accounts/{appid}/revoke", s.controlAccount(revoke))
-	mux.HandleFunc("POST /sandbox/accounts/{appid}/fail", s.controlAccount(fail))
-	return refuseWebPages(mux)
+	mux.HandleFunc("GET /sandbox/corps", s.controlCorps)
+	mux.HandleFunc("GET /sandbox/corps/{corpid}", s.controlCorp)
+	s.handleSubject(mux, "/sandbox/accounts/{appid}", s.findAccount)
+	s.handleSubject(mux, "/sandbox/corps/{corpid}/agents/{agentid}", s.findAgent)
+	mux.HandleFunc("GET /sandbox/certificate", s.controlCertificate)
+	mux.HandleFunc("POST /sandbox/certificate/rotate", s.controlRotateCertificate)
+	s.handlePlatforms(mux)
+
+	open := http.NewServeMux() // harmless, and so for pages too
+	open.HandleFunc("GET /sandbox/jssdk", controlPage)
+	open.HandleFunc("POST /sandbox/jssdk/verify", s.controlVerify)
+	open.Handle("/", refuseWebPages(mux))
+	return open
+}
+
+// handleSubject serves what can be done to anything that has tokens.
+func (s *Server) handleSubject(mux *http.ServeMux, path string, find finder) {
+	mux.HandleFunc("GET "+path, s.controlSubject(find, show))
+	mux.HandleFunc("POST "+path+"/expire", s.controlSubject(find, expire))
+	mux.HandleFunc("POST "+path+"/revoke", s.controlSubject(find, revoke))
+	mux.HandleFunc("POST "+path+"/fail", s.controlSubject(find, fail))
+	mux.HandleFunc("POST "+path+"/rotate_tickets", s.controlSubject(find, rotateTickets))
 }
 
 // refuseWebPages keeps the pages in a developer's browser from controlling a
@@ -86,66 +63,60 @@ func refuseWebPages(next http.Handler) http.Handler {
 	})
 }
 
-func (s *Server) controlList(w http.ResponseWriter, _ *http.Request) {
-	writeControl(w, http.StatusOK, s.status(time.Now()))
-}
+var errNoCorp = errors.New("the sandbox has no such corp")
 
-// serverStatus lists the accounts. Whoever shows no token, or one that the
-// sandbox has never seen, shows no account either.
-type serverStatus struct {
-	Accounts     []accountStatus `json:"accounts"`
-	Unattributed int             `json:"rejected_without_account"`
-}
+// finder returns what a control request's path names, or an error that says
+// that there is none.
+type finder func(r *http.Request) (subject, error)
 
-func (s *Server) status(now time.Time) serverStatus {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := serverStatus{Unattributed: s.unattributed}
-	for _, a := range s.accounts {
-		st.Accounts = append(st.Accounts, a.status(now))
+func (s *Server) findAccount(r *http.Request) (subject, error) {
+	if a := s.byAppID[r.PathValue("appid")]; a != nil {
+		return a, nil
 	}
-	return st
+	return nil, errors.New("the sandbox has no such account")
 }
 
-// action is what a control request does to an account.
-type action func(a *account, now time.Time)
+func (s *Server) findAgent(r *http.Request) (subject, error) {
+	if co := s.corps[r.PathValue("corpid")]; co != nil {
+		if a := co.agent(r.PathValue("agentid")); a != nil {
+			return a, nil
+		}
+	}
+	return nil, errors.New("the sandbox has no such agent")
+}
 
-// controlAccount reads what is to be done, does it to the account that the path
-// names, and answers with the account's status.
-func (s *Server) controlAccount(read func(*http.Request) (action, error)) http.HandlerFunc {
+// action is what a control request does.
+type action func(s subject, now time.Time)
+
+// controlSubject reads what is to be done, does it to what the path names, and
+// answers with its report.
+func (s *Server) controlSubject(find finder, read func(*http.Request) (action, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		a := s.byAppID[r.PathValue("appid")]
-		if a == nil {
-			controlError(w, http.StatusNotFound, errors.New("the sandbox has no such account"))
-			return
-		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxControlBody)
-		do, err := read(r)
-		if err != nil {
-			controlError(w, http.StatusBadRequest, err)
-			return
-		}
-		writeControl(w, http.StatusOK, s.act(a, do))
-	}
-}
+		do, readErr := read(r)
 
-func (s *Server) act(a *account, do action) accountStatus {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	do(a, now)
-	return a.status(now)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		found, err := find(r)
+		switch {
+		case err != nil:
+			controlError(w, http.StatusNotFound, err)
+		case readErr != nil:
+			controlError(w, http.StatusBadRequest, readErr)
+		default:
+			now := time.Now()
+			do(found, now)
+			writeControl(w, http.StatusOK, found.report(now))
+		}
+	}
 }
 
 func show(*http.Request) (action, error) {
-	return func(*account, time.Time) {}, nil
+	return func(subject, time.Time) {}, nil
 }
 
 func expire(*http.Request) (action, error) {
-	return func(a *account, now time.Time) {
-		a.endTokens(now, wechat.AccessTokenExpired)
-		a.stable.insists = false
-	}, nil
+	return func(s subject, now time.Time) { endTokens(s, now, accessTokenExpired, false) }, nil
 }
 
 func revoke(r *http.Request) (action, error) {
@@ -156,16 +127,20 @@ func revoke(r *http.Request) (action, error) {
 			return nil, fmt.Errorf("insist is %q: write true or false", value)
 		}
 	}
-	return func(a *account, now time.Time) {
-		a.endTokens(now, wechat.InvalidCredential)
-		a.stable.insists = insist
-	}, nil
+	return func(s subject, now time.Time) { endTokens(s, now, s.revoked(), insist) }, nil
 }
 
-func (a *account) endTokens(now time.Time, errcode int) {
-	for _, i := range []*issuer{a.classic, a.stable} {
+// endTokens lets all tokens die. Insisting, the endpoint goes on handing the
+// dead one out.
+func endTokens(s subject, now time.Time, errcode int, insists bool) {
+	for _, i := range s.issuers() {
 		i.endAll(now, errcode)
+		i.insists = insists
 	}
+}
+
+func rotateTickets(*http.Request) (action, error) {
+	return func(s subject, _ time.Time) { s.rotateTickets() }, nil
 }
 
 const (
@@ -173,35 +148,69 @@ const (
 	maxFailures    = 1_000_000
 )
 
+// failOrder is which answers a test wants to fail, and how.
+type failOrder struct {
+	Endpoint string `json:"endpoint"`
+	Errcode  int    `json:"errcode"`
+	Errmsg   string `json:"errmsg"`
+	Times    int    `json:"times"`
+}
+
 func fail(r *http.Request) (action, error) {
-	order := struct {
-		Endpoint string `json:"endpoint"`
-		Errcode  int    `json:"errcode"`
-		Errmsg   string `json:"errmsg"`
-		Times    int    `json:"times"`
-	}{Times: 1}
-	decoder := json.NewDecoder(r.Body)
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&order); err != nil {
-		return nil, fmt.Errorf(`write {"endpoint":"token","errcode":40164,"errmsg":"…","times":3}: %w`, err)
+	order, err := readFailOrder(r)
+	if err != nil {
+		return nil, fmt.Errorf(`write {"endpoint":"token","errcode":40164,"errmsg":"…","times":3}, or the same in the query: %w`, err)
 	}
 	switch {
 	case order.Endpoint != tokenEndpoint && order.Endpoint != apiEndpoint:
 		return nil, fmt.Errorf("endpoint is %q: write token or api", order.Endpoint)
 	case order.Times < 0 || order.Times > maxFailures:
 		return nil, fmt.Errorf("times is %d: write 0 to %d", order.Times, maxFailures)
-	case order.Times > 0 && order.Errcode == wechat.OK:
-		return nil, errors.New("errcode is missing")
+	case order.Times > 0 && order.Errcode == success:
+		return nil, errors.New("errcode is missing: write 40164 for example")
 	}
-	if order.Errmsg == "" {
-		order.Errmsg = messages[order.Errcode]
-	}
-	return func(a *account, _ time.Time) {
-		a.failures[order.Endpoint] = &failure{
-			err:  &wechat.Error{Code: order.Errcode, Msg: order.Errmsg},
+	return func(s subject, _ time.Time) {
+		s.count().failures[order.Endpoint] = &failure{
+			err:  &apiError{code: order.Errcode, msg: order.Errmsg},
 			left: order.Times,
 		}
 	}, nil
+}
+
+func readFailOrder(r *http.Request) (failOrder, error) {
+	order := failOrder{Endpoint: apiEndpoint, Times: 1}
+	if r.URL.RawQuery != "" {
+		return order, order.readQuery(r.URL.Query())
+	}
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&order)
+	if errors.Is(err, io.EOF) {
+		err = errors.New("there is nothing")
+	}
+	return order, err
+}
+
+func (o *failOrder) readQuery(query url.Values) error {
+	for name, values := range query {
+		var err error
+		switch name {
+		case "endpoint":
+			o.Endpoint = values[0]
+		case "errmsg":
+			o.Errmsg = values[0]
+		case "errcode":
+			o.Errcode, err = strconv.Atoi(values[0])
+		case "times":
+			o.Times, err = strconv.Atoi(values[0])
+		default:
+			err = fmt.Errorf("there is no %q", name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func controlError(w http.ResponseWriter, httpStatus int, err error) {

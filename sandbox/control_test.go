@@ -60,7 +60,7 @@ func TestStatus(t *testing.T) {
 		ts.get("/cgi-bin/token?appid=" + appID)
 		token := ts.token()
 		ts.call(token)
-		ts.get("/any/path?access_token=" + token)
+		ts.get("/cgi-bin/menu/delete?access_token=" + token)
 		ts.call("x")
 		ts.call("")
 

@@ -1,33 +1,10 @@
 package sandbox
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"testing"
 	"time"
-
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
-
-// Every path of KindOf that takes no account token needs a route, since only
-// with an account's token a path may be unknown.
-func TestPathsWithoutAccountToken(t *testing.T) {
-	s, err := New(Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range []string{
-		"/cgi-bin/token", "/cgi-bin/stable_token", "/cgi-bin/clear_quota/v2", "/sns/jscode2session",
-		"/sns/oauth2/access_token", "/sns/oauth2/refresh_token", "/sns/userinfo", "/sns/auth",
-		"/cgi-bin/component/x", "/sns/component/x",
-	} {
-		if wechat.KindOf(path) == wechat.AccountToken {
-			t.Errorf("%s takes an account's token", path)
-		}
-		s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil))
-	}
-}
 
 func TestStableDayQuota(t *testing.T) {
 	s, err := New(Config{})
@@ -43,14 +20,14 @@ func TestStableDayQuota(t *testing.T) {
 	if _, err := a.nextStable(now, false); err != nil {
 		t.Error(err)
 	}
-	if _, err := a.nextStable(now, false); !isErrcode(err, wechat.QuotaExhausted) {
+	if _, err := a.nextStable(now, false); !isErrcode(err, quotaExhausted) {
 		t.Errorf("beyond the quota: %v", err)
 	}
 }
 
 func isErrcode(err error, errcode int) bool {
-	refused, ok := err.(*wechat.Error)
-	return ok && refused.Code == errcode
+	refused, ok := err.(*apiError)
+	return ok && refused.code == errcode
 }
 
 func TestRecentForgetsTheOldest(t *testing.T) {

@@ -6,16 +6,16 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"net/url"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
-// How much is kept of an account's temporary media; the oldest go first.
+// How much is kept of an account's media, of the temporary ones and of the
+// permanent ones; the oldest go first.
 const (
 	mediaLifetime = 3 * 24 * time.Hour
 	maxMediaCount = 100
@@ -30,20 +30,23 @@ var mediaLimits = map[string]int{
 	"thumb": 64 << 10,
 }
 
-const maxMediaSize = 10 << 20
+const maxMediaSize = 20 << 20 // of any type
 
 type mediaFile struct {
 	id          string
+	kind        string
+	name        string
 	contentType string
 	extension   string // with its dot, or ""
 	data        []byte
-	expires     time.Time
+	added       time.Time
 }
 
-// mediaStore holds an account's temporary media, the oldest first.
+// mediaStore holds an account's media, the oldest first.
 type mediaStore struct {
-	files []*mediaFile
-	size  int
+	permanent bool
+	files     []*mediaFile
+	size      int
 }
 
 func (s *mediaStore) add(f *mediaFile) {
@@ -55,42 +58,64 @@ func (s *mediaStore) add(f *mediaFile) {
 	}
 }
 
+func (s *mediaStore) remove(f *mediaFile) {
+	s.files = slices.DeleteFunc(s.files, func(other *mediaFile) bool { return other == f })
+	s.size -= len(f.data)
+}
+
 // find returns nil where there is no such file, or no longer.
 func (s *mediaStore) find(id string, now time.Time) *mediaFile {
 	for _, f := range s.files {
-		if f.id == id && now.Before(f.expires) {
+		if f.id == id && (s.permanent || now.Before(f.added.Add(mediaLifetime))) {
 			return f
 		}
 	}
 	return nil
 }
 
-// readUpload returns the file in the form field media, nil where there is none.
-// Of a file that is too large it returns a little more than is allowed.
-func readUpload(contentType string, body io.Reader) (*mediaFile, error) {
+// maxFormField is how much of a field is read that is no file.
+const maxFormField = 64 << 10
+
+// readUpload returns the file in the form field media, nil where there is none,
+// and the other fields. Of a file that is too large it returns a little more
+// than is allowed.
+func readUpload(contentType string, body io.Reader) (*mediaFile, url.Values, error) {
 	mediaType, params, err := mime.ParseMediaType(contentType)
 	if err != nil || mediaType != "multipart/form-data" {
-		return nil, nil //nolint:nilerr // another form of body has no such field
+		return nil, nil, nil //nolint:nilerr // another form of body has no such field
 	}
+	var file *mediaFile
+	fields := make(url.Values)
 	form := multipart.NewReader(body, params["boundary"])
 	for {
 		part, err := form.NextPart()
 		if err != nil {
-			return nil, bodyError(err)
+			return file, fields, bodyError(err)
 		}
-		if part.FormName() != "media" {
-			continue
+		if part.FormName() == "media" && file == nil {
+			file, err = readFile(part)
+		} else if len(fields) < 16 {
+			var value []byte
+			value, err = io.ReadAll(io.LimitReader(part, maxFormField))
+			fields.Add(part.FormName(), string(value))
 		}
-		data, err := io.ReadAll(io.LimitReader(part, maxMediaSize+1))
 		if err != nil {
-			return nil, bodyError(err)
+			return nil, nil, bodyError(err)
 		}
-		return &mediaFile{
-			contentType: mediaContentType(part.Header.Get("Content-Type"), data),
-			extension:   extension(part.FileName()),
-			data:        data,
-		}, nil
 	}
+}
+
+func readFile(part *multipart.Part) (*mediaFile, error) {
+	data, err := io.ReadAll(io.LimitReader(part, maxMediaSize+1))
+	if err != nil {
+		return nil, err
+	}
+	return &mediaFile{
+		name:        path.Base(part.FileName()),
+		contentType: mediaContentType(part.Header.Get("Content-Type"), data),
+		extension:   extension(part.FileName()),
+		data:        data,
+	}, nil
 }
 
 // bodyError tells a body beyond the limit from one that is no form.
@@ -122,34 +147,40 @@ func extension(filename string) string {
 	return ""
 }
 
-func (c *call) mediaUpload() (any, error) {
-	kind := c.param("type")
-	limit, known := mediaLimits[kind]
+func mediaRoutes() []route {
+	kind := check("type", invalidMediaType, func(value any) bool { s, _ := value.(string); return mediaLimits[s] > 0 })
+	return []route{
+		upload("/cgi-bin/media/upload", "keeps a file for three days", (*call).mediaUpload, "type=image", kind),
+		get("/cgi-bin/media/get", "a file that was uploaded", (*call).mediaGet, "media_id={media}", need("media_id", invalidMediaID)).inParts(),
+		upload("/cgi-bin/media/uploadimg", "keeps a picture for articles", (*call).uploadPicture, ""),
+	}
+}
+
+// checkUpload returns the file that came, kept as one of a kind from now on.
+func (c *call) checkUpload(kind string, limit int) (*mediaFile, error) {
 	switch {
-	case !known:
-		return nil, refuse(invalidMediaType)
 	case c.upload == nil || len(c.upload.data) == 0:
-		return nil, refuse(mediaMissing)
+		return nil, c.refuse(mediaMissing)
 	case len(c.upload.data) > limit:
-		return nil, refuse(wechat.MediaTooLarge)
+		return nil, c.refuse(mediaTooLarge)
 	}
 	file := c.upload
-	file.id = randomText(64)
-	file.expires = c.now.Add(mediaLifetime)
-	c.account.media.add(file)
+	file.id, file.kind, file.added = randomText(64), kind, c.now
+	return file, nil
+}
 
-	answer := struct {
-		Type         string `json:"type"`
-		MediaID      string `json:"media_id,omitempty"`
-		ThumbMediaID string `json:"thumb_media_id,omitempty"`
-		CreatedAt    int64  `json:"created_at"`
-	}{Type: kind, CreatedAt: c.now.Unix()}
-	if kind == "thumb" {
-		answer.ThumbMediaID = file.id
-	} else {
-		answer.MediaID = file.id
+func (c *call) mediaUpload() (any, error) {
+	kind := c.param("type")
+	file, err := c.checkUpload(kind, mediaLimits[kind])
+	if err != nil {
+		return nil, err
 	}
-	return answer, nil
+	c.account.media.add(file)
+	name := "media_id"
+	if kind == "thumb" {
+		name = "thumb_media_id"
+	}
+	return object{"type": kind, name: file.id, "created_at": c.now.Unix()}, nil
 }
 
 func (c *call) mediaGet() (any, error) {
@@ -157,5 +188,28 @@ func (c *call) mediaGet() (any, error) {
 	if file == nil {
 		return nil, refuse(invalidMediaID)
 	}
-	return blob{contentType: file.contentType, filename: file.id + file.extension, data: file.data}, nil
+	return file.blob(), nil
 }
+
+func (f *mediaFile) blob() blob {
+	return blob{contentType: f.contentType, filename: f.id + f.extension, data: f.data}
+}
+
+const maxPicture = 1 << 20
+
+func (c *call) uploadPicture() (any, error) {
+	file, err := c.checkUpload("image", maxPicture)
+	if err, tooLarge := err.(*apiError); tooLarge && err.code == mediaTooLarge { //nolint:errorlint // it is never wrapped
+		return nil, refuse(invalidImageSize)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if file.contentType != "image/jpeg" && file.contentType != "image/png" {
+		return nil, refuse(invalidFileType)
+	}
+	return object{"url": pictureURL(file.id)}, nil
+}
+
+// pictureURL is the address of a picture. Nothing is there.
+func pictureURL(id string) string { return "http://mmbiz.qpic.cn/mmbiz_png/" + id + "/0" }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -9,32 +10,43 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 )
 
 func init() {
 	caddy.RegisterModule(new(Handler))
-	httpcaddyfile.RegisterHandlerDirective("weixin_sandbox", parseCaddyfile)
-	httpcaddyfile.RegisterDirectiveOrder("weixin_sandbox", httpcaddyfile.Before, "respond")
+	registerDirective()
 }
 
 // Handler serves a WeChat API that needs no account and no network: both token
 // endpoints with WeChat's rules and quotas, the API paths that are tried first,
-// and an answer of success for the rest. Below /sandbox/ it has endpoints for
-// test scripts, which let tokens expire, revoke them, and count calls.
+// and errcode 40066 for the rest. Below /sandbox/ it has endpoints for test
+// scripts, which let tokens expire, revoke them, and tell what was called.
 //
-// Handlers with the same accounts and the same lifetime are one sandbox, and it
-// keeps its tokens when the configuration is reloaded.
+// Handlers with the same configuration are one sandbox, and it keeps its tokens
+// when the configuration is reloaded.
 type Handler struct {
-	// The accounts that the sandbox knows. Default: one account with AppID
-	// wx0000000000000001 and AppSecret 0123456789abcdef0123456789abcdef.
+	// The accounts that the sandbox knows. Default, where nothing else is
+	// configured either: one account with AppID wx0000000000000001 and AppSecret
+	// 0123456789abcdef0123456789abcdef.
 	Accounts []Account `json:"accounts,omitempty"`
+
+	// The WeCom corporations that the sandbox knows. Default: none.
+	Corps []Corp `json:"corps,omitempty"`
+
+	// The third-party platforms that the sandbox knows. Default: none.
+	Components []Component `json:"components,omitempty"`
 
 	// How long a token lives, two seconds at least. Where that is less than ten
 	// minutes, a token and its successor both work for half of it instead of
 	// WeChat's five minutes. Default: 2h.
 	ExpiresIn caddy.Duration `json:"expires_in,omitempty"`
+
+	// Whether a path that the sandbox does not know is answered with errcode 0, if
+	// the token is right. WeChat answers 40066. Default: false.
+	Lenient bool `json:"lenient,omitempty"`
 
 	server   *Server
 	pooledAs *poolKey // nil while the handler holds no server of the pool
@@ -52,12 +64,9 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // forget its tokens either.
 var servers = caddy.NewUsagePool()
 
-// poolKey is all that tells one sandbox from another. The accounts are hashed,
-// since the pool's own errors show its keys.
-type poolKey struct {
-	accounts  [sha256.Size]byte
-	expiresIn time.Duration
-}
+// poolKey is all that tells one sandbox from another: the hash of its
+// configuration, since the pool's own errors show its keys.
+type poolKey [sha256.Size]byte
 
 // Provision resolves placeholders and finds or makes the sandbox.
 func (h *Handler) Provision(caddy.Context) error {
@@ -65,15 +74,12 @@ func (h *Handler) Provision(caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	accounts, err := json.Marshal(config.Accounts)
+	text, err := json.Marshal(config)
 	if err != nil {
 		return err
 	}
-	key := poolKey{sha256.Sum256(accounts), config.ExpiresIn}
-	server, _, err := servers.LoadOrNew(key, func() (caddy.Destructor, error) {
-		server, err := New(config)
-		return pooled{server}, err
-	})
+	key := poolKey(sha256.Sum256(text))
+	server, _, err := servers.LoadOrNew(key, func() (caddy.Destructor, error) { return newPooled(config) })
 	if err != nil {
 		return err
 	}
@@ -84,26 +90,93 @@ func (h *Handler) Provision(caddy.Context) error {
 // resolve returns the configuration without its placeholders. They stay in the
 // exported fields, which Caddy may log.
 func (h *Handler) resolve() (Config, error) {
-	config := Config{ExpiresIn: time.Duration(h.ExpiresIn)}
-	repl := caddy.NewReplacer()
+	config := Config{ExpiresIn: time.Duration(h.ExpiresIn), Lenient: h.Lenient}
+	r := resolver{repl: caddy.NewReplacer()}
 	for i, a := range h.Accounts {
-		appID, err := repl.ReplaceOrErr(a.AppID, true, true)
-		if err != nil {
-			return Config{}, fmt.Errorf("account %d: appid: %w", i+1, err)
-		}
-		secret, err := repl.ReplaceOrErr(a.AppSecret, true, true)
-		if err != nil {
-			return Config{}, fmt.Errorf("account %d: secret: %w", i+1, err)
-		}
-		config.Accounts = append(config.Accounts, Account{AppID: appID, AppSecret: secret})
+		r.within("account %d", i+1)
+		config.Accounts = append(config.Accounts, Account{
+			AppID: r.text("appid", a.AppID), AppSecret: r.text("secret", a.AppSecret), APISecurity: r.security(a.APISecurity),
+		})
 	}
-	return config, nil
+	for i, co := range h.Corps {
+		r.within("corp %d", i+1)
+		resolved := Corp{CorpID: r.text("corpid", co.CorpID)}
+		for j, a := range co.Agents {
+			r.within("corp %d, agent %d", i+1, j+1)
+			resolved.Agents = append(resolved.Agents, Agent{
+				AgentID: r.text("agentid", a.AgentID), Secret: r.text("secret", a.Secret),
+			})
+		}
+		config.Corps = append(config.Corps, resolved)
+	}
+	for i, co := range h.Components {
+		r.within("component %d", i+1)
+		resolved := Component{
+			AppID: r.text("appid", co.AppID), Secret: r.text("secret", co.Secret), PushToken: r.text("push_token", co.PushToken),
+			PushAESKey: r.text("push_aes_key", co.PushAESKey), Authorizers: co.Authorizers,
+		}
+		if co.Callback != "" {
+			resolved.Callback = r.text("callback", co.Callback)
+		}
+		config.Components = append(config.Components, resolved)
+	}
+	return config, r.err
 }
 
-// pooled is a Server as the pool wants it: there is nothing to be closed.
-type pooled struct{ *Server }
+func (r *resolver) security(s *APISecurity) *APISecurity {
+	if s == nil {
+		return nil
+	}
+	resolved := new(APISecurity)
+	if s.PublicKey != "" {
+		resolved.PublicKey = r.text("public_key", s.PublicKey)
+	}
+	for _, k := range s.Keys {
+		resolved.Keys = append(resolved.Keys, SecurityKey{SN: r.text("sn", k.SN), Key: r.text("key", k.Key)})
+	}
+	return resolved
+}
 
-func (pooled) Destruct() error { return nil }
+// resolver resolves placeholders until the first that cannot be.
+type resolver struct {
+	repl  *caddy.Replacer
+	where string
+	err   error
+}
+
+func (r *resolver) within(format string, args ...any) { r.where = fmt.Sprintf(format, args...) }
+
+func (r *resolver) text(option, value string) string {
+	resolved, err := r.repl.ReplaceOrErr(value, true, true)
+	if err != nil && r.err == nil {
+		r.err = fmt.Errorf("%s: %s: %w", r.where, option, err)
+	}
+	return resolved
+}
+
+// pooled is a Server as the pool wants it: it pushes until nobody has it any
+// more.
+type pooled struct {
+	*Server
+	stop context.CancelFunc
+}
+
+func newPooled(config Config) (caddy.Destructor, error) {
+	server, err := New(config)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	if len(server.components) > 0 {
+		go server.Run(ctx)
+	}
+	return pooled{server, stop}, nil
+}
+
+func (p pooled) Destruct() error {
+	p.stop()
+	return nil
+}
 
 // Cleanup gives the sandbox back. Requests may still be under way, so the
 // handler keeps it.
@@ -119,74 +192,8 @@ func (h *Handler) Cleanup() error {
 
 // ServeHTTP answers every request: there is nothing behind WeChat.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
-	h.server.ServeHTTP(w, r)
+	clientbody.Serve(w, r, h.server.ServeHTTP)
 	return nil
-}
-
-// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
-//
-//	weixin_sandbox [<matcher>] {
-//		account    <appid> <secret>
-//		expires_in <duration>
-//	}
-//
-// There may be any number of accounts, or no block at all.
-func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the directive's name
-	if d.NextArg() {
-		return d.Errf("weixin_sandbox takes no argument %q: accounts stand in its block, as account <appid> <secret>", d.Val())
-	}
-	for d.NextBlock(0) {
-		var err error
-		switch option := d.Val(); option {
-		case "account":
-			err = h.unmarshalAccount(d)
-		case "expires_in":
-			err = h.unmarshalExpiresIn(d)
-		default:
-			err = d.Errf("weixin_sandbox has no option %q: write account <appid> <secret> or expires_in <duration>", option)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (h *Handler) unmarshalAccount(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
-	if len(args) != 2 {
-		return d.Err("an account is its appid and its secret: write account <appid> <secret>")
-	}
-	for _, a := range h.Accounts {
-		if a.AppID == args[0] {
-			return d.Errf("account %s stands there twice: write every appid once", args[0])
-		}
-	}
-	h.Accounts = append(h.Accounts, Account{AppID: args[0], AppSecret: args[1]})
-	return nil
-}
-
-func (h *Handler) unmarshalExpiresIn(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
-	if len(args) != 1 {
-		return d.Err("expires_in is one duration: write for instance expires_in 30s")
-	}
-	if h.ExpiresIn != 0 {
-		return d.Err("expires_in stands there twice: write it once")
-	}
-	expiresIn, err := caddy.ParseDuration(args[0])
-	if err != nil || expiresIn < minExpiresIn {
-		return d.Errf("expires_in %s is no duration of at least %s: write for instance expires_in 30s", args[0], minExpiresIn)
-	}
-	h.ExpiresIn = caddy.Duration(expiresIn)
-	return nil
-}
-
-func parseCaddyfile(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
-	h := new(Handler)
-	err := h.UnmarshalCaddyfile(helper.Dispenser)
-	return h, err
 }
 
 // Interface guards

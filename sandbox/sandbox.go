@@ -2,106 +2,74 @@ package sandbox
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
-// The account of a sandbox that is given none.
-const (
-	DemoAppID     = "wx0000000000000001"
-	DemoAppSecret = "0123456789abcdef0123456789abcdef"
-)
-
-const (
-	defaultExpiresIn = 2 * time.Hour
-	minExpiresIn     = 2 * time.Second // half of it is the overlap, and expires_in is in whole seconds
-	maxOverlap       = 5 * time.Minute
-
-	maxBody = 128 << 20
-)
-
-// Config says which accounts a sandbox knows and how long their tokens live.
-type Config struct {
-	// Accounts are the accounts the sandbox knows. Default: the demo account,
-	// DemoAppID with DemoAppSecret.
-	Accounts []Account
-
-	// ExpiresIn is the lifetime of a token, at least two seconds. Default: two
-	// hours.
-	ExpiresIn time.Duration
-}
-
-// Account is an official account or a mini program.
-type Account struct {
-	// The account's AppID: letters, digits, "-" and "_". Placeholders are
-	// resolved when the configuration is loaded. Default: none, it is required.
-	AppID string `json:"appid,omitempty"`
-
-	// The account's AppSecret. Placeholders are resolved when the configuration
-	// is loaded. Default: none, it is required.
-	AppSecret string `json:"secret,omitempty"`
-}
-
-// String returns the AppID alone, so that no log line shows the AppSecret.
-func (a Account) String() string { return a.AppID }
-
-// GoString returns the AppID alone as well.
-func (a Account) GoString() string { return a.AppID }
+const maxBody = 128 << 20
 
 // Server is a WeChat of its own. It is safe for concurrent use.
 type Server struct {
+	config  Config
 	control http.Handler
+	pusher  http.RoundTripper // of pushes to callbacks
+	soon    chan struct{}     // asks Run to push
 
-	// byAppID and accounts never change; what they point to is guarded by mu.
+	// These never change; what they point to is guarded by mu.
+	corps        map[string]*corp
+	corpIDs      []string // in the order of the configuration
+	components   map[string]*component
+	componentIDs []string
+
+	mu       sync.Mutex // guards everything below
 	byAppID  map[string]*account
 	accounts []*account
+	tokens   map[string]*token // all that are remembered, the dead ones too
 
-	mu sync.Mutex
 	// unattributed counts the calls refused for a missing or unknown token,
 	// which tells nothing of the account.
 	unattributed int
-}
+	sent         []*sentMessage
 
-var appIDForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	platformCertificates certificatePair // with nothing in it where no account has api_security
+	sentSize             int
+	rids                 *recent[ridEntry]
+}
 
 // New returns a sandbox in which no token has been fetched yet.
 func New(config Config) (*Server, error) {
-	if config.ExpiresIn == 0 {
-		config.ExpiresIn = defaultExpiresIn
+	config, err := config.withDefaults()
+	if err != nil {
+		return nil, err
 	}
-	if config.ExpiresIn < minExpiresIn {
-		return nil, fmt.Errorf("expires_in is %s: a token has to live for %s at least", config.ExpiresIn, minExpiresIn)
+	s := &Server{
+		config:     config,
+		pusher:     newPusher(),
+		soon:       make(chan struct{}, 1),
+		corps:      make(map[string]*corp),
+		components: make(map[string]*component),
+		byAppID:    make(map[string]*account),
+		tokens:     make(map[string]*token),
+		rids:       newRecent[ridEntry](maxRIDs),
 	}
-	if len(config.Accounts) == 0 {
-		config.Accounts = []Account{{AppID: DemoAppID, AppSecret: DemoAppSecret}}
+	if err := s.addAccounts(config.Accounts); err != nil {
+		return nil, err
 	}
-	s := &Server{byAppID: make(map[string]*account)}
-	for _, a := range config.Accounts {
-		switch {
-		case !appIDForm.MatchString(a.AppID):
-			return nil, fmt.Errorf("%q is no AppID: write 1 to 64 letters, digits, hyphens or underscores", a.AppID)
-		case a.AppSecret == "":
-			return nil, fmt.Errorf("account %s has no secret", a.AppID)
-		case s.byAppID[a.AppID] != nil:
-			return nil, fmt.Errorf("account %s is configured twice", a.AppID)
-		}
-		added := newAccount(a, config.ExpiresIn)
-		s.byAppID[a.AppID] = added
-		s.accounts = append(s.accounts, added)
+	if err := s.addCorps(config.Corps); err != nil {
+		return nil, err
+	}
+	if err := s.addComponents(config.Components, time.Now()); err != nil {
+		return nil, err
 	}
 	s.control = s.newControl()
 	return s, nil
 }
 
-// ServeHTTP answers as api.weixin.qq.com would, or controls the sandbox where
-// the path begins with /sandbox/.
+// ServeHTTP answers as api.weixin.qq.com and qyapi.weixin.qq.com would, or
+// controls the sandbox where the path begins with /sandbox/.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/sandbox/") {
 		s.control.ServeHTTP(w, r)
@@ -119,123 +87,165 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Body != nil {
 		body = http.MaxBytesReader(w, r.Body, maxBody)
 	}
-	result, err := s.answer(&call{server: s, r: r, body: body, now: time.Now()})
+	c := &call{server: s, r: r, body: body, now: time.Now()}
+	route, result, err := c.answer()
 
 	// Whatever the answer is, WeChat has taken the whole request before it; a
 	// client that is still sending might miss an earlier one.
 	if _, readErr := io.Copy(io.Discard, body); readErr != nil {
 		err = errors.Join(readErr, err)
 	}
-	writeAnswer(w, r.URL.Path, result, err)
+	c.write(w, route, result, err)
 }
 
-// call is one request to an API.
-type call struct {
-	server  *Server
-	account *account // whose token the request carries, where the path takes one
-	r       *http.Request
-	body    io.Reader
-	now     time.Time
-
-	json   []byte     // the body, where the route reads JSON
-	upload *mediaFile // the file, where the route reads an upload; nil if there was none
-}
-
-// param returns a parameter of the query, "" where there is none.
-func (c *call) param(name string) string {
-	value, _ := wechat.QueryParam(c.r.URL.RawQuery, name)
-	return value
-}
-
-// route is what stands behind a path. Its handler runs with the server locked.
-type route struct {
-	reads  bodyKind
-	handle func(*call) (any, error)
-}
-
-var routes = map[string]route{
-	"/cgi-bin/token":        {noBody, (*call).classicToken},
-	"/cgi-bin/stable_token": {jsonBody, (*call).stableToken},
-
-	"/cgi-bin/clear_quota":            {jsonBody, (*call).clearQuota},
-	"/cgi-bin/clear_quota/v2":         {jsonBody, (*call).clearQuotaV2},
-	"/cgi-bin/get_api_domain_ip":      {noBody, (*call).addresses},
-	"/cgi-bin/getcallbackip":          {noBody, (*call).addresses},
-	"/cgi-bin/media/get":              {noBody, (*call).mediaGet},
-	"/cgi-bin/media/upload":           {mediaBody, (*call).mediaUpload},
-	"/cgi-bin/menu/create":            {jsonBody, (*call).menuCreate},
-	"/cgi-bin/menu/delete":            {noBody, (*call).menuDelete},
-	"/cgi-bin/menu/get":               {noBody, (*call).menuGet},
-	"/cgi-bin/message/custom/send":    {jsonBody, (*call).customSend},
-	"/cgi-bin/message/subscribe/send": {jsonBody, (*call).templateSend},
-	"/cgi-bin/message/template/send":  {jsonBody, (*call).templateSend},
-	"/cgi-bin/qrcode/create":          {jsonBody, (*call).qrcodeCreate},
-	"/cgi-bin/ticket/getticket":       {noBody, (*call).getTicket},
-	"/cgi-bin/user/get":               {noBody, (*call).userGet},
-	"/cgi-bin/user/info":              {noBody, (*call).userInfo},
-
-	"/wxa/business/getuserphonenumber": {jsonBody, (*call).phoneNumber},
-	"/wxa/getwxacode":                  {jsonBody, (*call).wxaCode},
-	"/wxa/getwxacodeunlimit":           {jsonBody, (*call).wxaCodeUnlimited},
-	"/wxa/msg_sec_check":               {jsonBody, (*call).msgSecCheck},
-
-	"/sns/auth":                 {noBody, (*call).snsAuth},
-	"/sns/jscode2session":       {noBody, (*call).jscode2session},
-	"/sns/oauth2/access_token":  {noBody, (*call).userAccessToken},
-	"/sns/oauth2/refresh_token": {noBody, (*call).userRefreshToken},
-	"/sns/userinfo":             {noBody, (*call).snsUserInfo},
-}
-
-// answer returns what is to be written as JSON, a blob, or an error, which is a
-// *wechat.Error unless the request's body could not be read.
-func (s *Server) answer(c *call) (any, error) {
-	path := c.r.URL.Path
-	route, known := routes[path]
-	switch wechat.KindOf(path) {
-	case wechat.ComponentToken:
-		return nil, refuse(wechat.APIUnauthorized)
-	case wechat.AccountToken:
-		if err := c.authorize(); err != nil {
-			return nil, err
-		}
-		if !known {
-			return success, nil
-		}
-	default: // credentials of the route's own
+// answer finds the route and returns what is to be written as JSON, a blob, or
+// an error, which is an *apiError unless the request's body could not be read.
+// Whatever else is wrong, a token is checked first.
+func (c *call) answer() (*route, any, error) {
+	r := c.route()
+	if err := c.authorize(r); err != nil {
+		return r, nil, err
 	}
-	if err := c.read(route.reads); err != nil {
-		return nil, err
+	if r == nil {
+		if c.server.config.Lenient {
+			return nil, okStatus, nil
+		}
+		return nil, nil, c.refuse(invalidURL)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return route.handle(c)
-}
-
-// authorize checks the account's token.
-func (c *call) authorize() error {
+	if err := c.read(r); err != nil {
+		return r, nil, err
+	}
+	if err := c.unseal(r); err != nil {
+		return r, nil, err
+	}
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
-	value := c.param("access_token")
-	t := c.server.findToken(value)
-	if t == nil {
-		c.server.unattributed++
-		return refuse(unknownTokenErrcode(value))
+	result, err := c.handleLocked(r)
+	return r, result, err
+}
+
+// handleLocked does what a route is for.
+func (c *call) handleLocked(r *route) (any, error) {
+	if err := c.checkParams(r); err != nil {
+		return nil, err
 	}
-	a := t.issuer.account
-	err := t.refusal(c.now)
+	result, err := r.handle(c)
+	if err == nil && r.sends {
+		c.noteMessageLocked()
+	}
+	return result, err
+}
+
+// route returns what stands behind the path, nil where there is nothing, and
+// finds out who is asked.
+func (c *call) route() *route {
+	path := c.r.URL.Path
+	c.wecom = c.isWeCom(path)
+	if c.wecom {
+		return weComRoutes[path]
+	}
+	return officialRoutes[path]
+}
+
+// officialRoutes are api.weixin.qq.com's. Handlers look into it, so that it
+// cannot be made before them.
+var officialRoutes table
+
+func init() {
+	officialRoutes = newTable(
+		tokenRoutes(), userRoutes(), tagRoutes(), messageRoutes(), massRoutes(), templateRoutes(), subscriptionRoutes(),
+		menuRoutes(), mediaRoutes(), materialRoutes(), draftRoutes(), linkRoutes(), codeRoutes(), datacubeRoutes(),
+		platformRoutes(), miniProgramRoutes(), snsRoutes(), componentRoutes(),
+	)
+}
+
+// authorize checks the token that a path takes, unknown paths included: of
+// those, only what is below /sns/ takes none.
+func (c *call) authorize(r *route) error {
+	if r != nil && r.takes == noToken || r == nil && !c.wecom && strings.HasPrefix(c.r.URL.Path, "/sns/") {
+		return nil
+	}
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	value := c.token(r)
+	t := c.server.tokens[value]
+	if t == nil || !t.issuer.owner.serves(c, r) {
+		c.server.unattributed++
+		return c.refuseToken(value)
+	}
+	counted := t.issuer.owner.count()
+	err := t.refusal(c)
 	if err == nil {
-		err = a.failures.next(apiEndpoint)
+		err = c.ordered(counted)
 	}
 	if isTokenError(err) {
-		a.rejected++
+		counted.rejected++
 		return err
 	}
-	a.calls++
-	c.account = a
+	counted.calls++
+	t.issuer.owner.join(c)
 	return err
 }
 
-func isTokenError(err error) bool {
-	refused, ok := errors.AsType[*wechat.Error](err)
-	return ok && wechat.IsTokenError(refused.Code)
+// token returns the token of a request. At a component's paths it may stand in
+// either parameter.
+func (c *call) token(r *route) string {
+	value := c.param("access_token")
+	switch {
+	case c.wecom:
+		return value
+	case r != nil && r.fixedParam:
+		return c.param("component_access_token")
+	case value != "":
+		return value
+	case r == nil || r.takes == componentToken || r.component || strings.HasPrefix(r.path, "/cgi-bin/component/"):
+		return c.param("component_access_token")
+	}
+	return ""
 }
+
+// refuseToken refuses a token that the sandbox has not issued.
+func (c *call) refuseToken(value string) error {
+	switch {
+	case value == "":
+		return c.refuse(accessTokenMissing)
+	case !c.wecom && tokenForm.MatchString(value):
+		return refuse(invalidCredential)
+	}
+	return c.refuse(invalidAccessToken)
+}
+
+// ordered returns the failure that a test has ordered, if one is due.
+func (c *call) ordered(counted *counters) error {
+	due := counted.failures.next(apiEndpoint)
+	if due == nil {
+		return nil
+	}
+	if due.msg == "" {
+		return c.refuse(due.code)
+	}
+	return due
+}
+
+// owner is who tokens are issued to: an account, a platform or an app of WeCom.
+type owner interface {
+	count() *counters
+	// serves reports whether a path takes the owner's kind of token; a path that
+	// nothing is known of takes any.
+	serves(c *call, r *route) bool
+	// join has the call know the owner.
+	join(c *call)
+}
+
+// counters are what an owner's clients have done so far.
+type counters struct {
+	refused  int // calls of the token endpoints
+	calls    int // that passed the token check
+	rejected int // that did not
+	messages int
+	failures failures
+
+	ticketFetches int
+}
+
+func (c *counters) count() *counters { return c }

@@ -187,12 +187,32 @@ func TestErrorsHaveWeChatsForm(t *testing.T) {
 func TestUnknownPaths(t *testing.T) {
 	ts := newTester(t, sandbox.Config{})
 	token := ts.token()
-	a := ts.post("/wxa/no/such/path?access_token="+token, "anything")
+	for _, path := range []string{
+		"/wxa/no/such/path", "/cgi-bin/user/gett", "/cgi-bin/user/get/", "/cgi-bin/User/get", "/", "/cgi-bin/material/add_news",
+	} {
+		a := ts.post(path+"?access_token="+token, "anything")
+		a.want(40066)
+		if got := a.text("errmsg"); !strings.HasPrefix(got, "invalid url rid: ") {
+			t.Errorf("%s: %s", path, got)
+		}
+		ts.get(path).want(41001) // the token comes first
+		ts.get(path + "?access_token=92_" + strings.Repeat("x", 137)).want(40001)
+	}
+	ts.get("/sns/no/such/path").want(40066)
+	ts.get("/cgi-bin/component/api_query_auth?access_token=" + token).want(40001)
+	if st := ts.status(); st.Calls != 6 {
+		t.Errorf("%d calls, want 6", st.Calls)
+	}
+}
+
+func TestLenient(t *testing.T) {
+	ts := newTester(t, sandbox.Config{Lenient: true})
+	a := ts.post("/wxa/no/such/path?access_token="+ts.token(), "anything")
 	if got := a.Body.String(); got != `{"errcode":0,"errmsg":"ok"}` {
 		t.Errorf("with a token: %s", got)
 	}
 	ts.get("/wxa/no/such/path").want(41001)
-	ts.get("/cgi-bin/component/api_component_token?access_token=" + token).want(48001)
+	ts.get("/cgi-bin/user/info?access_token=" + ts.token()).want(40003) // what is known stays strict
 }
 
 func TestChunkedBodies(t *testing.T) {

@@ -6,8 +6,6 @@ import (
 	"encoding/base64"
 	"strings"
 	"time"
-
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 const (
@@ -47,24 +45,47 @@ func useCode(used *recent[struct{}], code string) bool {
 // login checks AppID, AppSecret and a one-time code, which both kinds of login
 // take.
 func (c *call) login(codeParam string) (*account, string, error) {
-	a, err := c.server.prove(c.queryClaim(), "authorization_code", refuse(wechat.InvalidAppSecret))
+	a, err := c.server.prove(c.queryClaim(), "authorization_code", refuse(invalidAppSecret))
 	if err != nil {
 		return nil, "", err
 	}
 	code := c.param(codeParam)
-	if code == "" {
-		return nil, "", refuse(codeMissing)
+	if isCode(code) {
+		if err := c.ordered(&a.counters); err != nil {
+			return nil, "", err
+		}
 	}
-	if !isCode(code) {
-		return nil, "", refuse(wechat.InvalidCode)
+	code, err = a.useLoginCode(code)
+	return a, code, err
+}
+
+// useLoginCode uses a one-time code up.
+func (a *account) useLoginCode(code string) (string, error) {
+	switch {
+	case code == "":
+		return "", refuse(codeMissing)
+	case !isCode(code):
+		return "", refuse(invalidCode)
+	case !useCode(a.loginCodes, code):
+		return "", refuse(codeUsed)
 	}
-	if err := a.failures.next(apiEndpoint); err != nil {
-		return nil, "", err
-	}
-	if !useCode(a.loginCodes, code) {
-		return nil, "", refuse(codeUsed)
-	}
-	return a, code, nil
+	return code, nil
+}
+
+func snsRoutes() []route {
+	const claims = "appid={appid}&secret={secret}&grant_type=authorization_code&"
+	user := opt("access_token", "openid")
+	return all(noToken,
+		get("/sns/jscode2session", "a mini program's login", (*call).jscode2session, claims+"js_code=alice",
+			opt("appid", "secret", "grant_type", "js_code")...),
+		get("/sns/oauth2/access_token", "a web page's login", (*call).userAccessToken, claims+"code=alice",
+			opt("appid", "secret", "grant_type", "code")...),
+		get("/sns/oauth2/refresh_token", "renews a user's token", (*call).userRefreshToken,
+			"appid={appid}&grant_type=refresh_token&refresh_token={user_refresh_token}",
+			opt("appid", "grant_type", "refresh_token")...),
+		get("/sns/userinfo", "who a user is", (*call).snsUserInfo, "access_token={user_token}&openid={user_openid}", user...),
+		get("/sns/auth", "checks a user's token", (*call).snsAuth, "access_token={user_token}&openid={user_openid}", user...),
+	)
 }
 
 func (c *call) jscode2session() (any, error) {
@@ -108,31 +129,39 @@ func (c *call) userAccessToken() (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.newUserSession(code, c.now).answer(c.now), nil
+}
+
+func (a *account) newUserSession(code string, now time.Time) *userSession {
 	u := &userSession{
 		openID:         a.openID(userOfCode(code)),
 		accessToken:    newToken(userTokenLength),
-		expires:        c.now.Add(userTokenLifetime),
+		expires:        now.Add(userTokenLifetime),
 		refreshToken:   newToken(userTokenLength),
-		refreshExpires: c.now.Add(refreshTokenLifetime),
+		refreshExpires: now.Add(refreshTokenLifetime),
 	}
 	a.userTokens.add(u.accessToken, u)
 	a.refreshers.add(u.refreshToken, u)
-	return u.answer(c.now), nil
+	return u
 }
 
-// userRefreshToken lengthens the life of a token that still lives, and replaces
-// one that does not.
 func (c *call) userRefreshToken() (any, error) {
 	cl := c.queryClaim()
 	a := c.server.byAppID[cl.AppID]
 	switch {
 	case cl.AppID == "":
-		return nil, refuse(wechat.AppIDMissing)
+		return nil, refuse(appIDMissing)
 	case a == nil:
-		return nil, refuse(wechat.InvalidAppID)
+		return nil, refuse(invalidAppID)
 	case cl.GrantType != "refresh_token":
-		return nil, refuse(wechat.InvalidGrantType)
+		return nil, refuse(invalidGrantType)
 	}
+	return c.renew(a)
+}
+
+// renew lengthens the life of a user's token that still lives, and replaces one
+// that does not.
+func (c *call) renew(a *account) (any, error) {
 	u, ok := a.refreshers.get(c.param("refresh_token"))
 	if !ok {
 		return nil, refuse(invalidRefreshToken)
@@ -161,14 +190,14 @@ func (c *call) user() (*userSession, error) {
 			continue
 		}
 		if !c.now.Before(u.expires) {
-			return nil, refuse(wechat.AccessTokenExpired)
+			return nil, refuse(accessTokenExpired)
 		}
 		if openID != u.openID {
 			return nil, refuse(invalidOpenID)
 		}
-		return u, a.failures.next(apiEndpoint)
+		return u, c.ordered(&a.counters)
 	}
-	return nil, refuse(unknownTokenErrcode(value))
+	return nil, c.refuseToken(value)
 }
 
 func (c *call) snsUserInfo() (any, error) {
@@ -192,5 +221,5 @@ func (c *call) snsAuth() (any, error) {
 	if _, err := c.user(); err != nil {
 		return nil, err
 	}
-	return success, nil
+	return okStatus, nil
 }

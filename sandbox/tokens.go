@@ -9,8 +9,6 @@ import (
 	"net/url"
 	"regexp"
 	"time"
-
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // token is an account's access_token.
@@ -29,12 +27,15 @@ func (t *token) end(at time.Time, errcode int) {
 	}
 }
 
-func (t *token) refusal(now time.Time) error {
-	if now.Before(t.ends) {
+// refusal returns what a call with the token gets, nil while it lives.
+func (t *token) refusal(c *call) error {
+	if t.alive(c.now) {
 		return nil
 	}
-	return refuse(t.errcode)
+	return c.refuse(t.errcode)
 }
+
+func (t *token) alive(now time.Time) bool { return now.Before(t.ends) }
 
 // fingerprint tells tokens apart without giving them away.
 func (t *token) fingerprint() string {
@@ -42,9 +43,12 @@ func (t *token) fingerprint() string {
 	return hex.EncodeToString(sum[:4])
 }
 
-// issuer hands out the tokens of one account by one method.
+// issuer hands out the tokens of one owner by one method.
 type issuer struct {
-	account *account
+	server  *Server
+	owner   owner
+	length  int    // of a token
+	prefix  string // of a token
 	quotas  []*quota
 	fetches int
 
@@ -59,13 +63,21 @@ type issuer struct {
 	insists bool
 }
 
-func newIssuer(a *account, expiresIn time.Duration, quotas ...*quota) *issuer {
+func newIssuer(s *Server, o owner, quotas ...*quota) *issuer {
+	expiresIn := s.config.ExpiresIn
 	return &issuer{
-		account:   a,
+		server:    s,
+		owner:     o,
+		length:    tokenLength,
+		prefix:    tokenPrefix,
 		quotas:    quotas,
 		expiresIn: expiresIn,
 		overlap:   min(maxOverlap, expiresIn/2),
-		tokens:    newRecent[*token](maxTokens),
+		tokens: &recent[*token]{
+			limit:   maxTokens,
+			entries: make(map[string]*token),
+			forget:  func(value string) { delete(s.tokens, value) },
+		},
 	}
 }
 
@@ -73,13 +85,14 @@ func newIssuer(a *account, expiresIn time.Duration, quotas ...*quota) *issuer {
 func (i *issuer) issue(now time.Time) *token {
 	expires := now.Add(i.expiresIn)
 	i.current = &token{
-		value:   newToken(tokenLength),
+		value:   i.prefix + randomText(i.length-len(i.prefix)),
 		issuer:  i,
 		expires: expires,
 		ends:    expires,
-		errcode: wechat.AccessTokenExpired,
+		errcode: accessTokenExpired,
 	}
 	i.tokens.add(i.current.value, i.current)
+	i.server.tokens[i.current.value] = i.current
 	return i.current
 }
 
@@ -107,7 +120,7 @@ func (a *account) nextClassic(now time.Time) (*token, error) {
 		return nil, err
 	}
 	if before := i.current; before != nil {
-		before.end(now.Add(i.overlap), wechat.InvalidCredential)
+		before.end(now.Add(i.overlap), invalidCredential)
 	}
 	return i.issue(now), nil
 }
@@ -120,16 +133,16 @@ func (a *account) nextStable(now time.Time, force bool) (*token, error) {
 	if err := i.take(now); err != nil {
 		return nil, err
 	}
-	if force && now.Sub(a.lastForced) >= stablePolicy.ForceGap {
+	if force && now.Sub(a.lastForced) >= forceGap {
 		if err := a.forces.take(now); err != nil {
 			return nil, err
 		}
 		a.lastForced = now
 		a.forced++
-		i.endAll(now, wechat.InvalidCredential)
+		i.endAll(now, invalidCredential)
 		return i.issue(now), nil
 	}
-	if t := i.current; t != nil && t.expires.Sub(now) > i.overlap && (i.insists || t.refusal(now) == nil) {
+	if t := i.current; t != nil && t.expires.Sub(now) > i.overlap && (i.insists || t.alive(now)) {
 		return t, nil
 	}
 	return i.issue(now), nil
@@ -152,17 +165,31 @@ func (s *Server) prove(cl claim, grantType string, wrongSecret error) (*account,
 	a := s.byAppID[cl.AppID]
 	switch {
 	case cl.AppID == "":
-		return nil, refuse(wechat.AppIDMissing)
+		return nil, refuse(appIDMissing)
 	case cl.Secret == "":
-		return nil, refuse(wechat.AppSecretMissing)
+		return nil, refuse(appSecretMissing)
 	case cl.GrantType != grantType:
-		return nil, refuse(wechat.InvalidGrantType)
+		return nil, refuse(invalidGrantType)
+	case a == nil && s.components[cl.AppID] != nil:
+		return nil, refuse(wrongMethod)
 	case a == nil:
-		return nil, refuse(wechat.InvalidAppID)
+		return nil, refuse(invalidAppID)
 	case subtle.ConstantTimeCompare([]byte(cl.Secret), []byte(a.AppSecret)) == 0:
 		return nil, wrongSecret
 	}
 	return a, nil
+}
+
+// orderedAtToken is ordered for a token endpoint.
+func (c *call) orderedAtToken(counted *counters) error {
+	due := counted.failures.next(tokenEndpoint)
+	if due == nil {
+		return nil
+	}
+	if due.msg == "" {
+		return c.refuse(due.code)
+	}
+	return due
 }
 
 type tokenAnswer struct {
@@ -170,10 +197,22 @@ type tokenAnswer struct {
 	ExpiresIn   int    `json:"expires_in"`
 }
 
+func tokenRoutes() []route {
+	const claims = "grant_type=client_credential&appid={appid}&secret={secret}"
+	return all(noToken,
+		get("/cgi-bin/token", "a new classic token", (*call).classicToken, claims, opt("grant_type", "appid", "secret")...),
+		post("/cgi-bin/stable_token", "the stable token", (*call).stableToken,
+			`{"grant_type":"client_credential","appid":"{appid}","secret":"{secret}"}`,
+			opt("grant_type", "appid", "secret", "force_refresh")...).reading(rawBody),
+		post("/cgi-bin/clear_quota/v2", "ends what the quotas have counted", (*call).clearQuotaV2,
+			`{"appid":"{appid}","appsecret":"{secret}"}`, opt("appid", "appsecret")...).reading(rawBody),
+	)
+}
+
 const clientCredential = "client_credential"
 
 func (c *call) classicToken() (any, error) {
-	wrongSecret := &wechat.Error{Code: wechat.InvalidCredential, Msg: "invalid credential"}
+	wrongSecret := &apiError{code: invalidCredential, msg: "invalid credential"}
 	return c.fetch(c.queryClaim(), wrongSecret, func(a *account) (*token, error) {
 		return a.nextClassic(c.now)
 	})
@@ -190,7 +229,7 @@ func (c *call) stableToken() (any, error) {
 			return nil, err
 		}
 	}
-	return c.fetch(body.claim, refuse(wechat.InvalidAppSecret), func(a *account) (*token, error) {
+	return c.fetch(body.claim, refuse(invalidAppSecret), func(a *account) (*token, error) {
 		return a.nextStable(c.now, body.ForceRefresh)
 	})
 }
@@ -200,7 +239,7 @@ func (c *call) fetch(cl claim, wrongSecret error, next func(*account) (*token, e
 	var t *token
 	a, err := c.server.prove(cl, clientCredential, wrongSecret)
 	if err == nil {
-		err = a.failures.next(tokenEndpoint)
+		err = c.orderedAtToken(&a.counters)
 	}
 	if err == nil {
 		t, err = next(a)
@@ -213,26 +252,6 @@ func (c *call) fetch(cl claim, wrongSecret error, next func(*account) (*token, e
 	}
 	t.issuer.fetches++
 	return tokenAnswer{AccessToken: t.value, ExpiresIn: int(t.expires.Sub(c.now) / time.Second)}, nil
-}
-
-// clearQuota takes a token, so that its appid can only be the token's.
-func (c *call) clearQuota() (any, error) {
-	var body struct {
-		AppID string `json:"appid"`
-	}
-	if err := c.decode(&body); err != nil {
-		return nil, err
-	}
-	if body.AppID == "" {
-		return nil, refuse(wechat.AppIDMissing)
-	}
-	if body.AppID != c.account.AppID {
-		return nil, refuse(wechat.InvalidAppID)
-	}
-	if err := c.account.clearQuotas(c.now); err != nil {
-		return nil, err
-	}
-	return success, nil
 }
 
 // clearQuotaV2 takes appid and appsecret instead: in the query, as a form or as
@@ -250,28 +269,17 @@ func (c *call) clearQuotaV2() (any, error) {
 	} else if form, err := url.ParseQuery(string(c.json)); err == nil && form.Has("appid") {
 		body.AppID, body.AppSecret = form.Get("appid"), form.Get("appsecret")
 	}
-	a, err := c.server.prove(claim{AppID: body.AppID, Secret: body.AppSecret}, "", refuse(wechat.InvalidAppSecret))
+	a, err := c.server.prove(claim{AppID: body.AppID, Secret: body.AppSecret}, "", refuse(invalidAppSecret))
 	if err != nil {
 		return nil, err
 	}
-	if err := a.failures.next(apiEndpoint); err != nil {
+	if err := c.ordered(&a.counters); err != nil {
 		return nil, err
 	}
 	if err := a.clearQuotas(c.now); err != nil {
 		return nil, err
 	}
-	return success, nil
-}
-
-func (s *Server) findToken(value string) *token {
-	for _, a := range s.accounts {
-		for _, i := range []*issuer{a.stable, a.classic} {
-			if t, ok := i.tokens.get(value); ok {
-				return t
-			}
-		}
-	}
-	return nil
+	return okStatus, nil
 }
 
 var tokenForm = regexp.MustCompile(`^[0-9]{1,3}_[A-Za-z0-9_-]{60,509}$`)
@@ -282,10 +290,11 @@ const (
 	userTokenLength = 90
 )
 
+const tokenPrefix = "92_"
+
 // newToken returns a token of WeChat's form.
 func newToken(length int) string {
-	const prefix = "92_"
-	return prefix + randomText(length-len(prefix))
+	return tokenPrefix + randomText(length-len(tokenPrefix))
 }
 
 // randomText returns URL-safe text that nobody can guess.
@@ -293,15 +302,4 @@ func randomText(length int) string {
 	b := make([]byte, base64.RawURLEncoding.DecodedLen(length)+1)
 	_, _ = rand.Read(b) // never fails
 	return base64.RawURLEncoding.EncodeToString(b)[:length]
-}
-
-// unknownTokenErrcode says what WeChat makes of a token it has not issued.
-func unknownTokenErrcode(value string) int {
-	switch {
-	case value == "":
-		return wechat.AccessTokenMissing
-	case tokenForm.MatchString(value):
-		return wechat.InvalidCredential
-	}
-	return wechat.InvalidAccessToken
 }

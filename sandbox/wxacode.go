@@ -7,6 +7,7 @@ import (
 	"image/draw"
 	"image/jpeg"
 	"math/rand/v2"
+	"strings"
 	"sync"
 )
 
@@ -15,30 +16,48 @@ const (
 	maxScene       = 32
 )
 
-func (c *call) wxaCode() (any, error) {
-	var body struct {
-		Path string `json:"path"`
+func codeRoutes() []route {
+	path := check("path", invalidWXACodePath, textUpTo(maxWXACodePath))
+	return []route{
+		post("/cgi-bin/qrcode/create", "a QR code of an official account", (*call).qrcodeCreate,
+			`{"expire_seconds":600,"action_name":"QR_STR_SCENE","action_info":{"scene":{"scene_str":"door"}}}`,
+			check("action_name", invalidActionInfo, oneOf("QR_SCENE", "QR_STR_SCENE", "QR_LIMIT_SCENE", "QR_LIMIT_STR_SCENE")),
+			param{name: "expire_seconds"}, param{name: "action_info.scene.scene_id"}, param{name: "action_info.scene.scene_str"}),
+		post("/wxa/getwxacode", "a mini program's code", (*call).code, `{"path":"pages/index"}`, path),
+		post("/wxa/getwxacodeunlimit", "a mini program's code, without limit", (*call).code, `{"scene":"a=1"}`,
+			check("scene", invalidScene, textUpTo(maxScene)), param{name: "page"}),
+		post("/cgi-bin/wxaapp/createwxaqrcode", "a mini program's QR code", (*call).code, `{"path":"pages/index","width":430}`, path),
 	}
-	if err := c.decode(&body); err != nil {
-		return nil, err
-	}
-	if n := len(body.Path); n == 0 || n > maxWXACodePath {
-		return nil, refuse(invalidWXACodePath)
-	}
-	return blob{contentType: "image/jpeg", data: codePicture()}, nil
 }
 
-func (c *call) wxaCodeUnlimited() (any, error) {
-	var body struct {
-		Scene string `json:"scene"`
+func (c *call) code() (any, error) {
+	return blob{contentType: "image/jpeg", filename: "QRCode.jpg", data: codePicture()}, nil
+}
+
+// Seconds that a temporary QR code lives.
+const (
+	defaultQRCodeSeconds = 60
+	maxQRCodeSeconds     = 30 * 24 * 60 * 60
+)
+
+func (c *call) qrcodeCreate() (any, error) {
+	action := c.text("action_name")
+	if strings.HasSuffix(action, "STR_SCENE") {
+		if c.text("action_info.scene.scene_str") == "" {
+			return nil, refuse(invalidActionInfo)
+		}
+	} else if c.number("action_info.scene.scene_id") <= 0 {
+		return nil, refuse(invalidActionInfo)
 	}
-	if err := c.decode(&body); err != nil {
-		return nil, err
+	answer := object{"ticket": "gQ" + randomText(69), "url": "http://weixin.qq.com/q/" + randomText(15)}
+	if !strings.HasPrefix(action, "QR_LIMIT_") {
+		seconds := c.number("expire_seconds")
+		if seconds <= 0 {
+			seconds = defaultQRCodeSeconds
+		}
+		answer["expire_seconds"] = min(seconds, maxQRCodeSeconds)
 	}
-	if n := len(body.Scene); n == 0 || n > maxScene {
-		return nil, refuse(invalidScene)
-	}
-	return blob{contentType: "image/jpeg", data: codePicture()}, nil
+	return answer, nil
 }
 
 // codePicture is a JPEG that looks like a code and means nothing.

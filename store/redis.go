@@ -86,7 +86,7 @@ func (s *Redis) Provision(ctx caddy.Context) error {
 		ctx.Logger().Warn("the password of Redis stands in the configuration itself, where it can be read: write a placeholder such as {env.REDIS_URL}")
 	}
 	s.client = options.client(s.timeout)
-	redis.SetLogger(redisLogger{ctx.Logger(), s.secrets})
+	logRedis(ctx.Logger(), s.secrets)
 	return nil
 }
 

@@ -131,12 +131,16 @@ var redisNetAdvice = []struct {
 // explained returns an error of the client's as it may be shown, with the cure
 // where that is known.
 func (s *Redis) explained(err error) error {
+	return explainedRedis(err, s.secrets, s.Prefix)
+}
+
+func explainedRedis(err error, secrets redisSecrets, prefix string) error {
 	if err == nil {
 		return nil
 	}
-	shown := &redactedError{s.secrets.redact(err.Error()), err}
+	shown := &redactedError{secrets.redact(err.Error()), err}
 	if advice, ok := adviceOf(err); ok {
-		r := strings.NewReplacer("<prefix>", s.Prefix)
+		r := strings.NewReplacer("<prefix>", prefix)
 		advice.English, advice.Chinese = r.Replace(advice.English), r.Replace(advice.Chinese)
 		return &RefusalError{Advice: advice, Err: shown}
 	}

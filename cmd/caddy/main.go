@@ -8,6 +8,7 @@ import (
 	// plug in Caddy modules here
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	_ "github.com/caddy-weixin/caddy-weixin"
+	_ "github.com/caddy-weixin/caddy-weixin/sandbox"
 )
 
 func main() {

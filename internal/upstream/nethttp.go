@@ -1,10 +1,12 @@
 package upstream
 
 import (
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"strings"
+	"sync/atomic"
 )
 
 // identityEncoding says that a body is sent as it is.
@@ -21,6 +23,14 @@ var identityEncoding = []string{"identity"}
 // sent again here.
 type netHTTP struct {
 	*http.Transport
+	closed atomic.Bool
+}
+
+// Close closes the connections that nobody uses, and has none be kept from now
+// on.
+func (t *netHTTP) Close() {
+	t.closed.Store(true)
+	t.CloseIdleConnections()
 }
 
 // unsentAttempts is how many connections may be closed before a request is sent
@@ -29,6 +39,31 @@ const unsentAttempts = 5
 
 // RoundTrip implements http.RoundTripper.
 func (t *netHTTP) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := t.send(req)
+	if t.closed.Load() {
+		// http.Transport keeps connections again once it was asked for one.
+		t.CloseIdleConnections()
+	}
+	return checkFields(res, err)
+}
+
+// checkFields refuses an answer with too many header fields.
+func checkFields(res *http.Response, err error) (*http.Response, error) {
+	if err != nil {
+		return nil, err
+	}
+	fields := 0
+	for _, values := range res.Header {
+		fields += len(values)
+	}
+	if fields > maxResponseFields {
+		res.Body.Close()
+		return nil, fmt.Errorf("an answer with %d header fields", fields)
+	}
+	return res, nil
+}
+
+func (t *netHTTP) send(req *http.Request) (*http.Response, error) {
 	for attempt := 1; ; attempt++ {
 		res, err := t.Transport.RoundTrip(sentOnce(req))
 		if err == nil || req.Context().Err() != nil || !isUnsent(err) || attempt == unsentAttempts {

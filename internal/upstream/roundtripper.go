@@ -19,6 +19,12 @@ const (
 	idleConnTimeout     = 90 * time.Second
 	maxIdleConns        = 1024
 
+	// maxResponseHeader is how many bytes the header of an answer may have, and
+	// maxResponseFields how many fields, each of which takes many times its
+	// bytes.
+	maxResponseHeader = 1 << 20
+	maxResponseFields = 1000
+
 	// warmFor is how long a connection is kept ready for the next request. An
 	// application that calls now and then does not wait for handshakes, and
 	// WeChat sees one connection a minute or so from a proxy that is in use.
@@ -42,6 +48,10 @@ var defaultRoundTripper = HTTP1
 type RoundTripper interface {
 	http.RoundTripper
 	CloseIdleConnections()
+
+	// Close closes the connections that nobody uses, has none be kept from now
+	// on, and none be opened but for requests that are still under way.
+	Close()
 }
 
 // NewRoundTripper returns the round tripper of the given name, with what base
@@ -57,7 +67,7 @@ func NewRoundTripper(name string, base *http.Transport) (RoundTripper, error) {
 	case name == HTTP1 && http1.Supported:
 		return &http1.Transport{
 			Proxy:                 base.Proxy,
-			Fallback:              &netHTTP{base},
+			Fallback:              &netHTTP{Transport: base},
 			DialContext:           base.DialContext,
 			TLSClientConfig:       base.TLSClientConfig,
 			TLSHandshakeTimeout:   base.TLSHandshakeTimeout,
@@ -65,9 +75,12 @@ func NewRoundTripper(name string, base *http.Transport) (RoundTripper, error) {
 			IdleConnTimeout:       base.IdleConnTimeout,
 			MaxIdleConnsPerHost:   base.MaxIdleConnsPerHost,
 			WarmFor:               warmFor,
+
+			MaxResponseHeaderBytes: maxResponseHeader,
+			MaxResponseFields:      maxResponseFields,
 		}, nil
 	case name == HTTP1, name == NetHTTP:
-		return &netHTTP{base}, nil
+		return &netHTTP{Transport: base}, nil
 	}
 	return nil, CheckRoundTripper(name)
 }
@@ -102,12 +115,14 @@ func NewTransport(headerTimeout time.Duration) *http.Transport {
 		},
 		TLSHandshakeTimeout:   tlsHandshakeTimeout,
 		ResponseHeaderTimeout: headerTimeout,
-		MaxIdleConns:          maxIdleConns,
-		MaxIdleConnsPerHost:   maxIdleConns,
-		IdleConnTimeout:       idleConnTimeout,
-		DisableCompression:    true, // answers are passed on as they are
-		ForceAttemptHTTP2:     false,
-		WriteBufferSize:       16 << 10,
-		ReadBufferSize:        16 << 10,
+		// Its own default is ten times as much.
+		MaxResponseHeaderBytes: maxResponseHeader,
+		MaxIdleConns:           maxIdleConns,
+		MaxIdleConnsPerHost:    maxIdleConns,
+		IdleConnTimeout:        idleConnTimeout,
+		DisableCompression:     true, // answers are passed on as they are
+		ForceAttemptHTTP2:      false,
+		WriteBufferSize:        16 << 10,
+		ReadBufferSize:         16 << 10,
 	}
 }

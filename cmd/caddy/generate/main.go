@@ -1,15 +1,21 @@
 // Command generate writes the main.go of a Caddy build, the same that xcaddy
 // would build, from the description of it in xcaddy's JSON form:
 //
-//	generate xcaddy.json main.go
+//	generate [-without <plugin>] xcaddy.json main.go
+//
+// With -without it leaves a plugin out: the image for production is built
+// without the sandbox.
 package main
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -20,28 +26,50 @@ func main() {
 	}
 }
 
+var errUsage = errors.New("usage: generate [-without <plugin>] xcaddy.json main.go")
+
 func run(args []string) error {
-	if len(args) != 2 {
-		return errors.New("usage: generate xcaddy.json main.go")
+	flags := flag.NewFlagSet("generate", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	without := flags.String("without", "", "the `plugin` to leave out")
+	if flags.Parse(args) != nil || flags.NArg() != 2 {
+		return errUsage
 	}
-	b, err := readBuild(args[0])
+	b, err := readBuild(flags.Arg(0))
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(args[1], b.mainFile(), 0o644)
+	if *without != "" {
+		if err := b.drop(*without); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(flags.Arg(1), b.mainFile(), 0o644)
 }
 
 // build is the part of xcaddy's Builder that this project uses.
 type build struct {
-	CaddyVersion string `json:"caddy_version"`
-	Plugins      []struct {
-		ModulePath string `json:"module_path"`
-		Version    string `json:"version,omitempty"`
-	} `json:"plugins"`
+	CaddyVersion string   `json:"caddy_version"`
+	Plugins      []plugin `json:"plugins"`
 	Replacements []struct {
 		Old string `json:"old"`
 		New string `json:"new"`
 	} `json:"replacements,omitempty"`
+}
+
+type plugin struct {
+	ModulePath string `json:"module_path"`
+	Version    string `json:"version,omitempty"`
+}
+
+// drop leaves a plugin out of the build.
+func (b *build) drop(path string) error {
+	i := slices.IndexFunc(b.Plugins, func(p plugin) bool { return p.ModulePath == path })
+	if i < 0 {
+		return fmt.Errorf("%s is no plugin of this build", path)
+	}
+	b.Plugins = slices.Delete(b.Plugins, i, i+1)
+	return nil
 }
 
 func readBuild(path string) (*build, error) {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,7 +45,7 @@ func TestBuildDescriptionsAgree(t *testing.T) {
 		t.Errorf("go.mod requires Caddy %s, xcaddy.json %s", v, b.CaddyVersion)
 	}
 	for _, p := range b.Plugins {
-		if v, ok := versions[p.ModulePath]; !ok || v != p.Version {
+		if v, ok := versions[moduleOf(p.ModulePath, versions)]; !ok || v != p.Version {
 			t.Errorf("plugin %s %s is in go.mod as %q", p.ModulePath, p.Version, v)
 		}
 	}
@@ -52,10 +54,66 @@ func TestBuildDescriptionsAgree(t *testing.T) {
 			t.Errorf("replacement of %s by %s: only the module itself is replaced, by this tree", r.Old, r.New)
 		}
 	}
-	for _, readme := range []string{"README.md", "README.zh-CN.md"} {
-		if !strings.Contains(readFile(t, readme), b.xcaddyCommand()+"\n") {
-			t.Errorf("%s does not say: %s", readme, b.xcaddyCommand())
+	wantLine(t, b.xcaddyCommand(), "docs/sandbox.md")
+	if err := b.drop(sandbox); err != nil {
+		t.Fatal(err)
+	}
+	wantLine(t, b.xcaddyCommand(), "README.md", "README.zh-CN.md")
+}
+
+const sandbox = "github.com/caddy-weixin/caddy-weixin/sandbox"
+
+// moduleOf returns the module of a package, which may be below its root.
+func moduleOf(path string, modules map[string]string) string {
+	for {
+		if _, ok := modules[path]; ok {
+			return path
 		}
+		i := strings.LastIndexByte(path, '/')
+		if i < 0 {
+			return ""
+		}
+		path = path[:i]
+	}
+}
+
+func wantLine(t *testing.T, line string, files ...string) {
+	t.Helper()
+	for _, file := range files {
+		if !strings.Contains(readFile(t, file), line+"\n") {
+			t.Errorf("%s does not say: %s", file, line)
+		}
+	}
+}
+
+// A build for production has no fake WeChat in it: neither its directive nor
+// its code.
+func TestSandboxIsAPluginOfItsOwn(t *testing.T) {
+	module, _ := strings.CutSuffix(sandbox, "/sandbox")
+	out, err := exec.Command("go", "list", "-deps", module).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if deps := strings.Fields(string(out)); slices.Contains(deps, sandbox) || !slices.Contains(deps, module) {
+		t.Error("the proxy's own packages link the sandbox")
+	}
+
+	path := filepath.Join(t.TempDir(), "main.go")
+	if err := run([]string{"-without", sandbox, filepath.Join(root, "xcaddy.json"), path}); err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(source); strings.Contains(text, sandbox) || !strings.Contains(text, `"`+module+`"`) {
+		t.Errorf("-without wrote\n%s", text)
+	}
+	if err := run([]string{"-without", "sandbox", filepath.Join(root, "xcaddy.json"), path}); err == nil {
+		t.Error("a plugin that the build does not have was left out")
+	}
+	if !strings.Contains(readFile(t, "deploy", "Dockerfile"), "-without=$WITHOUT") {
+		t.Error("deploy/Dockerfile builds with the sandbox")
 	}
 }
 

@@ -44,6 +44,15 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, b.err
 }
 
+// Buffered returns how many bytes of the connection were read already, and may
+// belong to the body.
+func (b *body) Buffered() int {
+	if b.ended.Load() {
+		return 0
+	}
+	return b.br.Buffered()
+}
+
 // Close implements io.Closer. A Read that is under way fails.
 func (b *body) Close() error {
 	b.closed.Store(true)

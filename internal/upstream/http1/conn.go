@@ -2,6 +2,7 @@ package http1
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -41,6 +42,10 @@ type conn struct {
 	// headerLeft is how many bytes may be read before the header must be
 	// complete. It belongs to who reads.
 	headerLeft int64
+
+	// linesLeft is how many lines more may be read before the header must be
+	// complete. It belongs to who reads.
+	linesLeft int
 
 	// readErr is why nothing more could be read. It belongs to who reads.
 	readErr error
@@ -220,11 +225,23 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.readErr = errHeaderTooLarge
 		return 0, c.readErr
 	}
+	if c.linesLeft < 0 {
+		c.readErr = errTooManyFields
+		return 0, c.readErr
+	}
 	n, err := c.rw.Read(p[:min(int64(len(p)), c.headerLeft)])
 	c.headerLeft -= int64(n)
+	if c.linesLeft < math.MaxInt {
+		// Where these are lines of the body, no more is read of the header.
+		c.linesLeft -= bytes.Count(p[:n], newline)
+	}
 	c.readErr = err
 	return n, err
 }
+
+var newline = []byte{'\n'}
+
+var errTooManyFields = errors.New("http1: the header of the answer has too many fields")
 
 var errHeaderTooLarge = errors.New("http1: the header of the answer is too large")
 
@@ -244,7 +261,7 @@ func (x *exchange) readAnswer(sendErr error) (*http.Response, error) {
 		}
 		return nil, x.fail(err)
 	}
-	x.headerLeft = math.MaxInt64
+	x.headerLeft, x.linesLeft = math.MaxInt64, math.MaxInt
 	if x.upload != nil {
 		x.upload.headerRead()
 	}
@@ -268,6 +285,11 @@ func (x *exchange) readAnswer(sendErr error) (*http.Response, error) {
 func (x *exchange) readHeader() (*http.Response, error) {
 	x.headerLeft, x.readErr = x.transport.maxHeader(), nil
 	for {
+		x.linesLeft = x.transport.maxLines()
+		if n := x.br.Buffered(); n > 0 { // behind a 1xx answer
+			here, _ := x.br.Peek(n) // it cannot fail
+			x.linesLeft -= bytes.Count(here, newline)
+		}
 		if _, err := x.br.Peek(1); err != nil {
 			if errors.Is(err, io.EOF) {
 				err = errClosedEarly
@@ -289,6 +311,8 @@ func (x *exchange) readHeader() (*http.Response, error) {
 		switch {
 		case res.StatusCode == http.StatusSwitchingProtocols:
 			return nil, errors.New("http1: the server switches to another protocol")
+		case x.hasTooManyFields(res.Header):
+			return nil, errTooManyFields
 		case res.StatusCode >= 200 || res.StatusCode < 100:
 			return res, nil
 		}
@@ -300,6 +324,20 @@ func (x *exchange) readHeader() (*http.Response, error) {
 			x.headerLeft = x.transport.maxHeader()
 		}
 	}
+}
+
+// hasTooManyFields reports whether a header has more fields than it may have.
+func (x *exchange) hasTooManyFields(h http.Header) bool {
+	most := x.transport.MaxResponseFields
+	// The lines were counted already, with some that may belong to the body.
+	if most == 0 || x.linesLeft >= 0 {
+		return false
+	}
+	fields := 0
+	for _, values := range h {
+		fields += len(values)
+	}
+	return fields > most
 }
 
 // fail ends the exchange with the connection closed, and returns why.
@@ -355,7 +393,7 @@ func (c *conn) read() bool {
 
 // isQuiet reads until the time limit, and says whether there was nothing to read.
 func (c *conn) isQuiet() bool {
-	c.headerLeft = 1
+	c.headerLeft, c.linesLeft = 1, math.MaxInt
 	_, err := c.Read(c.oneByte[:])
 	return errors.Is(err, os.ErrDeadlineExceeded)
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -40,10 +41,11 @@ func keyOf(u *url.URL) connKey {
 
 // pool keeps connections that nobody uses.
 type pool struct {
-	mu    sync.Mutex
-	hosts map[connKey]*host
-	done  bool        // none is kept, until the next is asked for
-	timer *time.Timer // of the next sweep; nil while nothing is kept
+	mu     sync.Mutex
+	hosts  map[connKey]*host
+	done   bool        // none is kept, until the next is asked for
+	closed atomic.Bool // none is kept for good
+	timer  *time.Timer // of the next sweep; nil while nothing is kept
 
 	pace time.Duration // in a test, instead of the two below
 }
@@ -69,7 +71,7 @@ func (p *pool) take(key connKey) *conn {
 	now := time.Now()
 	for {
 		p.mu.Lock()
-		p.done = false
+		p.done = p.closed.Load()
 		h := p.hosts[key]
 		if h == nil {
 			p.mu.Unlock()
@@ -202,7 +204,7 @@ func (t *Transport) warm(key connKey) {
 	}
 	p := &t.pool
 	p.mu.Lock()
-	h := p.hosts[key]
+	h := p.hosts[key] // none where it was closed meanwhile
 	if h != nil {
 		h.warming = false
 	}
@@ -211,7 +213,7 @@ func (t *Transport) warm(key connKey) {
 	if err != nil {
 		return
 	}
-	if h == nil { // it was closed meanwhile
+	if h == nil {
 		c.raw.Close()
 		return
 	}

@@ -24,6 +24,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -72,6 +73,10 @@ type Transport struct {
 	// MaxResponseHeaderBytes bounds the header of an answer, with all 1xx
 	// answers before it. Default: 1 MiB.
 	MaxResponseHeaderBytes int64
+
+	// MaxResponseFields bounds the fields in the header of an answer. A field
+	// takes many times the memory that it has bytes. Default: no bound.
+	MaxResponseFields int
 
 	pool pool
 }
@@ -148,6 +153,17 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
+// Close closes the connections that nobody uses, and has none be kept any more,
+// nor opened but for requests that are still under way, Fallback's
+// too if it has such a method.
+func (t *Transport) Close() {
+	t.pool.closed.Store(true)
+	t.CloseIdleConnections()
+	if fallback, ok := t.Fallback.(interface{ Close() }); ok {
+		fallback.Close()
+	}
+}
+
 // connect returns a connection that was kept, or else a new one.
 func (t *Transport) connect(ctx context.Context, key connKey) (*conn, error) {
 	if err := ctx.Err(); err != nil {
@@ -207,6 +223,17 @@ func (t *Transport) maxHeader() int64 {
 		return defaultMaxResponseHeaderBytes
 	}
 	return t.MaxResponseHeaderBytes
+}
+
+// extraLines are in a header beside its fields: the first and the last.
+const extraLines = 2
+
+// maxLines returns how many lines the header of an answer may have.
+func (t *Transport) maxLines() int {
+	if t.MaxResponseFields == 0 {
+		return math.MaxInt
+	}
+	return t.MaxResponseFields + extraLines
 }
 
 // outgoings are requests' buffers.

@@ -1,0 +1,227 @@
+package weixin
+
+import (
+	"encoding/json"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/dustin/go-humanize"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+)
+
+// appOption returns the app that the global option has set up. There has to be
+// one, or the accounts are nowhere.
+func appOption(h httpcaddyfile.Helper) (*App, error) {
+	option, ok := h.Option("weixin").(httpcaddyfile.App)
+	if !ok {
+		return nil, h.Err("weixin has no accounts: add the weixin global option, { weixin { account <name> { … } } }")
+	}
+	app := new(App)
+	return app, json.Unmarshal(option.Value, app)
+}
+
+// parseName parses the name of an account or a caller.
+func parseName(d *caddyfile.Dispenser) (string, error) {
+	kind := d.Val()
+	if !d.NextArg() {
+		return "", d.Errf("%s needs a name: write %s <name> { … }", kind, kind)
+	}
+	name := d.Val()
+	if err := checkName(name); err != nil {
+		return "", d.Err(err.Error())
+	}
+	if d.NextArg() {
+		return "", d.Errf("%s takes one name, but there is also %s", kind, d.Val())
+	}
+	return name, nil
+}
+
+func parseAllowIPs(d *caddyfile.Dispenser, access *Access) error {
+	if err := parseList(d, &access.AllowIPs, "10.0.0.0/8"); err != nil {
+		return err
+	}
+	if _, err := parseRanges(access.AllowIPs); err != nil {
+		return d.Errf("allow_ips: %v", err)
+	}
+	return nil
+}
+
+func parseHostsOption(d *caddyfile.Dispenser, access *Access) error {
+	if err := parseList(d, &access.Hosts, "wx.example.com"); err != nil {
+		return err
+	}
+	if _, err := parseHosts(access.Hosts); err != nil {
+		return d.Err(err.Error())
+	}
+	return nil
+}
+
+// parseList sets an option that takes any number of arguments.
+func parseList(d *caddyfile.Dispenser, values *[]string, example string) error {
+	option := d.Val()
+	if *values != nil {
+		return d.Errf("%s is given twice: put everything on one line", option)
+	}
+	if *values = d.RemainingArgs(); len(*values) == 0 {
+		return d.Errf("%s has no value: write %s %s, for example", option, option, example)
+	}
+	return nil
+}
+
+// parseString sets an option that takes one argument.
+func parseString(d *caddyfile.Dispenser, value *string, example string) error {
+	option := d.Val()
+	if *value != "" {
+		return d.Errf("%s is given twice", option)
+	}
+	if !d.NextArg() || d.Val() == "" {
+		return d.Errf("%s has no value: write %s %s, for example", option, option, example)
+	}
+	*value = d.Val()
+	if d.NextArg() {
+		return d.Errf("%s takes one value, but there is also another", option)
+	}
+	return nil
+}
+
+// parseValue sets an option that may have placeholders.
+func parseValue(d *caddyfile.Dispenser, value *string, example string) error {
+	option := d.Val()
+	if err := parseString(d, value, example); err != nil {
+		return err
+	}
+	return checkValue(d, option, *value)
+}
+
+// checkValue refuses what is seen to be wrong with a value as it stands there.
+func checkValue(d *caddyfile.Dispenser, option, value string) error {
+	err := checkPlaceholders(option, value)
+	if err == nil && !hasPlaceholder(value) {
+		err = checkCharacters(option, value)
+	}
+	if err != nil {
+		return d.Err(err.Error())
+	}
+	return nil
+}
+
+// checkStoreURL looks at the URL of a store that has one.
+func checkStoreURL(d *caddyfile.Dispenser, name string) error {
+	if arg := *d; name == "redis" && arg.NextArg() {
+		return checkValue(&arg, "url", arg.Val())
+	}
+	return nil
+}
+
+// checkTokens refuses the punctuation of a Chinese keyboard, which looks like
+// Caddy's and is taken for a part of a word.
+func checkTokens(d *caddyfile.Dispenser) error {
+	before := ""
+	for at := *d; at.Next(); before = at.Val() {
+		if i := strings.IndexAny(at.Val(), "｛｝：\u3000"); i >= 0 && before != optionKey {
+			r, _ := utf8.DecodeRuneInString(at.Val()[i:])
+			ascii := r - '\uff01' + '!'
+			if r == '\u3000' {
+				ascii = ' '
+			}
+			return at.Errf("there is a full-width %c: write %c, with an English keyboard", r, ascii)
+		}
+	}
+	return nil
+}
+
+// optionName returns what of an unknown option is its name: beside that there may
+// be a secret.
+func optionName(word string) string {
+	if i := strings.IndexAny(word, "=:"); i > 0 {
+		return word[:i]
+	}
+	return word
+}
+
+func parseKey(d *caddyfile.Dispenser, key *string, example string) error {
+	if err := parseValue(d, key, example); err != nil || hasPlaceholder(*key) {
+		return err
+	}
+	if err := checkKey(*key); err != nil {
+		return d.Err(err.Error())
+	}
+	return nil
+}
+
+func parseForwardHeadersOption(d *caddyfile.Dispenser, cfg *ForwardingConfig) error {
+	if err := parseList(d, &cfg.ForwardHeaders, "X-Something"); err != nil {
+		return err
+	}
+	if _, err := parseForwardHeaders(cfg.ForwardHeaders); err != nil {
+		return d.Err(err.Error())
+	}
+	return nil
+}
+
+func parseUpstreamOption(d *caddyfile.Dispenser, base *string) error {
+	if err := parseValue(d, base, wechat.DefaultHost); err != nil {
+		return err
+	}
+	if hasPlaceholder(*base) {
+		return nil // resolved when the configuration is loaded
+	}
+	u, err := upstream.ParseURL(*base)
+	if err == nil {
+		err = checkUpstreamPath(u)
+	}
+	if err != nil {
+		return d.Errf("upstream %s %v", *base, err)
+	}
+	return nil
+}
+
+// parseQuantity parses a number with its unit. Between the two some write a space.
+func parseQuantity(d *caddyfile.Dispenser, text *string, example string) error {
+	option := d.Val()
+	if args := *d; args.CountRemainingArgs() == 2 {
+		parts := args.RemainingArgs()
+		if strings.Trim(parts[0], "0123456789.") == "" {
+			return d.Errf("%s %s %s has a space before the unit: write %s %s%s", option, parts[0], parts[1], option, parts[0], parts[1])
+		}
+	}
+	return parseString(d, text, example)
+}
+
+func parseSize(d *caddyfile.Dispenser, size *int64, example string) error {
+	option := d.Val()
+	var text string
+	if *size != 0 {
+		return d.Errf("%s is given twice", option)
+	}
+	if err := parseQuantity(d, &text, example); err != nil {
+		return err
+	}
+	n, err := humanize.ParseBytes(text)
+	if err != nil || n == 0 || n > 1<<62 {
+		return d.Errf("%s %s is no size: write it like %s", option, text, example)
+	}
+	*size = int64(n)
+	return nil
+}
+
+func parseTimeout(d *caddyfile.Dispenser, timeout *caddy.Duration) error {
+	var text string
+	if *timeout != 0 {
+		return d.Err("timeout is given twice")
+	}
+	if err := parseQuantity(d, &text, "30s"); err != nil {
+		return err
+	}
+	dur, err := caddy.ParseDuration(text)
+	if err != nil || dur <= 0 {
+		return d.Errf("timeout %s is no duration above 0: write it like 30s", text)
+	}
+	*timeout = caddy.Duration(dur)
+	return nil
+}

@@ -1,0 +1,270 @@
+package credential
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// ask asks the source, by way of the parent where there is one.
+func (t *task) ask(ctx context.Context, force bool) (*Value, error) {
+	m, r := t.manager, t.runner
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	var parent *Value
+	if t.Parent != nil {
+		var err error
+		if parent, err = m.Value(ctx, t.Parent); err != nil {
+			return nil, t.giveUp(t.orphaned(err))
+		}
+	}
+	asked := m.now()
+	if retryAt, ok := m.process.reserve(t.Policy.FailureClass, t.Policy.FailuresPerHour, asked); !ok {
+		return nil, t.giveUp(t.spent(retryAt, asked))
+	}
+	r.mu.Lock()
+	secret := r.record.Kept.Secret
+	r.mu.Unlock()
+	t.charge(asked)
+	grant, err := t.Source.Fetch(ctx, parent, secret, force)
+	if err != nil && parent != nil && failureOf(err).ParentRejected {
+		grant, err = t.askAgain(ctx, parent, secret, force, err)
+	}
+	if err != nil {
+		return nil, t.failed(err, asked, force)
+	}
+	m.process.refund(t.Policy.FailureClass, asked)
+	v, err := t.granted(ctx, grant, asked, force)
+	if err == nil && t.byOperator {
+		v = t.confirm(ctx, v)
+	}
+	return v, err
+}
+
+// confirm finds out whether an operator's new value ends a time in which the
+// values were rejected.
+func (t *task) confirm(ctx context.Context, v *Value) *Value {
+	r := t.runner
+	r.mu.Lock()
+	rejected := !r.record.Standing.RejectedSince.IsZero()
+	r.mu.Unlock()
+	if !rejected {
+		return v
+	}
+	if good := t.check(ctx); good != nil {
+		return good
+	}
+	return v
+}
+
+// spent notes that the budget of failures is used up until a time.
+func (t *task) spent(until, now time.Time) error {
+	e := &UnavailableError{
+		Name: t.Name, RetryAt: until, BackingOff: true,
+		Failure: Failure{Message: "too many fetches of this kind have failed within an hour"},
+	}
+	r := t.runner
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := t.failuresLocked()
+	soon := now.Add(t.Policy.waits(Transient).Most)
+	if soon.After(until) {
+		soon = until
+	}
+	r.unreachable = &attempt{
+		Generation: r.record.Generation, Failures: last.Failures, Since: last.Since, At: now, RetryAt: soon,
+		Errcode: last.Errcode, Class: last.Class, Message: e.Message,
+	}
+	return e
+}
+
+// charge counts the fetch for the one on whose word it is made.
+func (t *task) charge(at time.Time) {
+	if t.by != "" && t.rejected {
+		t.fetch.chargedAt = at
+		t.manager.process.charge(t.by, at)
+	}
+}
+
+// orphaned returns the error where the parent has no value.
+func (t *task) orphaned(err error) error {
+	if u, ok := errors.AsType[*UnavailableError](err); ok {
+		orphaned := *u
+		orphaned.Name = t.Name
+		return &orphaned
+	}
+	return err
+}
+
+// askAgain asks once more with another value of the parent's, after the first
+// was rejected.
+func (t *task) askAgain(ctx context.Context, parent *Value, secret string, force bool, cause error) (Grant, error) {
+	other, err := t.manager.Replace(ctx, t.Parent, parent, "")
+	if err != nil {
+		return Grant{}, cause
+	}
+	sleep(ctx, other.Wait)
+	grant, err := t.Source.Fetch(ctx, other.Value, secret, force)
+	other.Report(err == nil || !failureOf(err).ParentRejected)
+	if err == nil {
+		other.Accept()
+	}
+	return grant, err
+}
+
+// granted saves and publishes a value that the source has handed out.
+func (t *task) granted(ctx context.Context, grant Grant, asked time.Time, force bool) (*Value, error) {
+	if v := t.stillCurrent(grant, asked); v != nil {
+		return v, nil
+	}
+	if t.isStale() {
+		_ = t.manager.pull(ctx, t.Credential)
+	}
+	r := t.runner
+	r.mu.Lock()
+	r.stats.fetches++
+	r.stats.fetchHistory.add(asked)
+	previous, next := r.value.Load(), r.record
+	same := grant.Value == next.AccessToken
+	diedEarly := t.rejected && !same && previous != nil && t.diedEarlyLocked(previous, asked)
+	if diedEarly {
+		next.Deaths = append(slices.Clip(next.Deaths), asked)
+	}
+	t.succeedLocked(&next, grant, same, asked)
+	if force {
+		next.Forced = append(slices.Clip(next.Forced), asked)
+	}
+	next.Attempt = next.Attempt.another(asked, t.Policy, r.uncountedLocked(t.Policy, asked))
+	next.Attempt.Generation = next.Generation
+	r.uncounted, r.unreachable = 0, nil
+	r.mu.Unlock()
+
+	v, err := t.publish(next)
+	if err != nil {
+		return nil, t.unsaved(err)
+	}
+	t.Observer.Fetched(v)
+	t.watchQuotas(asked, force)
+	if diedEarly {
+		t.watchCompetition(asked)
+	}
+	t.logGranted(v, same, previous == nil, force)
+	if same && t.rejected {
+		sleep(ctx, ReplayPause)
+	}
+	return v, nil
+}
+
+// isStale reports whether the store may know a newer value, as it was not looked
+// into before the source was asked.
+func (t *task) isStale() bool {
+	r := t.runner
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !t.rejected && !t.early && t.manager.now().Before(r.warmAt.time())
+}
+
+// stillCurrent returns the value where a recheck has brought the same, of which
+// nobody else has to know.
+func (t *task) stillCurrent(grant Grant, asked time.Time) *Value {
+	r, p := t.runner, t.Policy
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v := r.value.Load()
+	if t.rejected || v == nil || r.retired || !p.rechecksQuietly() || grant.Value != v.secret || r.record.failure() != nil {
+		return nil
+	}
+	if moved := asked.Add(grant.ExpiresIn).Sub(v.expiresAt); moved.Abs() > expiryTolerance || !t.manager.now().Before(r.warmAt.time()) {
+		return nil
+	}
+	r.stats.fetches++
+	r.stats.fetchHistory.add(asked)
+	r.countLocked(p, asked)
+	r.checkedAt, r.seenAt = momentOf(asked), momentOf(asked)
+	r.unreachable = nil
+	r.planLocked(p)
+	r.serveLocked(p, asked)
+	t.manager.logger.Debug("token is still current", zap.String("account", t.Name), zap.Stringer("token", v))
+	return r.value.Load()
+}
+
+// expiryTolerance is by how much the end of a value can seem to move, as
+// lifetimes are told in seconds and answers take their time.
+const expiryTolerance = 15 * time.Second
+
+// succeedLocked has a record's value be succeeded by what was handed out.
+func (t *task) succeedLocked(next *record, grant Grant, same bool, asked time.Time) {
+	r := t.runner
+	lead := time.Duration(0)
+	if v := r.value.Load(); v != nil {
+		lead = v.lead(t.Policy)
+	}
+	// Without a rejection, the same value again is the same value.
+	if !same || t.rejected {
+		next.RejectedInARow = 0
+		if t.rejected && r.value.Load() != nil {
+			next.RejectedInARow = r.rejectedInARowLocked()
+		}
+		switch {
+		case !same:
+			next.HandedOutAgain = 0
+		case asked.Sub(latest(next.CheckedAt, r.checkedAt.time())) > handedOutAgainApart, t.Policy.Rejected != (Waits{}) && r.isAcceptedLocked():
+			next.HandedOutAgain = 1
+		default:
+			next.HandedOutAgain++
+		}
+		next.Generation = next.nextGeneration(asked)
+	}
+	next.ExpiresAt = t.Policy.expiry(asked, grant, same, next.ExpiresAt, lead)
+	if !same {
+		next.AccessToken = grant.Value
+		next.FetchedAt = asked
+	}
+	next.CheckedAt = asked
+	next.Kept = next.Kept.keep(grant.Kept, asked)
+}
+
+func (t *task) logGranted(v *Value, same, first, force bool) {
+	logger, fields := t.manager.logger, []zap.Field{
+		zap.String("account", t.Name), zap.String("method", t.Method),
+		zap.Stringer("token", v), zap.Duration("lifetime", v.expiresAt.Sub(t.manager.now()).Round(time.Second)),
+	}
+	switch {
+	case same && t.rejected:
+		logger.Warn("WeChat hands out the rejected token again", fields...)
+	case same:
+		logger.Debug("token is still current", fields...)
+	case first || t.rejected:
+		logger.Info("token fetched", append(fields, zap.Bool("forced", force))...)
+	default:
+		logger.Info("token renewed", fields...)
+	}
+}
+
+// publish saves a record, whose value may be used from then on.
+func (t *task) publish(next record) (*Value, error) {
+	shared, err := t.manager.push(t.Credential, next)
+	if err != nil {
+		return nil, err
+	}
+	r := t.runner
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.installLocked(t.Policy, merge(r.record, shared), t.manager.now())
+	return r.value.Load(), nil
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,72 @@
+package wechat
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+)
+
+// checkPath is an API that every official account may use, that changes nothing,
+// and whose quota nobody else needs.
+const checkPath = "/cgi-bin/get_api_domain_ip"
+
+// maxCheckAnswer bounds an answer to a check: a list of addresses.
+const maxCheckAnswer = 64 << 10
+
+// TokenVerdict is what a check says of a token.
+type TokenVerdict uint8
+
+const (
+	// TokenUnknown is an answer that says nothing of the token, or none.
+	TokenUnknown TokenVerdict = iota
+	// TokenGood is a token that was accepted.
+	TokenGood
+	// TokenRejected is a token that was refused.
+	TokenRejected
+)
+
+// CheckToken finds out by a harmless call whether WeChat accepts a token, which
+// is given as it stands in a query. WeChat looks at the token before it looks at
+// anything else, so an answer that is about something else says that it is good.
+func CheckToken(ctx context.Context, rt http.RoundTripper, base *url.URL, token string, place *Place) TokenVerdict {
+	u := base.JoinPath(checkPath)
+	u.RawQuery = place.Parameter + "=" + token
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return TokenUnknown
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	req.Header.Set("User-Agent", "caddy-weixin")
+	res, err := rt.RoundTrip(req)
+	if err != nil {
+		return TokenUnknown
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxCheckAnswer))
+	if err != nil || res.StatusCode != http.StatusOK {
+		return TokenUnknown
+	}
+	return judgeCheck(body, place)
+}
+
+// judgeCheck returns what an answer with status 200 says.
+func judgeCheck(body []byte, place *Place) TokenVerdict {
+	object := bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	if len(object) == 0 || object[0] != '{' || !json.Valid(object) {
+		return TokenUnknown
+	}
+	errcode, result := ScanErrcode(object)
+	switch {
+	case result != ScanFound:
+		return TokenGood
+	case place.IsTokenError(errcode):
+		return TokenRejected
+	case errcode == SystemBusy, errcode == TooFrequent, errcode == AccessTokenMissing, errcode < 0:
+		return TokenUnknown
+	default:
+		return TokenGood
+	}
+}
