@@ -26,9 +26,9 @@ type verdict struct {
 }
 
 // inspect looks into an answer for as long as it can be a token error, and no
-// further, but an answer that tells beforehand that it is short is read to its
-// end. Afterwards the answer's body is what it was, to the last byte, and has
-// not been waited for longer than that takes.
+// further, but of an answer that tells beforehand that it is short it looks at
+// what comes first. Afterwards the answer's body is what it was, to the last
+// byte, and has not been waited for longer than that takes.
 func inspect(res *http.Response, place *wechat.Place) verdict {
 	if res.Body == nil || res.Body == http.NoBody {
 		return verdict{}
@@ -36,26 +36,17 @@ func inspect(res *http.Response, place *wechat.Place) verdict {
 	if isEncoded(res.Header) {
 		return verdict{encoded: true}
 	}
-	short := res.ContentLength > 0 && res.ContentLength <= maxTokenErrorLength
-	if res.StatusCode != http.StatusOK {
-		if short {
-			readShort(res)
-		}
-		return verdict{}
+	isJudged := res.StatusCode == http.StatusOK && !isFile(res.Header)
+	isShort := res.ContentLength >= 0 && res.ContentLength <= maxTokenErrorLength
+	if isJudged && (isShort || res.ContentLength < 0) {
+		return readWhile(res, func(prefix []byte) bool { return isUnclear(place, prefix) }).judge(place)
 	}
-	isFile := isFile(res.Header)
-	switch {
-	case short:
-		b := readShort(res)
-		if isFile {
-			return verdict{accepted: b.ended()}
-		}
-		return b.judge(place)
-	case isFile, res.ContentLength > maxTokenErrorLength:
-		return verdict{accepted: true}
-	default:
-		return readWhileUnclear(res, place).judge(place)
+	accepted := res.StatusCode == http.StatusOK
+	if isShort {
+		b := readWhile(res, func([]byte) bool { return false })
+		accepted = accepted && b.isWhole()
 	}
+	return verdict{accepted: accepted}
 }
 
 // isFile reports whether an answer is a file that somebody has uploaded. WeChat's
@@ -74,32 +65,31 @@ func isEncoded(h http.Header) bool {
 	return false
 }
 
-// readShort reads an answer of known length to its end.
-func readShort(res *http.Response) *prefixedBody {
-	// One more byte tells the end from a body that is longer than announced.
-	b := &prefixedBody{prefix: make([]byte, 0, res.ContentLength+1), rest: res.Body}
-	res.Body = b
-	for b.err == nil && len(b.prefix) < cap(b.prefix) {
-		b.readMore()
+// readWhile reads an answer while more of it is wanted, but what is there at once
+// in any case.
+func readWhile(res *http.Response, more func(prefix []byte) bool) *prefixedBody {
+	size := int64(inspectBuffer)
+	if res.ContentLength > 0 {
+		size = res.ContentLength + 1
 	}
-	return b
-}
-
-// readWhileUnclear reads an answer of unknown length while it can be a token
-// error that has not come to its end.
-func readWhileUnclear(res *http.Response, place *wechat.Place) *prefixedBody {
-	b := &prefixedBody{prefix: make([]byte, 0, inspectBuffer), rest: res.Body}
+	b := &prefixedBody{prefix: make([]byte, 0, size), rest: res.Body}
 	res.Body = b
-	for b.err == nil && len(b.prefix) <= maxTokenErrorLength {
+	for {
 		b.prefix = slices.Grow(b.prefix, 1)
 		b.readMore()
-		errcode, result := wechat.ScanErrcode(b.prefix)
-		rejected := result == wechat.ScanFound && place.IsTokenError(errcode)
-		if !rejected && result != wechat.ScanMore {
-			break
+		// Where all bytes are there, the end is too.
+		complete := int64(len(b.prefix)) == res.ContentLength
+		if b.err != nil || len(b.prefix) > maxTokenErrorLength || !complete && !more(b.prefix) {
+			return b
 		}
 	}
-	return b
+}
+
+// isUnclear reports whether an answer that begins so can be a token error that
+// has not come to its end.
+func isUnclear(place *wechat.Place, prefix []byte) bool {
+	errcode, result := wechat.ScanErrcode(prefix)
+	return result == wechat.ScanMore || result == wechat.ScanFound && place.IsTokenError(errcode)
 }
 
 // judge returns the verdict on an answer of which all that matters was read.
@@ -109,7 +99,7 @@ func (b *prefixedBody) judge(place *wechat.Place) verdict {
 	if rejected && len(b.prefix) <= maxTokenErrorLength && b.ended() {
 		return verdict{errcode: errcode, rejected: true}
 	}
-	return verdict{errcode: errcode, accepted: !rejected && (b.err == nil || b.ended()) && showsAcceptance(errcode)}
+	return verdict{errcode: errcode, accepted: !rejected && b.isWhole() && showsAcceptance(errcode)}
 }
 
 // showsAcceptance reports whether an answer with this errcode means that the
@@ -137,6 +127,9 @@ func (b *prefixedBody) readMore() {
 
 // ended reports whether the whole body is in the prefix.
 func (b *prefixedBody) ended() bool { return errors.Is(b.err, io.EOF) }
+
+// isWhole reports whether the body has not broken off so far.
+func (b *prefixedBody) isWhole() bool { return b.err == nil || b.ended() }
 
 // Read implements io.Reader. Where the whole body is in the prefix, its end is
 // told together with its last bytes, so that nobody has to ask for more.

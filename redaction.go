@@ -56,27 +56,26 @@ func (x *exchange) redactor() *wechat.Redactor {
 }
 
 // redactAnswer removes secrets from an answer: from its header and trailer, and
-// from its body as far as that has been read, or is of unknown length and comes
-// within its first maxTokenErrorLength bytes. It calls look once with what the
-// client gets of the body first, which may be later, and never if that is long.
+// from the first maxTokenErrorLength bytes of its body, unless that is known to
+// be longer. It calls look once with what the client gets of the body first,
+// which may be later, and never if the body is known to be long.
 func redactAnswer(res *http.Response, redactor *wechat.Redactor, look func(beginning []byte)) {
 	redactor.Header(res.Header)
 	redactor.Header(res.Trailer)
+	if res.Body == nil || res.Body == http.NoBody || res.ContentLength > maxTokenErrorLength {
+		return
+	}
 	b, ok := res.Body.(*prefixedBody)
 	switch {
-	case ok && b.err != nil:
+	case !ok:
+		res.Body = &redactingBody{res: res, body: res.Body, redactor: redactor, look: look}
+	case b.err != nil:
 		redactRead(res, b, redactor)
 		look(b.prefix)
-	case res.ContentLength >= 0 || res.Body == nil || res.Body == http.NoBody:
-		if ok {
-			look(b.prefix)
-		}
-	case ok:
+	default:
 		s := &redactingBody{res: res, body: b.rest, redactor: redactor}
 		b.prefix, b.rest = s.next(b.prefix), s
 		look(b.prefix)
-	default:
-		res.Body = &redactingBody{res: res, body: res.Body, redactor: redactor, look: look}
 	}
 }
 
@@ -94,8 +93,8 @@ func redactRead(res *http.Response, b *prefixedBody, redactor *wechat.Redactor) 
 	}
 }
 
-// redactingBody is a body of unknown length. It passes on what comes, when it
-// comes, but for what may be the beginning of a secret.
+// redactingBody is a body of which not all has been read. It passes on what comes,
+// when it comes, but for what may be the beginning of a secret.
 type redactingBody struct {
 	res      *http.Response // its trailer comes after the body
 	body     io.ReadCloser

@@ -74,7 +74,9 @@ func TestRedactAnswer(t *testing.T) {
 					inspect(res, &a.Place)
 					redactAnswer(res, a.redactor(""), func([]byte) { looked++ })
 					got, err := io.ReadAll(res.Body)
-					if err != nil || known && string(got) != tc.want || strings.Contains(string(got), "EchoTokenEchoToken") || strings.Contains(string(got), "8899aabbccddeeff") {
+					inOne := cut == len(tc.body)
+					if err != nil || known && inOne && string(got) != tc.want || !inOne && len(got) != len(tc.body) && len(got) != len(tc.want) ||
+						strings.Contains(string(got), "EchoTokenEchoToken") || strings.Contains(string(got), "8899aabbccddeeff") {
 						t.Fatalf("%s, status %d, known %t, cut after %d: %q, %v", tc.name, status, known, cut, got, err)
 					}
 					if known && (res.ContentLength != int64(len(got)) || res.Header.Get("Content-Length") != fmt.Sprint(len(got))) {
@@ -112,7 +114,7 @@ func TestRedactAnswerLeavesTheRest(t *testing.T) {
 		inspect(res, &a.Place)
 		redactAnswer(res, a.redactor(""), func([]byte) {})
 		got, err := io.ReadAll(res.Body)
-		if string(got) != "<x>REDACTED" || !errors.Is(err, broken) || res.ContentLength != length {
+		if !strings.HasPrefix(string(got), "<x>REDACTED") || strings.Contains(string(got), "EchoToken") || !errors.Is(err, broken) || res.ContentLength != length {
 			t.Errorf("length %d: %q, %v, then %d", length, got, err, res.ContentLength)
 		}
 	}

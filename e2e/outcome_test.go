@@ -130,9 +130,8 @@ func TestUnknownErrcodes(t *testing.T) {
 
 // An outage is a few lines, whatever clients do.
 func TestRepeatedRefusals(t *testing.T) {
-	w := startWeChat(t)
-	p := startCaddy(t, w, config{})
-	w.fail("token", 40164, 1000)
+	refusing := startTokenError(t, `{"errcode":40164,"errmsg":"invalid ip 1.2.3.4, not in whitelist"}`)
+	p := startCaddy(t, startWeChat(t), config{global: accountAt(refusing, "")})
 	for range 100 {
 		if a := get(t, p.url+"/cgi-bin/user/get"); a.errcode() != 40164 {
 			t.Fatalf("got %s", a)

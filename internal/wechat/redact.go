@@ -146,7 +146,7 @@ func (r *Redactor) String(text string) string {
 	if !mayHold(r, text, escaped) {
 		return text
 	}
-	return string(r.replace([]byte(text)))
+	return string(r.replace([]byte(text), false))
 }
 
 // Bytes returns a text without the secrets: the text itself if there are none.
@@ -158,7 +158,17 @@ func (r *Redactor) Bytes(text []byte) []byte {
 	if !mayHold(r, text, escaped) {
 		return text
 	}
-	return r.replace(text)
+	return r.replace(text, false)
+}
+
+// sameLength returns a text without the secrets that is as long: the text itself
+// if there are none.
+func (r *Redactor) sameLength(text []byte) []byte {
+	escaped := bytes.IndexByte(text, '%') >= 0 || bytes.IndexByte(text, '\\') >= 0
+	if len(text) < r.shortest || !mayHold(r, text, escaped) {
+		return text
+	}
+	return r.replace(text, true)
 }
 
 // Header removes the secrets from a header's values.

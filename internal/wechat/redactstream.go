@@ -13,7 +13,8 @@ const shortestTail = 4
 // character may be escaped, and the last escape cut off.
 const contextLength = shortestTail * len(`\u00ff`)
 
-// RedactedStream is a text that comes in pieces and goes on without secrets.
+// RedactedStream is a text that comes in pieces and goes on without secrets, and
+// with the length that it had.
 type RedactedStream struct {
 	redactor *Redactor
 	context  []byte // the last of what has gone on
@@ -30,14 +31,8 @@ func (s *RedactedStream) Next(piece []byte, last bool) []byte {
 	if s.redactor == nil || s.redactor.shortest == 0 {
 		return piece
 	}
-	before := len(s.context)
-	raw := slices.Concat(s.context, s.held, piece)
-	text := s.redactor.Bytes(raw)
-	// What has gone on already is not the same where a secret began in it.
-	gone := 0
-	for gone < before && gone < len(text) && text[gone] == raw[gone] {
-		gone++
-	}
+	gone := len(s.context)
+	text := s.redactor.sameLength(slices.Concat(s.context, s.held, piece))
 	end := len(text)
 	if !last {
 		end = max(s.redactor.tail(view{text: text}, maxEscaping), gone)

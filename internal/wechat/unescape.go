@@ -87,21 +87,45 @@ func unhex(digits []byte) (byte, bool) {
 // span is a part of a text.
 type span struct{ start, end int }
 
-// replace returns a text with the secrets replaced.
-func (r *Redactor) replace(text []byte) []byte {
+// replace returns a text with the secrets replaced, by as many characters if the
+// length has to stay.
+func (r *Redactor) replace(text []byte, sameLength bool) []byte {
 	spans := r.find(nil, view{text: text}, maxEscaping)
 	if len(spans) == 0 {
 		return text
 	}
 	slices.SortFunc(spans, func(a, b span) int { return a.start - b.start })
 	out, done := make([]byte, 0, len(text)), 0
-	for _, s := range spans {
-		if s.start >= done {
-			out = append(append(out, text[done:s.start]...), redactedText...)
-		}
-		done = max(done, s.end)
+	for _, s := range merged(spans) {
+		out = append(append(out, text[done:s.start]...), replacement(s, sameLength)...)
+		done = s.end
 	}
 	return append(out, text[done:]...)
+}
+
+// merged returns spans without overlaps. They are sorted by their start.
+func merged(spans []span) []span {
+	out := spans[:1]
+	for _, s := range spans[1:] {
+		if last := &out[len(out)-1]; s.start < last.end {
+			last.end = max(last.end, s.end)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// replacement returns what stands in place of a secret.
+func replacement(s span, sameLength bool) string {
+	n := s.end - s.start
+	switch {
+	case !sameLength:
+		return redactedText
+	case n <= len(redactedText):
+		return redactedText[:n]
+	}
+	return redactedText + strings.Repeat("*", n-len(redactedText))
 }
 
 // find appends where the secrets are in a view, and in what its escapes stand
