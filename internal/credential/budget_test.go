@@ -38,7 +38,7 @@ func TestBudgetOfTheDay(t *testing.T) {
 	}{{1, 0}, {2, 0}, {3, 0}, {10, 0}, {1, 3 * time.Hour}, {3, 3 * time.Hour}} {
 		t.Run(fmt.Sprintf("%d processes, restart every %v", c.processes, c.restart), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				time.Sleep(classic.policy.dayAfter(time.Now()).Sub(time.Now()))
+				time.Sleep(time.Until(classic.policy.dayAfter(time.Now())))
 				midnight := time.Now()
 				endpoint, st := &contested{born: make(map[string]time.Time)}, newMemoryStore()
 				endpoint.latency = 50 * time.Millisecond

@@ -281,7 +281,7 @@ func TestUnreachableIsKnownToOthers(t *testing.T) {
 // together, none during a back-off, and none when the quota is nearly used up.
 func TestRenewGently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(classic.policy.dayAfter(time.Now()).Sub(time.Now()))
+		time.Sleep(time.Until(classic.policy.dayAfter(time.Now())))
 		endpoint, st := &fakeEndpoint{latency: 100 * time.Millisecond}, newMemoryStore()
 		nodes := []*process{startProcess(t, classic, st, endpoint), startProcess(t, classic, st, endpoint)}
 		for _, p := range nodes {
@@ -356,7 +356,7 @@ func TestFormerRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Date(2026, 11, 26, 8, 12, 0, 0, time.UTC).Sub(time.Now()))
+		time.Sleep(time.Until(time.Date(2026, 11, 26, 8, 12, 0, 0, time.UTC)))
 		const key = "weixin/tokens/wx0000000000000001-stable"
 		st, endpoint := newMemoryStore(), &fakeEndpoint{stable: true}
 		st.values[key] = former
