@@ -175,7 +175,7 @@ func TestCauseSurvives(t *testing.T) {
 // That WeChat cannot be reached is no errcode.
 func TestUnreachableIsNoErrcode(t *testing.T) {
 	w := startWeChat(t)
-	global := "upstream http://127.0.0.1:1\n" + defaultAccount
+	global := strings.Replace(defaultAccount, "account shop {", "account shop {\n upstream http://127.0.0.1:1", 1)
 	p := startCaddy(t, w, config{global: global})
 	get(t, p.url+"/cgi-bin/user/get")
 	for range 2 {

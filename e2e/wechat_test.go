@@ -66,7 +66,7 @@ func (w *weChat) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	if isCheck {
 		w.checks++
 	}
-	if !strings.HasPrefix(req.URL.Path, "/sandbox/") && !isCheck {
+	if !strings.HasPrefix(req.URL.Path, "/sandbox/") {
 		w.requests = append(w.requests, req)
 	}
 	hook, latency, checkable, follow := w.hook, w.latency, w.checkable, w.checksFollowHook
