@@ -21,10 +21,7 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
-var (
-	testUpstream    = &url.URL{Scheme: "https", Host: "api.example"}
-	testCredentials = wechat.Credentials{AppID: "wx0000000000000001", AppSecret: "a-secret-of-some-length"}
-)
+var testUpstream = &url.URL{Scheme: "https", Host: "api.example"}
 
 func jsonResponse(body string) *http.Response {
 	rec := httptest.NewRecorder()

@@ -179,6 +179,8 @@ func (m *TokenManager) now() time.Time { return m.credentials.Now() }
 func (m *TokenManager) replayed(a *Account) { m.credentials.Replayed(&a.credential) }
 
 // current returns the token there is, or nil. It may not be one to be used.
+//
+//nolint:unused // for who recognises real tokens that come back
 func (a *Account) current() *Token { return a.credential.Peek() }
 
 // workingSetSize is how many accounts that come and go a process keeps in memory.

@@ -250,7 +250,9 @@ func TestRedisFaults(t *testing.T) {
 			w.revoke()
 			time.Sleep(3 * time.Second)
 			c.repair(r)
-			token := func() string { return r.cli("get", strings.TrimSpace(r.cli("keys", "weixin:weixin/tokens/"+appID+"-stable-*"))) }
+			token := func() string {
+				return r.cli("get", strings.TrimSpace(r.cli("keys", "weixin:weixin/tokens/"+appID+"-stable-*")))
+			}
 			if !eventually(func() bool { return strings.HasPrefix(token(), "weixin1") }) {
 				t.Errorf("the store does not get the token back")
 			}

@@ -38,7 +38,10 @@ type weChat struct {
 
 	// checkable has the sandbox answer checks though there is a hook.
 	checkable bool
-	latency  time.Duration    // of the token endpoints
+
+	// checksFollowHook has the hook answer checks as well.
+	checksFollowHook bool
+	latency          time.Duration // of the token endpoints
 }
 
 func startWeChat(t *testing.T) *weChat {
@@ -64,10 +67,10 @@ func (w *weChat) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	if isCheck {
 		w.checks++
 	}
-	if !strings.HasPrefix(req.URL.Path, "/sandbox/") && !isCheck {
+	if !strings.HasPrefix(req.URL.Path, "/sandbox/") {
 		w.requests = append(w.requests, req)
 	}
-	hook, latency := w.hook, w.latency
+	hook, latency, checkable, follow := w.hook, w.latency, w.checkable, w.checksFollowHook
 	w.mu.Unlock()
 	switch {
 	case wechat.KindOf(req.URL.Path) == wechat.TokenEndpoint:
@@ -85,9 +88,9 @@ func (w *weChat) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		maps.Copy(rw.Header(), rec.Header())
 		rw.WriteHeader(rec.Code)
 		_, _ = rw.Write(rec.Body.Bytes())
-	case isCheck && w.checkable:
+	case isCheck && checkable:
 		w.sandbox.ServeHTTP(rw, req)
-	case isCheck && hook != nil:
+	case isCheck && hook != nil && !follow:
 		// A script says of its paths what it likes: nothing can be checked.
 		rw.WriteHeader(http.StatusNotFound)
 	case hook != nil:

@@ -22,7 +22,10 @@ func (t *task) ask(ctx context.Context, force bool) (*Value, error) {
 		}
 	}
 	asked := m.now()
-	if retryAt, ok := m.process.reserve(t.Policy.FailureClass, t.Policy.FailuresPerHour, asked); !ok {
+	r.mu.Lock()
+	works := r.value.Load() != nil && t.failuresLocked().Failures == 0
+	r.mu.Unlock()
+	if retryAt, ok := m.process.reserve(t.Policy.FailureClass, t.Policy.FailuresPerHour, works, asked); !ok {
 		return nil, t.giveUp(t.spent(retryAt, asked))
 	}
 	r.mu.Lock()

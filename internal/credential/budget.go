@@ -73,6 +73,9 @@ const (
 	replacementsInAll  = replacementsAtOnce + replacementsPerDay
 )
 
+// clockTolerance is by how much the clocks of processes may differ.
+const clockTolerance = time.Hour
+
 // mayReplace reports whether the budget has a fetch left in place of a rejected
 // value, and takes it. The budget is full again at Replacements: it fills at an
 // even pace. It holds for all processes, as it is in the record that each reads
@@ -88,8 +91,8 @@ func (r *record) mayReplace(p *Policy, now time.Time) bool {
 	each := time.Duration(float64(24*time.Hour) / (replacementsPerDay * quota))
 	atOnce := time.Duration(replacementsAtOnce*quota) * each
 	full := latest(r.Replacements, now)
-	if most := now.Add(atOnce); full.After(most) {
-		full = most // a clock was wrong
+	if full.After(now.Add(atOnce + clockTolerance)) {
+		return true // a clock was wrong: the day's count decides alone
 	}
 	if full.Add(each).After(now.Add(atOnce)) {
 		return false
@@ -112,13 +115,18 @@ func NewProcess() *Process {
 }
 
 // reserve takes a failure of a class from the budget, in case the fetch fails. It
-// returns when there will be one again where there is none left.
-func (p *Process) reserve(class string, perHour int, now time.Time) (retryAt time.Time, ok bool) {
+// returns when there will be one again where there is none left. A fifth of the
+// budget is for credentials that work, whose fetches hardly ever fail: they go on
+// whatever the others do.
+func (p *Process) reserve(class string, perHour int, works bool, now time.Time) (retryAt time.Time, ok bool) {
 	if class == "" {
 		return time.Time{}, true
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !works {
+		perHour -= perHour / 5
+	}
 	times := within(p.failures[class], now.Add(-time.Hour))
 	if len(times) < perHour {
 		p.failures[class] = append(times, now)

@@ -75,10 +75,10 @@ func (c *Credential) Current(now time.Time) *Value {
 }
 
 // String returns the credential's identity.
-func (c *Credential) String() string { return c.ID.Identity }
+func (c Credential) String() string { return c.ID.Identity }
 
 // Format prints the credential's identity, whatever the verb.
-func (c *Credential) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.ID.Identity) }
+func (c Credential) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.ID.Identity) }
 
 // ID says which secret a credential is: where its record is kept, and what the
 // record is sealed with. What makes for another secret makes for another ID.

@@ -23,7 +23,7 @@ const (
 )
 
 // Failure is why a source gave no value.
-type Failure struct {
+type Failure struct { //nolint:errname // it is kept, embedded and shown more than it is returned
 	// Errcode is the source's, or 0 where it did not answer with one.
 	Errcode int
 

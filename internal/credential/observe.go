@@ -142,14 +142,10 @@ func (m *Manager) Status(c *Credential) Status {
 		s.Fingerprint, s.FetchedAt, s.ExpiresAt, s.CheckedAt = v.fingerprint, v.fetchedAt, v.expiresAt, r.checkedAt.time()
 	}
 	if f := r.failureLocked(c.Policy, now); f != nil {
-		s.RetryAt = f.RetryAt
+		s.RetryAt, s.Since = f.RetryAt, f.Since
 	}
-	switch failure := r.failureLocked(c.Policy, now); {
-	case is.state == BackOff:
-		s.Since = failure.Since
-	case is.state == Refused:
+	if is.state == Refused {
 		s.Since = r.record.Standing.RejectedSince
-	default:
 	}
 	if e := r.record.LastError; !e.At.IsZero() {
 		s.LastError = &ErrorStatus{Errcode: e.Errcode, Message: e.Message, At: e.At, Unreachable: e.Errcode == 0}

@@ -38,8 +38,8 @@ func TestFirstSightStartsTheClock(t *testing.T) {
 		p.keepWarm()
 		time.Sleep(time.Hour - time.Second)
 		for range 60 {
-			if v := p.token(t); v.Generation() != first.Generation() || v.ExpiresAt().Sub(time.Now()) > 5*time.Minute {
-				t.Fatalf("%v is good for %v", v, v.ExpiresAt().Sub(time.Now()))
+			if v := p.token(t); v.Generation() != first.Generation() || time.Until(v.ExpiresAt()) > 5*time.Minute {
+				t.Fatalf("%v is good for %v", v, time.Until(v.ExpiresAt()))
 			}
 			time.Sleep(time.Minute)
 		}
@@ -124,8 +124,8 @@ func TestFailureBudgetOfAClass(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n := bad.callCount(); n != 100 {
-			t.Errorf("%d failing calls in an hour, want 100", n)
+		if n := bad.callCount(); n != 80 {
+			t.Errorf("%d failing calls in an hour, want 80, as a fifth of 100 is for those that work", n)
 		}
 		if err := processes[0].Renew(t.Context(), processes[0].account, ""); err == nil {
 			t.Error("an operator's call went out, or succeeded")
@@ -134,7 +134,7 @@ func TestFailureBudgetOfAClass(t *testing.T) {
 			t.Errorf("a call that works is not made: %v", err)
 		}
 		time.Sleep(time.Hour)
-		if n := bad.callCount(); n < 150 || n > 201 {
+		if n := bad.callCount(); n < 120 || n > 161 {
 			t.Errorf("%d failing calls in two hours", n)
 		}
 	})
@@ -268,7 +268,9 @@ func TestBeforeUse(t *testing.T) {
 	for name, fail := range map[string]func(*memoryStore){
 		"nothing is saved": func(s *memoryStore) { s.saveErr = errors.New("full") },
 		"nothing is read":  func(s *memoryStore) { s.loadErr = errors.New("down") },
-		"all fails":        func(s *memoryStore) { s.loadErr, s.saveErr, s.noLock = errors.New("down"), errors.New("down"), errors.New("down") },
+		"all fails": func(s *memoryStore) {
+			s.loadErr, s.saveErr, s.noLock = errors.New("down"), errors.New("down"), errors.New("down")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

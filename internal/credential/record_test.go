@@ -175,8 +175,8 @@ func fillField(t *testing.T, field reflect.Value) {
 	case *[]time.Time:
 		*v = []time.Time{recordTime(0)}
 	default:
-		for i := range field.NumField() {
-			fillField(t, field.Field(i))
+		for _, inner := range field.Fields() {
+			fillField(t, inner)
 		}
 	}
 }

@@ -2,6 +2,8 @@ package credential
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"math"
 	"slices"
 	"sync"
@@ -93,6 +95,9 @@ func (m moment) time() time.Time {
 
 // NewRunner returns the runner of a credential nothing is known about.
 func NewRunner() *Runner { return new(Runner) }
+
+// Format prints nothing of what the runner knows, whatever the verb.
+func (*Runner) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "runner") }
 
 // Destruct does nothing: a runner holds no more than memory.
 func (*Runner) Destruct() error { return nil }

@@ -73,16 +73,16 @@ func (v *Value) Accept() {
 }
 
 // String returns the fingerprint.
-func (v *Value) String() string { return v.fingerprint }
+func (v Value) String() string { return v.fingerprint }
 
 // GoString returns the fingerprint.
-func (v *Value) GoString() string { return v.fingerprint }
+func (v Value) GoString() string { return v.fingerprint }
 
 // Format prints the fingerprint, whatever the verb.
-func (v *Value) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, v.fingerprint) }
+func (v Value) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, v.fingerprint) }
 
 // MarshalText returns the fingerprint, and so does JSON.
-func (v *Value) MarshalText() ([]byte, error) { return []byte(v.fingerprint), nil }
+func (v Value) MarshalText() ([]byte, error) { return []byte(v.fingerprint), nil }
 
 // isLive reports whether the value has not expired.
 func (v *Value) isLive(now time.Time) bool { return v != nil && now.Before(v.expiresAt) }
