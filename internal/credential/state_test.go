@@ -138,7 +138,7 @@ func TestStandingOfTwoNodes(t *testing.T) {
 		endpoint, st := &fakeEndpoint{stable: true, insist: true}, newMemoryStore()
 		a, b := startProcess(t, stable, st, endpoint), startProcess(t, stable, st, endpoint)
 		a.request(t, func(*Value) bool { return true })
-		b.request(t, func(*Value) bool { return false })
+		b.account.runner.replayedInVain(b.token(t)) // of the same generation
 		b.wantState(t, Refused, false)
 		time.Sleep(5 * time.Second)
 		a.Look(t.Context(), a.account, 0)
