@@ -88,5 +88,8 @@ func (logAdvisor) OnFailure(f *credential.Failure) string {
 // OnCompetition implements credential.Advisor.
 func (logAdvisor) OnCompetition() string { return competingAdvice(wechat.English) }
 
+// OnRejection implements credential.Advisor.
+func (logAdvisor) OnRejection() string { return rejectedAdvice(wechat.English) }
+
 // OnQuota implements credential.Advisor.
 func (logAdvisor) OnQuota(quota string) string { return quotaAdvice(quota, wechat.English) }

@@ -15,6 +15,9 @@ const (
 	// fetchTimeout bounds one request to a source.
 	fetchTimeout = 10 * time.Second
 
+	// checkTimeout bounds one check of a value, for which a request waits.
+	checkTimeout = 3 * time.Second
+
 	// taskTimeout bounds all that is done for one new value: reading the store,
 	// waiting for the lock, fetching.
 	taskTimeout = 30 * time.Second
@@ -312,6 +315,8 @@ func (m *Manager) EndBackoff(c *Credential) {
 	c.runner.mu.Lock()
 	defer c.runner.mu.Unlock()
 	c.runner.endBackoffLocked(m.now())
+	c.runner.user = c
+	c.runner.saveSoonLocked()
 	c.scheduleLocked(m.now())
 }
 
