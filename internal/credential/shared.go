@@ -38,8 +38,7 @@ const (
 type sharedStore struct {
 	store  store.Store
 	logger *zap.Logger
-	failed atomic.Bool // as last logged
-	health func(up bool)
+	failed atomic.Bool // in the last call
 }
 
 // storeKey is where the credential's record is. The key stays the same when the
@@ -205,7 +204,9 @@ func (m *Manager) lock(ctx context.Context, c *Credential, settled func() bool) 
 				return func() { l.unlock(); cancel() }
 			}
 			cancel()
-			m.logger.Warn("going on without the store's lock", zap.String("account", c.Name), zap.Error(l.err))
+			if _, ok := store.Explain(l.err); !ok { // or else it is logged already
+				m.logger.Warn("going on without the store's lock", zap.String("account", c.Name), zap.Error(l.err))
+			}
 			return func() {}
 		case <-ctx.Done():
 			giveUp()
@@ -316,20 +317,8 @@ func (s *sharedStore) write(ctx context.Context, key string, value []byte) error
 	return err
 }
 
-// report tells when the store begins to fail and when it is back.
-func (s *sharedStore) report(err error) {
-	switch {
-	case err != nil && s.failed.CompareAndSwap(false, true):
-		s.logger.Error("the store fails; tokens are kept in memory alone until it is back", zap.Error(err))
-	case err == nil && s.failed.CompareAndSwap(true, false):
-		s.logger.Info("the store is back")
-	default:
-		return
-	}
-	if s.health != nil {
-		s.health(err == nil)
-	}
-}
+// report notes whether the store has failed a moment ago. store.Watched logs it.
+func (s *sharedStore) report(err error) { s.failed.Store(err != nil) }
 
 // bounded calls f and returns after storeTimeout at the latest.
 func bounded[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
