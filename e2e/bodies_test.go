@@ -569,3 +569,32 @@ func sendThenRead(s site, target string, size int, chunked bool, want string) er
 	}
 	return nil
 }
+
+// When a client vanishes during an upload, nobody reads its body any more once
+// the handler has returned: Caddy's access log counts the bytes.
+func TestClientVanishesWhileUploading(t *testing.T) {
+	w, hasty := startWeChat(t), startHastyWeChat(t)
+	_, sites := startSites(t, w, hasty)
+	var clients sync.WaitGroup
+	for _, s := range sites {
+		for i := range 30 {
+			appid := []string{appID, "wx2222222222222222"}[i%2]
+			clients.Go(func() {
+				conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				fmt.Fprintf(conn, "POST /cgi-bin/media/upload?type=image&appid=%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n\r\n", appid)
+				_, _ = conn.Write(make([]byte, 100_000+i*40_000))
+				time.Sleep(time.Duration(i) * 3 * time.Millisecond)
+				_ = conn.(*net.TCPConn).SetLinger(i % 3 * -1) // some with a reset
+				conn.Close()
+			})
+		}
+	}
+	clients.Wait()
+	for _, s := range sites {
+		wantOK(t, get(t, s.url+apiPath+"?appid="+appID))
+	}
+}
