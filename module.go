@@ -139,7 +139,9 @@ func (app *App) Provision(ctx caddy.Context) error {
 	connections := upstream.NewTransport(fetchTimeout)
 	// On a connection that was kept, a fetch might be sent twice.
 	connections.DisableKeepAlives = true
-	app.endpoint, err = upstream.NewResolving(connections, app.resolvers.all, func(t *http.Transport) (upstream.RoundTripper, error) { return upstream.NewRoundTripper(upstream.NetHTTP, t) })
+	app.endpoint, err = upstream.NewResolving(connections, app.resolvers.all, func(t *http.Transport) (upstream.RoundTripper, error) {
+		return upstream.NewRoundTripper(upstream.NetHTTP, t)
+	})
 	if err != nil {
 		return err
 	}

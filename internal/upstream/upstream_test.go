@@ -209,7 +209,7 @@ func TestUpstreamHeaderTimeoutSparesTheBody(t *testing.T) {
 
 // A configuration that is gone keeps no connection. What is under way finishes.
 func TestClosedRoundTripper(t *testing.T) {
-	for _, name := range []string{roundTripperHTTP1, roundTripperNetHTTP, roundTripperHTTP2} {
+	for _, name := range []string{HTTP1, NetHTTP} {
 		t.Run(name, func(t *testing.T) {
 			waiting, release := make(chan struct{}), make(chan struct{})
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -230,7 +230,7 @@ func TestClosedRoundTripper(t *testing.T) {
 			}
 			server.Start()
 			defer server.Close()
-			base, err := newRoundTripper(name, newUpstreamTransport(time.Minute))
+			base, err := NewRoundTripper(name, NewTransport(time.Minute))
 			if err != nil {
 				t.Fatal(err)
 			}
