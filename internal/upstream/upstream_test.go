@@ -221,10 +221,9 @@ func TestClosedRoundTripper(t *testing.T) {
 			}))
 			var open atomic.Int32
 			server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-				switch state {
-				case http.StateNew:
+				if state == http.StateNew {
 					open.Add(1)
-				case http.StateClosed:
+				} else if state == http.StateClosed {
 					open.Add(-1)
 				}
 			}
