@@ -16,6 +16,9 @@ import (
 // an answer that is still under way, which would break off if the request's
 // context ended, nor another attempt of reverse_proxy's.
 func RoundTrip(req *http.Request, send func(*http.Request) (res *http.Response, needless bool, err error)) (*http.Response, error) {
+	if _, writer := caddyhttp.IdleTimeoutsFromContext(req.Context()); writer != nil && mayHideBody(req) {
+		writer.Header().Set("Connection", "close")
+	}
 	if none(req) {
 		res, _, err := send(req)
 		return res, err
