@@ -110,6 +110,9 @@ func checkPathPatterns(patterns []string) error {
 		if !strings.HasPrefix(pattern, "/") && !strings.HasPrefix(pattern, "*") {
 			return fmt.Errorf("allow %s matches no path: write it with a leading slash, like /cgi-bin/message/*", pattern)
 		}
+		if strings.Contains(pattern, "?") && strings.Contains(pattern, "=") {
+			return fmt.Errorf("allow %s has a query, which is no part of a path: write the path alone, like /cgi-bin/message/*", pattern)
+		}
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ func (h *HealthCheck) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if option := d.Val(); option != "allow_ips" {
-			return d.Errf("unknown option %s of weixin_health: write allow_ips", optionName(option))
+			return unknownOption(d, "weixin_health", "allow_ips")
 		}
 		access := Access{AllowIPs: h.AllowIPs}
 		if err := parseAllowIPs(d, &access); err != nil {
@@ -135,7 +135,7 @@ type healthReport struct {
 }
 
 // health reports on accounts. One is healthy while requests get a token that
-// WeChat accepts, or nobody has needed one yet.
+// WeChat accepts, or nobody has needed one yet, and while they reach WeChat.
 func (app *App) health(names []string) healthReport {
 	report := healthReport{Healthy: true, Unhealthy: []string{}}
 	for _, name := range names {

@@ -20,13 +20,15 @@ import (
 // checkStore refuses stores that there are not, and a URL of Redis that is not
 // there or is none for what is around it.
 func (app *App) checkStore() error {
-	var options struct {
-		Module string `json:"module"`
-		URL    string `json:"url"`
-	}
-	_ = json.Unmarshal(app.StoreRaw, &options) // the module says what is wrong
+	var options storeOptions
+	_ = json.Unmarshal(app.StoreRaw, &options) // the module's name comes first
 	if err := checkStoreName(options.Module); err != nil {
 		return err
+	}
+	if forms, ok := storeForms[options.Module]; ok {
+		if err := decodeOptions(app.StoreRaw, new(storeOptions), forms); err != nil {
+			return fmt.Errorf("store %s: %w", options.Module, err)
+		}
 	}
 	if options.Module == "redis" && options.URL != "" {
 		if _, err := app.resolve("store redis", "url", options.URL); err != nil {
@@ -217,6 +219,19 @@ func checkNotSwapped(appID, secret string) error {
 	return nil
 }
 
+// checkAppID refuses what is another of the things that WeChat's console shows.
+func checkAppID(appID string) error {
+	switch {
+	case looksLikeSecret.MatchString(appID):
+		return errors.New("appid has the form of an AppSecret: write the AppID, which begins with wx")
+	case strings.HasPrefix(appID, "gh_"):
+		return errors.New("appid is the account's original ID: write its AppID, which begins with wx")
+	case strings.ContainsAny(appID, separators):
+		return errors.New("appid has a comma or a semicolon: write it without, like wx0123456789abcdef")
+	}
+	return nil
+}
+
 // checkUpstreamPath refuses a base URL that ends in what requests' paths begin
 // with.
 func checkUpstreamPath(u *url.URL) error {
@@ -231,6 +246,9 @@ const minKeyLength = 16
 
 // checkKey refuses keys that could be guessed.
 func checkKey(key string) error {
+	if scheme, _, ok := strings.Cut(key, " "); ok && strings.EqualFold(scheme, "Bearer") {
+		return errors.New("key has Bearer before it, which callers write in their requests: leave it out")
+	}
 	if n := utf8.RuneCountInString(key); n < minKeyLength {
 		return fmt.Errorf("key has %d characters, and could be guessed: write one of %d at least, such as `openssl rand -hex 16` gives", n, minKeyLength)
 	}
