@@ -89,7 +89,7 @@ func commandStatus(cmd *cobra.Command, _ []string) error {
 	}
 	// It answers with an error while an account has no token.
 	if _, err := askAdmin(cmd, http.MethodGet, "/weixin/health"); err != nil {
-		return errors.New("an account has no usable token, or WeChat rejects it")
+		return errors.New("an account has no usable token, or WeChat rejects it or cannot be reached")
 	}
 	return nil
 }
@@ -117,11 +117,30 @@ func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 	}
 	for _, s := range statuses {
 		printTrouble(w, &s, now)
+	}
+	printWarnings(w, statuses)
+	return nil
+}
+
+// printWarnings prints what is to be done beside that, each thing once.
+func printWarnings(w io.Writer, statuses []AccountStatus) {
+	var order []string
+	names := make(map[string][]string)
+	for _, s := range statuses {
 		for _, warning := range s.Warnings {
-			fmt.Fprintf(w, "\n%s: %s\n", s.Name, warning.Advice)
+			if names[warning.Advice] == nil {
+				order = append(order, warning.Advice)
+			}
+			names[warning.Advice] = append(names[warning.Advice], s.Name)
 		}
 	}
-	return nil
+	for _, advice := range order {
+		of := names[advice]
+		if len(of) == len(statuses) && len(of) > 1 {
+			of = []string{"all accounts"}
+		}
+		fmt.Fprintf(w, "\n%s: %s\n", strings.Join(of, ", "), advice)
+	}
 }
 
 // printTrouble prints why an account is in a state that is none to be in, and what

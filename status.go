@@ -47,6 +47,9 @@ type AccountStatus struct {
 	// store is the store's state, which all accounts share.
 	store store.State
 
+	// isLost is that this process's requests do not reach WeChat.
+	isLost bool
+
 	// Usable is whether requests get the token: it has neither expired nor been
 	// rejected without another to take its place.
 	Usable bool `json:"usable"`
@@ -55,13 +58,15 @@ type AccountStatus struct {
 	isCompeting bool
 }
 
-// StatusWarning is a trouble that has not made any request fail yet.
+// StatusWarning is a trouble that the state does not tell.
 type StatusWarning struct {
-	Code   string `json:"code"` // thief, quota_fetches, quota_forced or store
+	Code   string `json:"code"` // unreachable, thief, quota_fetches, quota_forced or store
 	Advice string `json:"advice"`
 }
 
 const (
+	warningUnreachable = "unreachable"
+
 	warningCompeting = "thief"
 	warningQuota     = "quota_" // and the quota's name
 	warningStore     = "store"
@@ -70,6 +75,9 @@ const (
 // warnings returns what the status gives cause for, in a language.
 func (s *AccountStatus) warnings(lang wechat.Language) []StatusWarning {
 	var warnings []StatusWarning
+	if s.isLost {
+		warnings = append(warnings, StatusWarning{warningUnreachable, unreachableAdvice(lang)})
+	}
 	if s.isCompeting {
 		warnings = append(warnings, StatusWarning{warningCompeting, competingAdvice(lang)})
 	}
@@ -139,6 +147,9 @@ func (m *TokenManager) Status(a *Account) AccountStatus {
 		RetryAt: is.RetryAt, Fetches: is.Fetches, Replays: is.Replays, Quota: is.Quotas, EarlyDeaths: is.EarlyDeaths,
 		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, store: m.store.State(),
 	}
+	if a.reach.lost(time.Now()) {
+		status.isLost, status.isHealthy = true, false
+	}
 	if e := is.LastError; e != nil {
 		status.LastError = &StatusError{Errcode: e.Errcode, Unreachable: e.Unreachable, Errmsg: e.Message, At: e.At}
 		status.LastError.Advice = status.LastError.advice(wechat.English)
@@ -149,7 +160,7 @@ func (m *TokenManager) Status(a *Account) AccountStatus {
 }
 
 // healthy reports whether requests get a token that WeChat accepts, or nobody
-// has needed one yet.
+// has needed one yet, and whether they reach WeChat.
 func (s *AccountStatus) healthy() bool { return s.isHealthy }
 
 // History returns how often this process has fetched the account's token in the

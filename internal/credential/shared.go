@@ -374,17 +374,10 @@ func (s *sharedStore) write(ctx context.Context, key string, value []byte) error
 	return err
 }
 
-// report tells when the store begins to fail and when it is back.
+// report tells when the store begins to fail and when it is back. The log has it
+// from the store itself, which knows the cause.
 func (s *sharedStore) report(err error) {
-	switch {
-	case err != nil && s.failed.CompareAndSwap(false, true):
-		s.logger.Error("the store fails; tokens are kept in memory alone until it is back", zap.Error(err))
-	case err == nil && s.failed.CompareAndSwap(true, false):
-		s.logger.Info("the store is back")
-	default:
-		return
-	}
-	if s.health != nil {
+	if s.failed.CompareAndSwap(err == nil, err != nil) && s.health != nil {
 		s.health(err == nil)
 	}
 }
