@@ -148,7 +148,7 @@ func printWarnings(w io.Writer, statuses []AccountStatus) {
 func printTrouble(w io.Writer, s *AccountStatus, now time.Time) {
 	since := now.Sub(s.Since).Round(time.Second)
 	switch {
-	case s.State == credential.BackOff && s.LastError != nil:
+	case s.isFailing():
 		fmt.Fprintf(w, "\n%s: %s: %s\n", s.Name, s.LastError.cause(), s.LastError.Errmsg)
 	case s.State == credential.Refused:
 		fmt.Fprintf(w, "\n%s: rejected by WeChat for %s\n", s.Name, since)

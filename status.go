@@ -109,12 +109,25 @@ func storeAdvice(advice store.Advice, lang wechat.Language) string {
 	return "The store fails, so tokens are kept in memory alone and processes do not share them: " + cure
 }
 
+// isFailing reports whether WeChat gave no token when it was asked last. Between
+// two attempts the state is that a token is needed, and the cause is the same.
+func (s *AccountStatus) isFailing() bool {
+	switch {
+	case s.LastError == nil:
+		return false
+	case s.State == credential.Renewing:
+		return !s.Usable && s.LastError.At.After(s.FetchedAt)
+	default:
+		return s.State == credential.BackOff
+	}
+}
+
 // advice returns what to do about the state, in a language.
 func (s *AccountStatus) advice(lang wechat.Language) string {
 	switch {
 	case s.State == credential.Refused:
 		return rejectedAdvice(lang)
-	case s.State == credential.BackOff && s.LastError != nil:
+	case s.isFailing():
 		return s.LastError.advice(lang)
 	default:
 		return ""

@@ -20,8 +20,8 @@ import (
 
 	// They are in the Caddy that is built below. Were they not imported, `go test`
 	// would take results for good that are from before they were changed.
-	"github.com/caddy-weixin/caddy-weixin/internal/programtest"
 	_ "github.com/caddy-weixin/caddy-weixin"
+	"github.com/caddy-weixin/caddy-weixin/internal/programtest"
 	_ "github.com/caddy-weixin/caddy-weixin/sandbox"
 )
 
