@@ -45,14 +45,14 @@ func addCommands(cmd *cobra.Command) {
 	status := &cobra.Command{
 		Use:   "status [--json] [--address <interface>]",
 		Short: "Shows the state of every account",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE:  commandStatus,
 	}
 	status.Flags().Bool("json", false, "Print JSON, as the admin endpoint answers")
 	refresh := &cobra.Command{
 		Use:               "refresh <account> [--address <interface>]",
 		Short:             "Renews an account's token at once",
-		Args:              cobra.ExactArgs(1),
+		Args:              oneAccount,
 		ValidArgsFunction: completeAccount,
 		RunE:              commandRefresh,
 	}
@@ -62,12 +62,28 @@ func addCommands(cmd *cobra.Command) {
 	cmd.AddCommand(status, refresh, &cobra.Command{
 		Use:   "version",
 		Short: "Shows the version of the WeChat module",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), moduleVersion())
 			return err
 		},
 	})
+}
+
+// oneAccount refuses arguments that are not the name of one account.
+func oneAccount(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("write the name of one account: %s <account>; %s status shows all names", cmd.CommandPath(), cmd.Parent().CommandPath())
+	}
+	return nil
+}
+
+// noArguments refuses any argument.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s takes no argument: leave %s out", cmd.CommandPath(), args[0])
+	}
+	return nil
 }
 
 func commandStatus(cmd *cobra.Command, _ []string) error {
