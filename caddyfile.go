@@ -360,6 +360,9 @@ func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cf
 		*account = d.Val()
 	}
 	if d.NextArg() {
+		if strings.HasPrefix(d.Val(), "/") || strings.HasPrefix(d.Val(), "@") {
+			return d.Errf("the matcher comes first: write %s %s %s", directive, d.Val(), *account)
+		}
 		return d.Errf("%s takes one account, but there is also %s", directive, d.Val())
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {

@@ -152,6 +152,9 @@ func checkTokens(d *caddyfile.Dispenser) error {
 // there may be a secret.
 func unknownOption(d *caddyfile.Dispenser, of string, options ...string) error {
 	name := d.Val()
+	if name == "{" {
+		return d.Errf("there is a { behind an option of %s that has no block: leave it out, and the } that belongs to it", of)
+	}
 	if i := strings.IndexAny(name, "=:"); i > 0 {
 		if name = name[:i]; slices.Contains(options, name) {
 			return d.Errf("option %s of %s has %q after it: write %s, a space and the value", name, of, d.Val()[i], name)
@@ -174,6 +177,10 @@ func placeOf(name string, here []string) string {
 		return "; " + name + " belongs into an account: account <name> { … }"
 	case slices.Contains(here, "account") && slices.Contains(siteOptions, name):
 		return "; " + name + " belongs into the directive weixin of a site"
+	case slices.Contains(here, "appid") && slices.Contains([]string{"key", "accounts", "allow", "ips"}, name):
+		return "; " + name + " belongs into a caller: caller <name> { … }"
+	case slices.Contains([]string{"account", "caller", "store"}, name) && !slices.Contains(here, "accounts"):
+		return "; " + name + " is no part of this block: write it behind the } of this one"
 	}
 	return ""
 }

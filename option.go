@@ -107,7 +107,7 @@ func cureOf(placeholder string) string {
 	if name, ok := strings.CutPrefix(placeholder, "file."); ok {
 		return "write it into the file " + name
 	}
-	return "set it"
+	return "Caddy knows nothing by this name here, so write {env.NAME} or {file./path/of/it}"
 }
 
 // firstPlaceholder returns the first placeholder in a value that stands for
@@ -138,6 +138,13 @@ var mistakenPlaceholders = [...]*regexp.Regexp{
 // looksLikeVariable is for names that can be shown.
 var looksLikeVariable = regexp.MustCompile(`^(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*|[a-z][a-z0-9]*(?:_[a-z0-9]+)+)$`)
 
+var (
+	brokenPlaceholder = regexp.MustCompile(`\{(?:env|file)\.[^{}]*(?:$|\}\})`)
+	bareVariable      = regexp.MustCompile(`^(?:env\.\w+|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)$`)
+	barePath          = regexp.MustCompile(`^@?/(?:run|etc|var|home|root|secrets|opt|tmp)/[^{}]+$`)
+	inBrackets        = regexp.MustCompile(`^<.*>$`)
+)
+
 // anyDollar is for an AppID, which never has a dollar sign.
 var anyDollar = regexp.MustCompile(`\$([A-Za-z_]\w*)`)
 
@@ -153,6 +160,19 @@ func checkPlaceholders(option, value string) error {
 	for _, pattern := range mistakenPlaceholders {
 		if match := pattern.FindStringSubmatch(value); match != nil {
 			return refuse(match)
+		}
+	}
+	if brokenPlaceholder.MatchString(value) {
+		return fmt.Errorf("%s has a placeholder with a brace too few or too many: write {env.NAME} or {file./path/of/it}", option)
+	}
+	if option == optionAppID || option == optionSecret {
+		switch {
+		case bareVariable.MatchString(value):
+			return fmt.Errorf("%s is the name of a variable: write {env.%s}", option, strings.TrimPrefix(value, "env."))
+		case barePath.MatchString(value):
+			return fmt.Errorf("%s is a path: write {file.%s}", option, strings.TrimPrefix(value, "@"))
+		case inBrackets.MatchString(value):
+			return fmt.Errorf("%s is in angle brackets, as what is to be filled in: write the value itself, or {env.NAME}", option)
 		}
 	}
 	if option == optionAppID {
@@ -226,17 +246,25 @@ func checkAppID(appID string) error {
 		return errors.New("appid has the form of an AppSecret: write the AppID, which begins with wx")
 	case strings.HasPrefix(appID, "gh_"):
 		return errors.New("appid is the account's original ID: write its AppID, which begins with wx")
-	case strings.ContainsAny(appID, separators):
-		return errors.New("appid has a comma or a semicolon: write it without, like wx0123456789abcdef")
+	case hasPlaceholder(appID):
+		return nil
+	}
+	if i := strings.IndexFunc(appID, isNoAppIDCharacter); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(appID[i:])
+		return fmt.Errorf("appid has the character %q, which no AppID has: leave it out, and write it like wx0123456789abcdef", r)
 	}
 	return nil
+}
+
+func isNoAppIDCharacter(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_.", r)
 }
 
 // checkUpstreamPath refuses a base URL that ends in what requests' paths begin
 // with.
 func checkUpstreamPath(u *url.URL) error {
-	if strings.HasSuffix(strings.ToLower(u.Path), "/cgi-bin") {
-		return errors.New("ends in /cgi-bin, with which paths begin already: leave it out")
+	if strings.Contains(strings.ToLower(u.Path)+"/", "/cgi-bin/") {
+		return errors.New("has /cgi-bin in it, with which paths begin already: leave it out, and all that follows")
 	}
 	return nil
 }
