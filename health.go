@@ -76,7 +76,7 @@ func (h *HealthCheck) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if option := d.Val(); option != "allow_ips" {
-			return d.Errf("unknown option %s of weixin_health: write allow_ips", optionName(option))
+			return unknownOption(d, "weixin_health", "allow_ips")
 		}
 		access := Access{AllowIPs: h.AllowIPs}
 		if err := parseAllowIPs(d, &access); err != nil {

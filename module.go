@@ -12,6 +12,7 @@
 package weixin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -209,11 +210,11 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 	if err != nil {
 		return err
 	}
-	if err := checkNotSwapped(appID, secret); err != nil {
+	if err := cmp.Or(checkNotSwapped(appID, secret), checkAppID(appID)); err != nil {
 		return fmt.Errorf("%w%s", err, app.positions.of(owner, optionAppID))
 	}
 	if other, ok := app.byAppID[appID]; ok {
-		return fmt.Errorf("appid %s is that of account %s already: give every account an appid of its own", appID, other.Name)
+		return fmt.Errorf("appid %s is that of account %s already: give every account an appid of its own%s", appID, other.Name, app.positions.of(owner, optionAppID))
 	}
 	source, err := wechat.NewSource(cfg.Token)
 	if err != nil {

@@ -205,8 +205,12 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 	start := time.Now()
 	res, err := x.send(x.token != nil)
 	if err != nil {
+		if x.ctx.Err() == nil && x.body.sourceErr() == nil {
+			x.account.reach.failed(time.Now())
+		}
 		return nil, verdict{}, err
 	}
+	x.account.reach.answered()
 	d := time.Since(start)
 	if x.token == nil && res.ContentLength < 0 {
 		// It cannot be a token error, so it is not waited for.

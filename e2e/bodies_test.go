@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/programtest"
 )
 
 // hastyWeChat issues tokens, and answers every other request once it has its
@@ -436,10 +438,7 @@ func honestTry(c *http.Client, s site, i, size int) error {
 
 // Node's client sends on while an answer comes.
 func TestNodeKeepsItsConnections(t *testing.T) {
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("there is no Node")
-	}
+	programtest.Require(t, "node")
 	w, hasty := startWeChat(t), startHastyWeChat(t)
 	_, sites := startSites(t, w, hasty)
 	script := filepath.Join(t.TempDir(), "client.js")
@@ -450,7 +449,7 @@ func TestNodeKeepsItsConnections(t *testing.T) {
 		if s.name != "handler" && s.name != "transport" && !s.fronted {
 			continue
 		}
-		out, err := exec.Command(node, script, s.url, appID, "1000").CombinedOutput()
+		out, err := exec.Command("node", script, s.url, appID, "1000").CombinedOutput()
 		if err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "no stray answer") {
 			t.Errorf("%s: %v\n%s", s.name, err, out)
 		}
