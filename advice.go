@@ -7,9 +7,9 @@ import (
 
 // failureAdvice returns what to do about a failure to get a token. An errcode of
 // 0 is that there was no answer with one.
-func failureAdvice(errcode int, errmsg string, lang wechat.Language) string {
+func failureAdvice(kind *wechat.Kind, errcode int, errmsg string, lang wechat.Language) string {
 	if errcode != 0 {
-		return wechat.Advice(errcode, errmsg, lang)
+		return kind.AdviceFor(errcode, errmsg, lang)
 	}
 	return [...]string{
 		"The token endpoint cannot be reached: check DNS, the proxy settings, the firewall and this machine's way to the internet, and the account's upstream.",

@@ -29,7 +29,7 @@ type verdict struct {
 // further, but of an answer that tells beforehand that it is short it looks at
 // what comes first. Afterwards the answer's body is what it was, to the last
 // byte, and has not been waited for longer than that takes.
-func inspect(res *http.Response, place *wechat.Place) verdict {
+func inspect(res *http.Response, kind *wechat.Kind) verdict {
 	if res.Body == nil || res.Body == http.NoBody {
 		return verdict{}
 	}
@@ -39,7 +39,7 @@ func inspect(res *http.Response, place *wechat.Place) verdict {
 	isJudged := res.StatusCode == http.StatusOK && !isFile(res.Header)
 	isShort := res.ContentLength >= 0 && res.ContentLength <= maxTokenErrorLength
 	if isJudged && (isShort || res.ContentLength < 0) {
-		return readWhile(res, func(prefix []byte) bool { return isUnclear(place, prefix) }).judge(place)
+		return readWhile(res, func(prefix []byte) bool { return isUnclear(kind, prefix) }).judge(kind)
 	}
 	accepted := res.StatusCode == http.StatusOK
 	if isShort {
@@ -87,29 +87,19 @@ func readWhile(res *http.Response, more func(prefix []byte) bool) *prefixedBody 
 
 // isUnclear reports whether an answer that begins so can be a token error that
 // has not come to its end.
-func isUnclear(place *wechat.Place, prefix []byte) bool {
+func isUnclear(kind *wechat.Kind, prefix []byte) bool {
 	errcode, result := wechat.ScanErrcode(prefix)
-	return result == wechat.ScanMore || result == wechat.ScanFound && place.IsTokenError(errcode)
+	return result == wechat.ScanMore || result == wechat.ScanFound && kind.IsTokenError(errcode)
 }
 
 // judge returns the verdict on an answer of which all that matters was read.
-func (b *prefixedBody) judge(place *wechat.Place) verdict {
+func (b *prefixedBody) judge(kind *wechat.Kind) verdict {
 	errcode, result := wechat.ScanErrcode(b.prefix)
-	rejected := result == wechat.ScanFound && place.IsTokenError(errcode)
+	rejected := result == wechat.ScanFound && kind.IsTokenError(errcode)
 	if rejected && len(b.prefix) <= maxTokenErrorLength && b.ended() {
 		return verdict{errcode: errcode, rejected: true}
 	}
-	return verdict{errcode: errcode, accepted: !rejected && b.isWhole() && showsAcceptance(errcode)}
-}
-
-// showsAcceptance reports whether an answer with this errcode means that the
-// token was looked at and found good.
-func showsAcceptance(errcode int) bool {
-	switch errcode {
-	case wechat.SystemBusy, wechat.BackendFailed, wechat.TooFrequent, wechat.AccessTokenMissing:
-		return false
-	}
-	return true
+	return verdict{errcode: errcode, accepted: !rejected && b.isWhole() && kind.Accepts(errcode)}
 }
 
 // prefixedBody is a body of which the beginning was read already.

@@ -165,7 +165,7 @@ func parseForwardHeadersOption(d *caddyfile.Dispenser, cfg *ForwardingConfig) er
 }
 
 func parseUpstreamOption(d *caddyfile.Dispenser, base *string) error {
-	if err := parseValue(d, base, wechat.DefaultHost); err != nil {
+	if err := parseValue(d, base, wechat.Official.Host); err != nil {
 		return err
 	}
 	if hasPlaceholder(*base) {

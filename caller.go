@@ -97,7 +97,7 @@ func (app *App) addCaller(ctx caddy.Context, name string, cfg *CallerConfig) err
 // checkKey refuses keys that could be guessed, or are worth more than a key.
 func (app *App) checkKey(key string) error {
 	for _, name := range sortedKeys(app.accounts) {
-		if app.accounts[name].Credentials.AppSecret == key {
+		if app.accounts[name].Credentials.Secret == key {
 			return fmt.Errorf("its key is the AppSecret of account %s: give the caller a key of its own, such as `openssl rand -hex 16` gives", name)
 		}
 	}

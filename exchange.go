@@ -28,11 +28,11 @@ func (x *exchange) send(judged bool) (*http.Response, error) {
 // with its answer meanwhile is waited for no longer than for its header.
 func (x *exchange) judge(res *http.Response) (verdict, error) {
 	if x.timeout == 0 || isHere(res) {
-		return inspect(res, &x.account.Place), nil
+		return inspect(res, x.account.Kind), nil
 	}
 	body := res.Body
 	timer := time.AfterFunc(x.timeout, func() { body.Close() })
-	v := inspect(res, &x.account.Place)
+	v := inspect(res, x.account.Kind)
 	if !timer.Stop() {
 		res.Body.Close()
 		return verdict{}, errAnswerStalls

@@ -190,7 +190,7 @@ func (g *gateway) selectAccount(req *http.Request, kind wechat.PathKind, c *clai
 		if account == nil {
 			account = g.app.byAppID[c.appID]
 		}
-		if account == nil || account.Credentials.AppID != c.appID {
+		if account == nil || account.Credentials.ID != c.appID {
 			return nil, wechatError(wechat.InvalidAppID, "invalid appid")
 		}
 		return account, nil

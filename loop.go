@@ -34,7 +34,7 @@ import (
 // one, or it itself, has found the loop.
 const loopFound = "upstream leads back to this proxy"
 
-const loopCure = ": write upstream " + wechat.DefaultHost + ", for example, and see that this machine does not resolve its name to the proxy's own address"
+const loopCure = ": write upstream " + wechat.Official.Host + ", for example, and see that this machine does not resolve its name to the proxy's own address"
 
 // errLoop is the error of a fetch that came back to where it started.
 var errLoop = errors.New(loopFound + loopCure)

@@ -231,7 +231,7 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 	}
 	account := &Account{
 		Name:        name,
-		Credentials: wechat.Credentials{AppID: appID, AppSecret: secret},
+		Credentials: wechat.Credentials{ID: appID, Secret: secret},
 		Source:      loopGuard{source, app},
 		Place:       wechat.Official,
 		Upstream:    u,

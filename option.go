@@ -49,7 +49,7 @@ func (app *App) upstreamOf(owner string, cfg *AccountConfig) (*url.URL, error) {
 	if cfg.Upstream == "" {
 		owner = "weixin"
 	}
-	base, err := app.resolve(owner, "upstream", cmp.Or(cfg.Upstream, app.Upstream, wechat.DefaultHost))
+	base, err := app.resolve(owner, "upstream", cmp.Or(cfg.Upstream, app.Upstream, wechat.Official.Host))
 	if err != nil {
 		return nil, err
 	}

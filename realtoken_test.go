@@ -14,7 +14,7 @@ import (
 func boundAccount(tokens *TokenManager, name, token string) *Account {
 	return tokens.bind(&Account{
 		Name:        name,
-		Credentials: wechat.Credentials{AppID: name, AppSecret: "secret"},
+		Credentials: wechat.Credentials{ID: name, AppSecret: "secret"},
 		Source:      issuing{wechat.Stable{}, token},
 		Place:       wechat.Official,
 		Upstream:    &url.URL{Scheme: "http", Host: "127.0.0.1"},

@@ -42,7 +42,7 @@ func (a *Account) redactor(token string) *wechat.Redactor {
 		next.tokens = append(next.tokens, known.tokens...)
 	}
 	next.tokens = next.tokens[:min(len(next.tokens), maxKnownTokens)]
-	next.redactor = wechat.NewRedactor(append(slices.Clone(next.tokens), a.Credentials.AppSecret)...)
+	next.redactor = wechat.NewRedactor(append(slices.Clone(next.tokens), a.Credentials.Secret)...)
 	a.redaction.known.Store(next)
 	return next.redactor
 }

@@ -19,14 +19,14 @@ const (
 
 // echoAccount is an account that has used two tokens.
 func echoAccount() *Account {
-	a := &Account{Name: "shop", Credentials: wechat.Credentials{AppID: "wx1", AppSecret: echoSecret}, Place: wechat.Official}
+	a := &Account{Name: "shop", Credentials: wechat.Credentials{ID: "wx1", Secret: echoSecret}, Place: wechat.Official}
 	a.redactor(echoPrevious)
 	a.redactor(echoToken)
 	return a
 }
 
 func TestRedactor(t *testing.T) {
-	a := &Account{Credentials: wechat.Credentials{AppSecret: echoSecret}}
+	a := &Account{Credentials: wechat.Credentials{Secret: echoSecret}}
 	text := strings.Join([]string{echoSecret, echoToken, echoPrevious}, " ")
 	if got := a.redactor("").String(text); got != "REDACTED "+echoToken+" "+echoPrevious {
 		t.Errorf("before there is a token: %s", got)

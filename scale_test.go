@@ -36,7 +36,7 @@ func manyAccounts(tb testing.TB, m *TokenManager, n int, source wechat.Source) [
 	accounts := make([]*Account, n)
 	for i := range accounts {
 		accounts[i] = m.bind(&Account{
-			Name: strconv.Itoa(i), Credentials: wechat.Credentials{AppID: fmt.Sprintf("wx%016d", i), AppSecret: "a-secret-of-some-length"},
+			Name: strconv.Itoa(i), Credentials: wechat.Credentials{ID: fmt.Sprintf("wx%016d", i), AppSecret: "a-secret-of-some-length"},
 			Source: source, Place: wechat.Official, Upstream: testUpstream,
 		}, credential.NewRunner())
 	}
@@ -102,7 +102,7 @@ func BenchmarkScale(b *testing.B) {
 					req := requestFromHere(b)
 					b.ReportAllocs()
 					for next := eachOf(c.accounts); b.Loop(); {
-						req.URL.RawQuery = "appid=" + next().Credentials.AppID
+						req.URL.RawQuery = "appid=" + next().Credentials.ID
 						w := httptest.NewRecorder()
 						if err := h.ServeHTTP(w, req, nil); err != nil || w.Code != http.StatusOK {
 							b.Fatal(w.Code, err)
@@ -131,7 +131,7 @@ func handlerOf(tb testing.TB, m *TokenManager, accounts []*Account) *Handler {
 	tb.Helper()
 	app := &App{tokens: m, byAppID: make(map[string]*Account, len(accounts)), accounts: make(map[string]*Account, len(accounts))}
 	for _, a := range accounts {
-		app.byAppID[a.Credentials.AppID], app.accounts[a.Name] = a, a
+		app.byAppID[a.Credentials.ID], app.accounts[a.Name] = a, a
 	}
 	h := &Handler{logger: zap.NewNop(), sender: &transport{base: atOnce{}, tokens: m, logger: zap.NewNop()}}
 	if err := h.provision(); err != nil {

@@ -93,7 +93,7 @@ func (r *secretRequest) appID() string {
 // mayMean reports whether the request names no other account than this one.
 func (r *secretRequest) mayMean(account *Account) bool {
 	return !slices.ContainsFunc(r.appIDs, func(appID string) bool {
-		return account == nil || appID != account.Credentials.AppID
+		return account == nil || appID != account.Credentials.ID
 	})
 }
 
@@ -161,9 +161,9 @@ func (r *secretRequest) inject(req *http.Request, account *Account) (*http.Reque
 			r.set(name, value)
 		}
 	}
-	put("appid", account.Credentials.AppID, true)
+	put("appid", account.Credentials.ID, true)
 	for _, name := range secretNames {
-		put(name, account.Credentials.AppSecret, name == r.parameter)
+		put(name, account.Credentials.Secret, name == r.parameter)
 	}
 	if _, ok := wechat.QueryParam(query, wechat.Official.Parameter); ok {
 		// No token is taken here, and a virtual one is none of WeChat's.

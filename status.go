@@ -134,7 +134,7 @@ func (e *StatusError) advice(lang wechat.Language) string {
 func (m *TokenManager) Status(a *Account) AccountStatus {
 	is := m.credentials.Status(&a.credential)
 	status := AccountStatus{
-		Name: a.Name, Kind: kindOfficial, AppID: a.Credentials.AppID, Method: a.Source.Method(),
+		Name: a.Name, Kind: kindOfficial, AppID: a.Credentials.ID, Method: a.Source.Method(),
 		State: is.State, Since: is.Since, Fingerprint: is.Fingerprint, FetchedAt: is.FetchedAt, ExpiresAt: is.ExpiresAt,
 		RetryAt: is.RetryAt, Fetches: is.Fetches, Replays: is.Replays, Quota: is.Quotas, EarlyDeaths: is.EarlyDeaths,
 		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, store: m.store.State(),

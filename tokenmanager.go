@@ -51,8 +51,8 @@ type Account struct {
 
 	Name        string
 	Credentials wechat.Credentials
-	Source      wechat.Source
-	Place       wechat.Place
+	Kind        *wechat.Kind
+	Endpoint    *wechat.TokenEndpoint // of the token
 	Upstream    *url.URL
 	Resolver    *upstream.Resolver // of the upstream's name; nil for the system's
 
@@ -71,13 +71,13 @@ type Account struct {
 func (m *TokenManager) bind(a *Account, runner *credential.Runner) *Account {
 	a.endpoint = m.endpoint
 	a.watcher = nobody{}
-	identity := url.PathEscape(a.Credentials.AppID) + "-" + a.Source.Method()
+	identity := url.PathEscape(a.Credentials.ID) + "-" + a.Endpoint.Name
 	a.credential = credential.Credential{
-		ID:       credential.ID{Identity: identity, Upstream: a.Upstream.String(), Secret: a.Credentials.AppSecret},
+		ID:       credential.ID{Identity: identity, Upstream: a.Upstream.String(), Secret: a.Credentials.Secret},
 		Name:     a.Name,
-		Method:   a.Source.Method(),
+		Method:   a.Endpoint.Name,
 		Source:   (*tokenEndpoint)(a),
-		Policy:   policyOf(a.Source),
+		Policy:   policyOf(a.Endpoint),
 		Former:   formerPlace,
 		Observer: (*tokenObserver)(a),
 		Advisor:  logAdvisor{},
@@ -88,9 +88,9 @@ func (m *TokenManager) bind(a *Account, runner *credential.Runner) *Account {
 
 // accountID identifies an account's token: what makes for another token makes
 // for another ID.
-func accountID(cred wechat.Credentials, source wechat.Source, upstream *url.URL) string {
+func accountID(cred wechat.Credentials, endpoint *wechat.TokenEndpoint, upstream *url.URL) string {
 	h := sha256.New()
-	for _, s := range []string{cred.AppID, cred.AppSecret, source.Method(), upstream.String()} {
+	for _, s := range []string{cred.ID, cred.Secret, endpoint.Name, upstream.String()} {
 		h.Write([]byte(s))
 		h.Write([]byte{0})
 	}

@@ -39,7 +39,7 @@ func (a *tokenEndpoint) Check(ctx context.Context, token *credential.Value) cred
 // that named no upstream.
 func formerPlace(c *credential.Credential) credential.Former {
 	a := c.Source.(*tokenEndpoint)
-	return credential.Former{Key: "weixin/tokens/" + c.ID.Identity, AppID: a.Credentials.AppID}
+	return credential.Former{Key: "weixin/tokens/" + c.ID.Identity, AppID: a.Credentials.ID}
 }
 
 func classOf(errcode int) credential.FailureClass {

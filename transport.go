@@ -106,8 +106,7 @@ type exchange struct {
 }
 
 func (x *exchange) do() (*http.Response, error) {
-	place := &x.account.Place
-	if !place.Takes(x.in.URL.Path) {
+	if x.account.Kind.Route(x.in.URL.Path).Takes != wechat.TakesToken {
 		return x.tryUnlessNested()
 	}
 	var err error
@@ -255,7 +254,7 @@ func (x *exchange) outgoing() *http.Request {
 		out.URL.Opaque = out.URL.RawPath
 	}
 	if x.token != nil {
-		out.URL.RawQuery = wechat.SetQueryParam(in.URL.RawQuery, x.account.Place.Parameter, x.token.Escaped())
+		out.URL.RawQuery = wechat.SetQueryParam(in.URL.RawQuery, x.account.Kind.TokenParam, x.token.Escaped())
 	}
 	if x.body != nil {
 		out.Body = x.body.open()

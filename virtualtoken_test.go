@@ -20,7 +20,7 @@ var (
 
 func virtualTestSecrets(t testing.TB, appSecret, callerKey string) *virtualSecrets {
 	t.Helper()
-	key, err := virtualKey(wechat.Credentials{AppID: "wx1", AppSecret: appSecret})
+	key, err := virtualKey(wechat.Credentials{ID: "wx1", AppSecret: appSecret})
 	if err != nil {
 		t.Fatal(err)
 	}

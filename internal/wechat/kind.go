@@ -4,7 +4,7 @@ import "slices"
 
 // Kind is what is known about a kind of account: facts, and nothing that
 // depends on one account. To add a kind, write a file of facts such as
-// official.go, and add the kind to Kinds.
+// official.go, which ends with Indexed, and add the kind to Kinds.
 type Kind struct {
 	// Name is what the configuration calls the kind.
 	Name string
@@ -18,6 +18,10 @@ type Kind struct {
 
 	// TokenEndpoints hand out an account's token. The first is the default.
 	TokenEndpoints []*TokenEndpoint
+
+	// SecretParams are all names that the secret has at any API. Whatever of them
+	// a client has sent to a TakesSecret path is replaced.
+	SecretParams []string
 
 	// TokenParam is the query parameter that takes the token.
 	TokenParam string

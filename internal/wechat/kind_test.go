@@ -3,8 +3,8 @@ package wechat
 import "testing"
 
 func TestOfficial(t *testing.T) {
-	if Official.Parameter != "access_token" {
-		t.Errorf("the token goes into %q", Official.Parameter)
+	if Official.TokenParam != "access_token" {
+		t.Errorf("the token goes into %q", Official.TokenParam)
 	}
 	for path, want := range map[string]bool{
 		"/cgi-bin/user/get":                      true,
@@ -21,7 +21,7 @@ func TestOfficial(t *testing.T) {
 		"/cgi-bin/media/upload":                  true,
 		"/cgi-bin/component_like/but_not_really": true,
 	} {
-		if got := Official.Takes(path); got != want {
+		if got := Official.Route(path).Takes == TakesToken; got != want {
 			t.Errorf("Takes(%q) = %t, want %t", path, got, want)
 		}
 	}

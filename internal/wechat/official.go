@@ -12,7 +12,8 @@ var Official = (&Kind{
 	Name:           "official",
 	Host:           "https://api.weixin.qq.com",
 	ID:             "appid",
-	TokenEndpoints: []*TokenEndpoint{stable, classic},
+	TokenEndpoints: []*TokenEndpoint{Stable, Classic},
+	SecretParams:   []string{"secret", "appsecret"},
 	TokenParam:     "access_token",
 	TokenErrors:    []int{InvalidCredential, InvalidAccessToken, AccessTokenExpired},
 	Undecided:      []int{SystemBusy, BackendFailed, TooFrequent, AccessTokenMissing},
@@ -27,14 +28,14 @@ var Official = (&Kind{
 	},
 	Failures: officialFailures,
 	Advice:   officialAdvice,
-}).index()
+}).Indexed()
 
-// stable is /cgi-bin/stable_token: everybody who asks gets the same token until
+// Stable is /cgi-bin/stable_token: everybody who asks gets the same token until
 // its last five minutes, and tokens of the classic endpoint are another matter.
 // The documentation wants it asked every five minutes. In its last five minutes
 // a token is succeeded by the next. A new one may be forced twenty times a day,
 // thirty seconds apart.
-var stable = &TokenEndpoint{
+var Stable = &TokenEndpoint{
 	Name:      "stable",
 	Method:    http.MethodPost,
 	Path:      "/cgi-bin/stable_token",
@@ -52,9 +53,9 @@ var stable = &TokenEndpoint{
 	},
 }
 
-// classic is /cgi-bin/token: every call returns a new token, and the one before
+// Classic is /cgi-bin/token: every call returns a new token, and the one before
 // dies five minutes later. The documentation allows 2,000 calls a day.
-var classic = &TokenEndpoint{
+var Classic = &TokenEndpoint{
 	Name:      "classic",
 	Method:    http.MethodGet,
 	Path:      "/cgi-bin/token",

@@ -1,8 +1,11 @@
 package wechat
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
-// Takes says which credential the API at a path takes.
+// Takes is which credential the API at a path takes.
 type Takes uint8
 
 const (
@@ -22,7 +25,7 @@ const (
 	TakesOwn
 )
 
-// Route says what the API at a path takes, where that is not the account's token.
+// Route is a path whose API takes something else than the account's token.
 type Route struct {
 	// Path is a path, or the beginning of paths if it ends with a slash and a
 	// star. It is in lower case.
@@ -56,8 +59,8 @@ func (k *Kind) Route(path string) *Route {
 	return takesToken
 }
 
-// index prepares the look-up of routes, the token endpoints' among them.
-func (k *Kind) index() *Kind {
+// Indexed prepares a kind whose facts are all there for look-ups. It returns it.
+func (k *Kind) Indexed() *Kind {
 	k.exact = make(map[string]*Route, len(k.Routes)+len(k.TokenEndpoints))
 	for _, e := range k.TokenEndpoints {
 		k.exact[e.Path] = &Route{Path: e.Path, Takes: TakesTokenRequest, Endpoint: e}
@@ -83,37 +86,11 @@ func routes(takes Takes, paths ...string) []Route {
 	return list
 }
 
-// KindOfPath returns the kind that alone has the API at a path, or nil where
-// several have it or it is not known.
-func KindOfPath(path string) *Kind {
+// HasAlone reports whether no other kind has the API at a path.
+func (k *Kind) HasAlone(path string) bool {
 	path = strings.ToLower(path)
-	for _, k := range Kinds {
-		for _, family := range k.Families {
-			if strings.HasSuffix(family, "/") && strings.HasPrefix(path, family) || strings.TrimSuffix(path, "/") == family {
-				return k
-			}
-		}
-	}
-	return nil
-}
-
-// ownCredentials are query parameters that carry a credential which is none of
-// an account's. Nothing is injected beside it.
-var ownCredentials = [...]string{
-	"component_access_token", "suite_access_token", "provider_access_token",
-	"model_access_token", "device_access_token", "cloudbase_access_token",
-}
-
-// OwnCredential returns the query parameter by which a request brings a
-// credential of its own, or "".
-func OwnCredential(rawQuery string) string {
-	if !strings.Contains(rawQuery, "access_token") && !strings.Contains(rawQuery, "%") {
-		return ""
-	}
-	for _, name := range ownCredentials {
-		if _, ok := QueryParam(rawQuery, name); ok {
-			return name
-		}
-	}
-	return ""
+	exact := strings.TrimSuffix(path, "/")
+	return slices.ContainsFunc(k.Families, func(family string) bool {
+		return exact == family || strings.HasSuffix(family, "/") && strings.HasPrefix(path, family)
+	})
 }

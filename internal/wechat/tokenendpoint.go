@@ -67,7 +67,7 @@ func (e *TokenEndpoint) Fetch(ctx context.Context, rt http.RoundTripper, base *u
 
 // parameters returns what the endpoint is asked with.
 func (e *TokenEndpoint) parameters(cred Credentials, force bool) map[string]any {
-	p := map[string]any{e.ID: cred.AppID, e.Secret: cred.AppSecret}
+	p := map[string]any{e.ID: cred.ID, e.Secret: cred.Secret}
 	if e.GrantType != "" {
 		p["grant_type"] = e.GrantType
 	}

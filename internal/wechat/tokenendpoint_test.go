@@ -18,10 +18,10 @@ import (
 )
 
 // A secret that is spelled in another way in a query.
-var testCredentials = Credentials{AppID: "wx0123456789abcdef", AppSecret: "0123/56789+bcdef&123=56789abcdef"}
+var testCredentials = Credentials{ID: "wx0123456789abcdef", Secret: "0123/56789+bcdef&123=56789abcdef"}
 
 // fetchFrom asks a server that answers with handler.
-func fetchFrom(t *testing.T, source Source, handler http.HandlerFunc) (Grant, error) {
+func fetchFrom(t *testing.T, source *TokenEndpoint, handler http.HandlerFunc) (Grant, error) {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
@@ -51,7 +51,7 @@ func checkNoSecret(t *testing.T, err error) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	secret := testCredentials.AppSecret
+	secret := testCredentials.Secret
 	for e := err; e != nil; e = errors.Unwrap(e) {
 		for _, text := range []string{e.Error(), fmt.Sprintf("%v", e), fmt.Sprintf("%+v", e), fmt.Sprintf("%#v", e)} {
 			if strings.Contains(text, secret) || strings.Contains(text, url.QueryEscape(secret)) {
@@ -61,25 +61,21 @@ func checkNoSecret(t *testing.T, err error) {
 	}
 }
 
-func TestNewSource(t *testing.T) {
-	for method, want := range map[string]Source{"": Stable{}, "stable": Stable{}, "classic": Classic{}} {
-		got, err := NewSource(method)
-		if err != nil || got != want {
-			t.Errorf("NewSource(%q) = %v, %v", method, got, err)
-		}
-		if method != "" && got.Method() != method {
-			t.Errorf("Method() = %q, want %q", got.Method(), method)
+func TestTokenEndpointNamed(t *testing.T) {
+	for name, want := range map[string]*TokenEndpoint{"": Stable, "stable": Stable, "classic": Classic} {
+		if got := Official.TokenEndpoint(name); got != want {
+			t.Errorf("TokenEndpoint(%q) = %v", name, got)
 		}
 	}
-	for _, method := range []string{"Stable", "stabel", " "} {
-		if got, err := NewSource(method); err == nil {
-			t.Errorf("NewSource(%q) = %v", method, got)
+	for _, name := range []string{"Stable", "stabel", " ", "gettoken"} {
+		if got := Official.TokenEndpoint(name); got != nil {
+			t.Errorf("TokenEndpoint(%q) = %v", name, got)
 		}
 	}
 }
 
 func TestPolicies(t *testing.T) {
-	stable, classic := Stable{}.Policy(), Classic{}.Policy()
+	stable, classic := Stable.Policy, Classic.Policy
 	if !stable.Idempotent || classic.Idempotent {
 		t.Error("stable is idempotent, classic is not")
 	}
@@ -98,7 +94,7 @@ func TestPolicies(t *testing.T) {
 func TestFetchRequest(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		source Source
+		source *TokenEndpoint
 		force  bool
 		prefix string
 
@@ -107,29 +103,29 @@ func TestFetchRequest(t *testing.T) {
 		body                      map[string]any
 	}{
 		{
-			name: "stable", source: Stable{},
+			name: "stable", source: Stable,
 			method: "POST", path: "/cgi-bin/stable_token", contentType: "application/json", query: url.Values{},
-			body: map[string]any{"grant_type": "client_credential", "appid": testCredentials.AppID, "secret": testCredentials.AppSecret, "force_refresh": false},
+			body: map[string]any{"grant_type": "client_credential", "appid": testCredentials.ID, "secret": testCredentials.Secret, "force_refresh": false},
 		},
 		{
-			name: "stable, forced", source: Stable{}, force: true,
+			name: "stable, forced", source: Stable, force: true,
 			method: "POST", path: "/cgi-bin/stable_token", contentType: "application/json", query: url.Values{},
-			body: map[string]any{"grant_type": "client_credential", "appid": testCredentials.AppID, "secret": testCredentials.AppSecret, "force_refresh": true},
+			body: map[string]any{"grant_type": "client_credential", "appid": testCredentials.ID, "secret": testCredentials.Secret, "force_refresh": true},
 		},
 		{
-			name: "stable, below a path", source: Stable{}, prefix: "/weixin",
+			name: "stable, below a path", source: Stable, prefix: "/weixin",
 			method: "POST", path: "/weixin/cgi-bin/stable_token", contentType: "application/json", query: url.Values{},
-			body: map[string]any{"grant_type": "client_credential", "appid": testCredentials.AppID, "secret": testCredentials.AppSecret, "force_refresh": false},
+			body: map[string]any{"grant_type": "client_credential", "appid": testCredentials.ID, "secret": testCredentials.Secret, "force_refresh": false},
 		},
 		{
-			name: "classic", source: Classic{},
+			name: "classic", source: Classic,
 			method: "GET", path: "/cgi-bin/token",
-			query: url.Values{"grant_type": {"client_credential"}, "appid": {testCredentials.AppID}, "secret": {testCredentials.AppSecret}},
+			query: url.Values{"grant_type": {"client_credential"}, "appid": {testCredentials.ID}, "secret": {testCredentials.Secret}},
 		},
 		{
-			name: "classic has no force", source: Classic{}, force: true, prefix: "/a/b",
+			name: "classic has no force", source: Classic, force: true, prefix: "/a/b",
 			method: "GET", path: "/a/b/cgi-bin/token",
-			query: url.Values{"grant_type": {"client_credential"}, "appid": {testCredentials.AppID}, "secret": {testCredentials.AppSecret}},
+			query: url.Values{"grant_type": {"client_credential"}, "appid": {testCredentials.ID}, "secret": {testCredentials.Secret}},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -169,7 +165,7 @@ func TestFetchRequest(t *testing.T) {
 }
 
 func TestFetchLeavesBaseAlone(t *testing.T) {
-	for _, source := range []Source{Stable{}, Classic{}} {
+	for _, source := range []*TokenEndpoint{Stable, Classic} {
 		server := httptest.NewServer(answerWith(http.StatusOK, `{"access_token":"T","expires_in":1}`))
 		base := mustParse(t, server.URL+"/x")
 		before := *base
@@ -177,7 +173,7 @@ func TestFetchLeavesBaseAlone(t *testing.T) {
 			t.Error(err)
 		}
 		if *base != before {
-			t.Errorf("%s changed the upstream to %v", source.Method(), base)
+			t.Errorf("%s changed the upstream to %v", source.Name, base)
 		}
 		server.Close()
 	}
@@ -245,7 +241,7 @@ func TestFetchAnswers(t *testing.T) {
 		{"expires_in an object", ok, `{"access_token":"T","expires_in":{}}`, Grant{}, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			grant, err := fetchFrom(t, Stable{}, answerWith(tc.status, tc.body))
+			grant, err := fetchFrom(t, Stable, answerWith(tc.status, tc.body))
 			if tc.want != (Grant{}) {
 				if err != nil || grant != tc.want {
 					t.Errorf("Fetch = %v, %v; want %v", grant, err, tc.want)
@@ -270,7 +266,7 @@ func TestFetchAnswers(t *testing.T) {
 // An endpoint that never stops sending must not fill the memory.
 func TestFetchEndlessAnswer(t *testing.T) {
 	sent := make(chan int, 1)
-	_, err := fetchFrom(t, Stable{}, func(w http.ResponseWriter, _ *http.Request) {
+	_, err := fetchFrom(t, Stable, func(w http.ResponseWriter, _ *http.Request) {
 		n := 0
 		defer func() { sent <- n }()
 		_, _ = io.WriteString(w, `{"access_token":"`)
@@ -290,13 +286,13 @@ func TestFetchEndlessAnswer(t *testing.T) {
 // Whatever goes wrong, and whatever the other side repeats, the AppSecret stays
 // here.
 func TestFetchErrorsHoldNoSecret(t *testing.T) {
-	secret := testCredentials.AppSecret
+	secret := testCredentials.Secret
 	echo := func(format string, escape func(string) string) http.HandlerFunc {
 		return answerWith(http.StatusOK, fmt.Sprintf(format, escape(secret)))
 	}
 	plain := func(s string) string { return s }
-	for _, source := range []Source{Stable{}, Classic{}} {
-		t.Run(source.Method(), func(t *testing.T) {
+	for _, source := range []*TokenEndpoint{Stable, Classic} {
+		t.Run(source.Name, func(t *testing.T) {
 			for name, handler := range map[string]http.HandlerFunc{
 				"errmsg":                 echo(`{"errcode":40125,"errmsg":"invalid secret %s rid: 1"}`, plain),
 				"errmsg, escaped":        echo(`{"errcode":40125,"errmsg":"/cgi-bin/token?secret=%s"}`, url.QueryEscape),
@@ -340,7 +336,7 @@ func TestFetchErrorsHoldNoSecret(t *testing.T) {
 					}
 					return nil, &url.Error{Op: req.Method, URL: req.URL.String(), Err: errors.New(text)}
 				})
-				_, err := source.Fetch(t.Context(), rt, mustParse(t, "http://host"), Credentials{AppID: "wx1", AppSecret: testCredentials.AppSecret}, false)
+				_, err := source.Fetch(t.Context(), rt, mustParse(t, "http://host"), Credentials{ID: "wx1", Secret: testCredentials.Secret}, false)
 				checkNoSecret(t, err)
 			})
 			t.Run("an upstream that is none", func(t *testing.T) {
@@ -369,7 +365,7 @@ func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { re
 
 // Where a redirect leads is not where the AppSecret belongs.
 func TestFetchFollowsNoRedirect(t *testing.T) {
-	for _, source := range []Source{Stable{}, Classic{}} {
+	for _, source := range []*TokenEndpoint{Stable, Classic} {
 		for _, status := range []int{301, 302, 303, 307, 308} {
 			requests := 0
 			_, err := fetchFrom(t, source, func(w http.ResponseWriter, r *http.Request) {
@@ -382,7 +378,7 @@ func TestFetchFollowsNoRedirect(t *testing.T) {
 			})
 			checkNoSecret(t, err)
 			if requests != 1 || !strings.Contains(err.Error(), fmt.Sprint(status)) {
-				t.Errorf("%s, %d: %d requests, %v", source.Method(), status, requests, err)
+				t.Errorf("%s, %d: %d requests, %v", source.Name, status, requests, err)
 			}
 		}
 	}
@@ -411,7 +407,7 @@ func TestFetchCanceled(t *testing.T) {
 				<-silent
 			}))
 			t.Cleanup(server.Close)
-			_, err := Stable{}.Fetch(ctx, server.Client().Transport, mustParse(t, server.URL), testCredentials, false)
+			_, err := Stable.Fetch(ctx, server.Client().Transport, mustParse(t, server.URL), testCredentials, false)
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("Fetch = %v, want %v", err, context.Canceled)
 			}
@@ -437,7 +433,7 @@ func TestFetchClosesAnswer(t *testing.T) {
 			closed := 0
 			tc.res.Body = &closeCounter{Reader: tc.body, closed: &closed}
 			rt := roundTripFunc(func(*http.Request) (*http.Response, error) { return &tc.res, nil })
-			_, _ = Classic{}.Fetch(t.Context(), rt, mustParse(t, "http://host"), testCredentials, false)
+			_, _ = Classic.Fetch(t.Context(), rt, mustParse(t, "http://host"), testCredentials, false)
 			if closed != 1 {
 				t.Errorf("closed %d times", closed)
 			}
@@ -467,7 +463,7 @@ func TestCredentialsPrintNoSecret(t *testing.T) {
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 		for _, value := range []any{testCredentials, &testCredentials, holder, []Credentials{testCredentials}} {
 			text := fmt.Sprintf(format, value)
-			if strings.Contains(text, testCredentials.AppSecret) || strings.Contains(text, fmt.Sprintf("%x", testCredentials.AppSecret)) {
+			if strings.Contains(text, testCredentials.Secret) || strings.Contains(text, fmt.Sprintf("%x", testCredentials.Secret)) {
 				t.Errorf("%s of %T shows the secret: %s", format, value, text)
 			}
 		}
@@ -485,7 +481,7 @@ func FuzzFetch(f *testing.F) {
 		rt := roundTripFunc(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(string(body)))}, nil
 		})
-		grant, err := Classic{}.Fetch(t.Context(), rt, &url.URL{Scheme: "http", Host: "host"}, testCredentials, false)
+		grant, err := Classic.Fetch(t.Context(), rt, &url.URL{Scheme: "http", Host: "host"}, testCredentials, false)
 		if err != nil {
 			checkNoSecret(t, err)
 			if wxErr, ok := errors.AsType[*Error](err); ok && wxErr.Code == OK {

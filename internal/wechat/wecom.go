@@ -13,6 +13,7 @@ var WeCom = (&Kind{
 	Host:           "https://qyapi.weixin.qq.com",
 	ID:             "corpid",
 	TokenEndpoints: []*TokenEndpoint{gettoken},
+	SecretParams:   []string{"corpsecret"},
 	TokenParam:     "access_token",
 	// An errcode 40001 is about the secret here, and 40014 says also that a
 	// token has expired.
@@ -27,7 +28,7 @@ var WeCom = (&Kind{
 	},
 	Failures: wecomFailures,
 	Advice:   wecomAdvice,
-}).index()
+}).Indexed()
 
 // gettoken is /cgi-bin/gettoken. Within a token's life everybody who asks gets
 // the same one, and nothing forces another.
