@@ -1,13 +1,13 @@
-package weixin
+package account
 
 import (
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
-// failureAdvice returns what to do about a failure to get a token. An errcode of
+// FailureAdvice returns what to do about a failure to get a token. An errcode of
 // 0 is that there was no answer with one.
-func failureAdvice(kind *wechat.Kind, errcode int, errmsg string, lang wechat.Language) string {
+func FailureAdvice(kind *wechat.Kind, errcode int, errmsg string, lang wechat.Language) string {
 	if errcode != 0 {
 		return kind.AdviceFor(errcode, errmsg, lang)
 	}
@@ -17,22 +17,8 @@ func failureAdvice(kind *wechat.Kind, errcode int, errmsg string, lang wechat.La
 	}[lang]
 }
 
-// rejectedAdvice returns what to do while WeChat rejects every token.
-func rejectedAdvice(lang wechat.Language) string {
-	return [...]string{
-		"WeChat's APIs reject the account's tokens, new ones too: compare appid and upstream with the account, look for a notice in WeChat's console, and find out whether another system fetches tokens with this AppSecret.",
-		"微信接口拒绝该账号的 token，新获取的也被拒绝：请核对 appid 与 upstream，查看微信公众平台的通知，并检查是否有其他系统在用该 AppSecret 获取 token。",
-	}[lang]
-}
-
-func competingAdvice(lang wechat.Language) string {
-	return [...]string{
-		"Another system fetches tokens with this account's AppSecret, and each fetch kills the one before: write token stable, whose tokens are not killed by it, or have that system use this proxy.",
-		"有其他系统在用该账号的 AppSecret 获取 token，每次获取都会使之前的 token 失效：请改用 token stable（不受其影响），或让该系统也使用本代理。",
-	}[lang]
-}
-
-func quotaAdvice(quota string, lang wechat.Language) string {
+// QuotaAdvice returns what to do about a quota that is nearly used up.
+func QuotaAdvice(quota string, lang wechat.Language) string {
 	advice := [...]string{
 		"Most of the day's token fetches are used up, they begin anew at midnight in Beijing: find out who or what kills this account's tokens.",
 		"今日获取 token 的次数已用去大半，北京时间零点重新计算：请查找是谁或什么原因使该账号的 token 失效。",

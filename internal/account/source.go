@@ -1,4 +1,4 @@
-package weixin
+package account
 
 import (
 	"context"
@@ -11,21 +11,27 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
-// tokenEndpoint is an account as the source of its own tokens.
-type tokenEndpoint Account
+// tokenSource is an account as the source of its own tokens.
+type tokenSource Account
 
 // Fetch implements credential.Source.
-func (a *tokenEndpoint) Fetch(ctx context.Context, _ *credential.Value, _ string, force bool) (credential.Grant, error) {
-	grant, err := a.Source.Fetch(upstream.WithResolver(ctx, a.Resolver), a.endpoint, a.Upstream, a.Credentials, force)
+func (a *tokenSource) Fetch(ctx context.Context, _ *credential.Value, _ string, force bool) (credential.Grant, error) {
+	grant, err := a.Endpoint.Fetch((*Account)(a).resolving(ctx), a.endpoints, a.Upstream, a.Credentials, force)
 	if wxErr, ok := errors.AsType[*wechat.Error](err); ok {
-		return credential.Grant{}, &credential.Failure{Errcode: wxErr.Code, Message: (*Account)(a).redactor("").String(wxErr.Msg), Class: classOf(wxErr.Code)}
+		return credential.Grant{}, &credential.Failure{
+			Errcode: wxErr.Code, Message: (*Account)(a).Redactor("").String(wxErr.Msg), Class: classOf(a.Kind, wxErr.Code),
+		}
+	}
+	// Another proxy's virtual token is as good as WeChat's: that proxy is a hub.
+	if err == nil && a.IsIssued != nil && a.IsIssued(grant.AccessToken) {
+		return credential.Grant{}, upstream.ErrLoop
 	}
 	return credential.Grant{Value: grant.AccessToken, ExpiresIn: grant.ExpiresIn}, err
 }
 
 // Check implements credential.Source.
-func (a *tokenEndpoint) Check(ctx context.Context, token *credential.Value) credential.Verdict {
-	switch wechat.CheckToken(upstream.WithResolver(ctx, a.Resolver), a.endpoint, a.Upstream, token.Escaped(), &a.Place) {
+func (a *tokenSource) Check(ctx context.Context, token *credential.Value) credential.Verdict {
+	switch a.Kind.CheckToken((*Account)(a).resolving(ctx), a.endpoints, a.Upstream, token.Escaped()) {
 	case wechat.TokenGood:
 		return credential.Good
 	case wechat.TokenRejected:
@@ -38,12 +44,12 @@ func (a *tokenEndpoint) Check(ctx context.Context, token *credential.Value) cred
 // formerPlace returns where earlier releases kept an account's token: under a key
 // that named no upstream.
 func formerPlace(c *credential.Credential) credential.Former {
-	a := c.Source.(*tokenEndpoint)
+	a := c.Source.(*tokenSource)
 	return credential.Former{Key: "weixin/tokens/" + c.ID.Identity, AppID: a.Credentials.ID}
 }
 
-func classOf(errcode int) credential.FailureClass {
-	switch wechat.ClassifyFailure(errcode) {
+func classOf(kind *wechat.Kind, errcode int) credential.FailureClass {
+	switch kind.ClassOf(errcode) {
 	case wechat.DailyQuota:
 		return credential.DailyQuota
 	case wechat.Configuration:
@@ -56,16 +62,16 @@ func classOf(errcode int) credential.FailureClass {
 // beijing is the time zone of WeChat's days. It has no daylight saving time.
 var beijing = time.FixedZone("UTC+8", 8*60*60)
 
-// policies are those of the sources in use. Accounts share them.
+// policies are those of the token endpoints in use. Accounts share them.
 var policies sync.Map
 
-// policyOf returns a source's policy as the package credential has it.
-func policyOf(source wechat.Source) *credential.Policy {
-	if p, ok := policies.Load(source.Method()); ok {
+// policyOf returns a token endpoint's policy as the package credential has it.
+func policyOf(endpoint *wechat.TokenEndpoint) *credential.Policy {
+	if p, ok := policies.Load(endpoint); ok {
 		return p.(*credential.Policy)
 	}
-	p := source.Policy()
-	policy, _ := policies.LoadOrStore(source.Method(), &credential.Policy{
+	p := &endpoint.Policy
+	policy, _ := policies.LoadOrStore(endpoint, &credential.Policy{
 		Lead:          p.Lead,
 		Recheck:       p.Recheck,
 		Idempotent:    p.Idempotent,
@@ -77,16 +83,16 @@ func policyOf(source wechat.Source) *credential.Policy {
 	return policy.(*credential.Policy)
 }
 
-// logAdvisor advises in log lines.
-type logAdvisor struct{}
+// advisor advises in log lines.
+type advisor struct{ kind *wechat.Kind }
 
 // OnFailure implements credential.Advisor.
-func (logAdvisor) OnFailure(f *credential.Failure) string {
-	return failureAdvice(f.Errcode, f.Message, wechat.English)
+func (a advisor) OnFailure(f *credential.Failure) string {
+	return FailureAdvice(a.kind, f.Errcode, f.Message, wechat.English)
 }
 
 // OnCompetition implements credential.Advisor.
-func (logAdvisor) OnCompetition() string { return competingAdvice(wechat.English) }
+func (a advisor) OnCompetition() string { return a.kind.CompetingAdvice[wechat.English] }
 
 // OnQuota implements credential.Advisor.
-func (logAdvisor) OnQuota(quota string) string { return quotaAdvice(quota, wechat.English) }
+func (advisor) OnQuota(quota string) string { return QuotaAdvice(quota, wechat.English) }

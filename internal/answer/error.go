@@ -1,64 +1,100 @@
-package weixin
+// Package answer holds the proxy's own answers: its errors in WeChat's shape, how
+// they are logged, and what is told of a request when it is over.
+package answer
 
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"time"
 
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
-// proxyError is an answer of the proxy's own, in WeChat's shape.
-type proxyError struct {
-	status     int
-	errcode    int
-	message    string
-	retryAfter time.Duration
-	cause      error // for the log alone
-	replayed   int   // the errcode for which the request was replayed, or 0
+// ReplayedHeader is in an answer for which the request was sent again. Its
+// value is the errcode that the first answer had.
+const ReplayedHeader = "X-Weixin-Replayed"
 
-	// readBody is for an answer that has to reach the client whatever that is
+// Error is an answer of the proxy's own, in WeChat's shape.
+type Error struct {
+	Status     int
+	Errcode    int
+	Message    string
+	RetryAfter time.Duration
+	Cause      error // for the log alone
+	Replayed   int   // the errcode for which the request was replayed, or 0
+
+	// ReadBody is for an answer that has to reach the client whatever that is
 	// doing: the body is read to its end before.
-	readBody bool
+	ReadBody bool
 
 	// Whose request it was, as far as that is known.
-	account *Account
-	caller  *caller
+	Account *account.Account
+	Caller  string
 }
 
-// of notes whose request it was.
-func (e *proxyError) of(account *Account, caller *caller) *proxyError {
-	e.account, e.caller = account, caller
-	return e
+// Of returns the error with whose request it was, if it is an Error. Other errors
+// and nil are returned as they are.
+func Of(err error, a *account.Account, caller string) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.Account, e.Caller = a, caller
+	}
+	return err
+}
+
+// From returns the Error that an error is, or one that tells the client nothing.
+func From(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{Status: http.StatusBadGateway, Errcode: wechat.SystemBusy, Message: "the request failed", Cause: err}
 }
 
 // Error returns the message.
-func (e *proxyError) Error() string { return e.message }
+func (e *Error) Error() string { return e.Message }
 
-func badRequest(message string) *proxyError {
-	return &proxyError{status: http.StatusBadRequest, errcode: wechat.InvalidParameter, message: message}
+// BadRequest is a request that is not as it should be.
+func BadRequest(message string) error {
+	return &Error{Status: http.StatusBadRequest, Errcode: wechat.InvalidParameter, Message: message}
 }
 
-func forbidden(message string) *proxyError {
-	return &proxyError{status: http.StatusForbidden, errcode: wechat.APIUnauthorized, message: message}
+// Forbidden is a request that may not be made.
+func Forbidden(message string) error {
+	return &Error{Status: http.StatusForbidden, Errcode: wechat.APIUnauthorized, Message: message}
 }
 
-func tooLarge(message string) *proxyError {
-	return &proxyError{status: http.StatusRequestEntityTooLarge, errcode: wechat.MediaTooLarge, message: message}
+// TooLarge is a body that is too large.
+func TooLarge(message string) error {
+	return &Error{Status: http.StatusRequestEntityTooLarge, Errcode: wechat.MediaTooLarge, Message: message}
 }
 
-func unavailable(status int, message string) *proxyError {
-	return &proxyError{status: status, errcode: wechat.SystemBusy, message: message}
+// Unavailable is a request that cannot be served.
+func Unavailable(status int, message string) error {
+	return &Error{Status: status, Errcode: wechat.SystemBusy, Message: message}
 }
 
-func (e *proxyError) body() []byte {
+// WeChat is what WeChat itself would answer, so that an SDK understands.
+func WeChat(errcode int, message string) error {
+	return &Error{Status: http.StatusOK, Errcode: errcode, Message: message}
+}
+
+// ClientGone is the end of a request whose client went away.
+func ClientGone() error { return Unavailable(statusClientClosedRequest, "the client went away") }
+
+// statusClientClosedRequest is what access logs show where the client was gone
+// before there was an answer.
+const statusClientClosedRequest = 499
+
+// LoopDetected is a request that came back to where it started.
+func LoopDetected(cause error) error { return Unavailable(http.StatusLoopDetected, cause.Error()) }
+
+// Body returns the answer's body.
+func (e *Error) Body() []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -66,27 +102,27 @@ func (e *proxyError) body() []byte {
 	_ = enc.Encode(struct {
 		Errcode int    `json:"errcode"`
 		Errmsg  string `json:"errmsg"`
-	}{e.errcode, "weixin proxy: " + e.message})
+	}{e.Errcode, "weixin proxy: " + e.Message})
 	return bytes.TrimRight(b.Bytes(), "\n")
 }
 
-func (e *proxyError) setHeader(h http.Header, body []byte) {
+func (e *Error) setHeader(h http.Header, body []byte) {
 	h.Set("Content-Type", "application/json; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("X-Content-Type-Options", "nosniff")
-	if e.replayed != 0 {
-		h.Set(replayedHeader, strconv.Itoa(e.replayed))
+	if e.Replayed != 0 {
+		h.Set(ReplayedHeader, strconv.Itoa(e.Replayed))
 	}
-	if e.retryAfter > 0 {
+	if e.RetryAfter > 0 {
 		// Rounded up: a client that comes a moment early is sent away again.
-		h.Set("Retry-After", strconv.Itoa(int((e.retryAfter+time.Second-1)/time.Second)))
+		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
 	}
 }
 
-// awaitBody reads the body of a request before it is refused, where that is of
+// AwaitBody reads the body of a request before it is refused, where that is of
 // use to the client.
-func (e *proxyError) awaitBody(req *http.Request, limit int64) {
-	if e.readBody {
+func (e *Error) AwaitBody(req *http.Request, limit int64) {
+	if e.ReadBody {
 		clientbody.ReadRest(req, clientbody.Limits{Bytes: limit, Total: awaitBodyFor})
 	}
 }
@@ -94,25 +130,25 @@ func (e *proxyError) awaitBody(req *http.Request, limit int64) {
 // awaitBodyFor bounds the time that takes.
 const awaitBodyFor = 10 * time.Second
 
-// write answers a request.
-func (e *proxyError) write(w http.ResponseWriter) {
-	body := e.body()
+// Write answers a request.
+func (e *Error) Write(w http.ResponseWriter) {
+	body := e.Body()
 	e.setHeader(w.Header(), body)
-	w.WriteHeader(e.status)
+	w.WriteHeader(e.Status)
 	// The client may be gone, which is no concern of the proxy's.
 	_, _ = w.Write(body)
 }
 
-// response returns the answer for those who want an http.Response.
-func (e *proxyError) response(req *http.Request) *http.Response {
-	body := e.body()
-	res := newResponse(req, e.status, body)
+// Response returns the answer for those who want an http.Response.
+func (e *Error) Response(req *http.Request) *http.Response {
+	body := e.Body()
+	res := NewResponse(req, e.Status, body)
 	e.setHeader(res.Header, body)
 	return res
 }
 
-// newResponse returns an answer of the proxy's own.
-func newResponse(req *http.Request, status int, body []byte) *http.Response {
+// NewResponse returns an answer of the proxy's own.
+func NewResponse(req *http.Request, status int, body []byte) *http.Response {
 	return &http.Response{
 		StatusCode:    status,
 		Status:        strconv.Itoa(status) + " " + http.StatusText(status),
@@ -124,47 +160,4 @@ func newResponse(req *http.Request, status int, body []byte) *http.Response {
 		ContentLength: int64(len(body)),
 		Request:       req,
 	}
-}
-
-// logRefusal tells the operator of an error that a client got. What is the
-// client's doing is of less interest than what is not.
-func (t *transport) logRefusal(req *http.Request, err *proxyError) {
-	level := zapcore.InfoLevel
-	switch {
-	case err.status == http.StatusForbidden:
-		level = zapcore.WarnLevel
-	case err.status >= http.StatusInternalServerError:
-		level = zapcore.ErrorLevel
-	}
-	if !t.logger.Core().Enabled(level) {
-		return
-	}
-	var who outcome
-	who.of(err.account, err.caller)
-	t.logRepeated(level, repeatCause{"request refused", who.account, err.message, err.status, err.errcode},
-		zap.Int("status", err.status), zap.Int("errcode", err.errcode), zap.String("reason", err.message),
-		zap.String("account", who.account), zap.String("caller", who.caller), zap.Stringer("client_ip", clientAddr(req)),
-		zap.String("method", req.Method), zap.String("path", req.URL.Path), zap.NamedError("cause", err.cause))
-}
-
-// logRepeated writes a line, or counts it where it was written lately.
-func (t *transport) logRepeated(level zapcore.Level, cause repeatCause, fields ...zap.Field) {
-	if t.repeats == nil {
-		t.logger.Log(level, cause.message, fields...)
-		return
-	}
-	t.repeats.log(level, cause, fields...)
-}
-
-// countRefusal counts an error of the proxy's own.
-func countRefusal(err *proxyError) {
-	name := ""
-	if err.caller != nil {
-		name = err.caller.name
-	}
-	if err.account == nil {
-		collectors().unclear(name, err.status)
-		return
-	}
-	err.account.watcher.served(name, err.status)
 }

@@ -1,4 +1,4 @@
-package weixin
+package answer
 
 import (
 	"encoding/json"
@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,17 +19,17 @@ import (
 
 func TestProxyErrorKinds(t *testing.T) {
 	for _, tc := range []struct {
-		err             *proxyError
+		err             error
 		status, errcode int
 	}{
-		{badRequest("x"), 400, 40035},
-		{forbidden("x"), 403, 48001},
-		{tooLarge("x"), 413, 45001},
-		{unavailable(http.StatusBadGateway, "x"), 502, -1},
-		{unavailable(http.StatusServiceUnavailable, "x"), 503, -1},
-		{unavailable(http.StatusGatewayTimeout, "x"), 504, -1},
+		{BadRequest("x"), 400, 40035},
+		{Forbidden("x"), 403, 48001},
+		{TooLarge("x"), 413, 45001},
+		{Unavailable(http.StatusBadGateway, "x"), 502, -1},
+		{Unavailable(http.StatusServiceUnavailable, "x"), 503, -1},
+		{Unavailable(http.StatusGatewayTimeout, "x"), 504, -1},
 	} {
-		if tc.err.status != tc.status || tc.err.errcode != tc.errcode || tc.err.Error() != "x" {
+		if e := From(tc.err); e.Status != tc.status || e.Errcode != tc.errcode || e.Error() != "x" {
 			t.Errorf("got %+v, want status %d, errcode %d", tc.err, tc.status, tc.errcode)
 		}
 	}
@@ -53,12 +54,12 @@ func TestProxyErrorAnswer(t *testing.T) {
 		{name: "no retry", after: -time.Second, body: `{"errcode":40035,"errmsg":"weixin proxy: "}`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			err := badRequest(tc.message)
-			err.retryAfter = tc.after
+			err := From(BadRequest(tc.message))
+			err.RetryAfter = tc.after
 			recorder := httptest.NewRecorder()
-			err.write(recorder)
+			err.Write(recorder)
 			req := httptest.NewRequest(http.MethodGet, "/", nil)
-			for way, res := range map[string]*http.Response{"written": recorder.Result(), "returned": err.response(req)} {
+			for way, res := range map[string]*http.Response{"written": recorder.Result(), "returned": err.Response(req)} {
 				body, readErr := io.ReadAll(res.Body)
 				if readErr != nil || string(body) != tc.body || !json.Valid(body) {
 					t.Errorf("%s: body %s, %v; want %s", way, body, readErr, tc.body)
@@ -80,7 +81,7 @@ func TestProxyErrorAnswer(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if res := err.response(req); res.Request != req || res.Status != "400 Bad Request" || !res.ProtoAtLeast(1, 1) {
+			if res := err.Response(req); res.Request != req || res.Status != "400 Bad Request" || !res.ProtoAtLeast(1, 1) {
 				t.Errorf("response %+v", res)
 			}
 		})
@@ -90,29 +91,32 @@ func TestProxyErrorAnswer(t *testing.T) {
 // Log lines have no use for a query, which may hold tokens and secrets.
 func TestLogRefusal(t *testing.T) {
 	for _, tc := range []struct {
-		err  *proxyError
+		err  error
 		want zapcore.Level
 	}{
-		{badRequest("x"), zapcore.InfoLevel},
-		{tooLarge("x"), zapcore.InfoLevel},
-		{forbidden("x"), zapcore.WarnLevel},
-		{unavailable(http.StatusBadGateway, "x"), zapcore.ErrorLevel},
-		{unavailable(http.StatusServiceUnavailable, "x"), zapcore.ErrorLevel},
+		{BadRequest("x"), zapcore.InfoLevel},
+		{TooLarge("x"), zapcore.InfoLevel},
+		{Forbidden("x"), zapcore.WarnLevel},
+		{Unavailable(http.StatusBadGateway, "x"), zapcore.ErrorLevel},
+		{Unavailable(http.StatusServiceUnavailable, "x"), zapcore.ErrorLevel},
 	} {
 		core, logs := observer.New(zapcore.DebugLevel)
 		req := httptest.NewRequest(http.MethodPost, "/cgi-bin/x?access_token=CANARY&secret=CANARY", nil)
 		req.Header.Set("Authorization", "Bearer CANARY")
-		(&transport{logger: zap.New(core)}).logRefusal(req, tc.err)
+		l := NewLog(zap.New(core))
+		l.LogRefusal(req, From(tc.err), netip.Addr{})
+		l.Close()
+		status := From(tc.err).Status
 		entries := logs.All()
 		if len(entries) != 1 || entries[0].Level != tc.want {
-			t.Errorf("status %d: %+v", tc.err.status, entries)
+			t.Errorf("status %d: %+v", status, entries)
 			continue
 		}
 		line, err := zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg"}).EncodeEntry(entries[0].Entry, entries[0].Context)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if text := line.String(); strings.Contains(text, "CANARY") || !strings.Contains(text, `"/cgi-bin/x"`) || !strings.Contains(text, strconv.Itoa(tc.err.status)) {
+		if text := line.String(); strings.Contains(text, "CANARY") || !strings.Contains(text, `"/cgi-bin/x"`) || !strings.Contains(text, strconv.Itoa(status)) {
 			t.Errorf("log line %s", text)
 		}
 	}
@@ -120,13 +124,15 @@ func TestLogRefusal(t *testing.T) {
 
 // The cause is the operator's business: an answer goes to whoever asked.
 func TestProxyErrorCause(t *testing.T) {
-	refused := unavailable(http.StatusBadGateway, "x")
-	refused.cause = errors.New("CAUSE")
-	if body := string(refused.body()); strings.Contains(body+refused.Error(), "CAUSE") {
+	refused := From(Unavailable(http.StatusBadGateway, "x"))
+	refused.Cause = errors.New("CAUSE")
+	if body := string(refused.Body()); strings.Contains(body+refused.Error(), "CAUSE") {
 		t.Errorf("body %s", body)
 	}
 	core, logs := observer.New(zapcore.DebugLevel)
-	(&transport{logger: zap.New(core)}).logRefusal(httptest.NewRequest(http.MethodGet, "/", nil), refused)
+	l := NewLog(zap.New(core))
+	defer l.Close()
+	l.LogRefusal(httptest.NewRequest(http.MethodGet, "/", nil), refused, netip.Addr{})
 	if logged := logs.All(); len(logged) != 1 || logged[0].ContextMap()["cause"] != "CAUSE" {
 		t.Errorf("logged %+v", logged)
 	}
@@ -134,7 +140,9 @@ func TestProxyErrorCause(t *testing.T) {
 
 func TestLogRefusalBelowLevel(t *testing.T) {
 	core, logs := observer.New(zapcore.ErrorLevel)
-	(&transport{logger: zap.New(core)}).logRefusal(httptest.NewRequest(http.MethodGet, "/", nil), badRequest("x"))
+	l := NewLog(zap.New(core))
+	defer l.Close()
+	l.LogRefusal(httptest.NewRequest(http.MethodGet, "/", nil), From(BadRequest("x")), netip.Addr{})
 	if logs.Len() > 0 {
 		t.Errorf("%+v", logs.All())
 	}

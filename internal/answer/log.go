@@ -1,6 +1,8 @@
-package weixin
+package answer
 
 import (
+	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -9,16 +11,16 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// repeatLog writes one log line for each cause of a refusal, and then how often
+// Log writes one log line for each cause of a refusal, and then how often
 // it came again, every repeatInterval. What goes on for hours must not bury what
 // happens once.
 //
 // It has no goroutine while there is nothing to count.
-type repeatLog struct {
+type Log struct {
 	logger *zap.Logger
 
 	mu     sync.Mutex
-	causes map[repeatCause]*repetition
+	causes map[Cause]*repetition
 	timer  *time.Timer // nil while there are no causes
 	closed bool
 }
@@ -31,11 +33,11 @@ const (
 	maxRepeatCauses = 256
 )
 
-// repeatCause is what makes two lines the same.
-type repeatCause struct {
-	message         string
-	account, reason string
-	status, errcode int
+// Cause is what makes two lines the same.
+type Cause struct {
+	Message         string
+	Account, Reason string
+	Status, Errcode int
 }
 
 // repetition is what came again since the last line about a cause.
@@ -46,23 +48,47 @@ type repetition struct {
 	since  time.Time
 }
 
-func newRepeatLog(logger *zap.Logger) *repeatLog {
-	return &repeatLog{logger: logger, causes: make(map[repeatCause]*repetition)}
+// NewLog returns a log that writes to a logger.
+func NewLog(logger *zap.Logger) *Log {
+	return &Log{logger: logger, causes: make(map[Cause]*repetition)}
 }
 
-// log writes a line, or counts it where one about the cause was written already.
-func (l *repeatLog) log(level zapcore.Level, cause repeatCause, fields ...zap.Field) {
+// Log writes a line, or counts it where one about the cause was written already.
+func (l *Log) Log(level zapcore.Level, cause Cause, fields ...zap.Field) {
 	if !l.logger.Core().Enabled(level) {
 		return
 	}
 	if l.first(level, &cause, fields) {
-		l.logger.Log(level, cause.message, fields...)
+		l.logger.Log(level, cause.Message, fields...)
 	}
+}
+
+// LogRefusal tells the operator of an error that a client got. What is the
+// client's doing is of less interest than what is not.
+func (l *Log) LogRefusal(req *http.Request, e *Error, client netip.Addr) {
+	level := zapcore.InfoLevel
+	switch {
+	case e.Status == http.StatusForbidden:
+		level = zapcore.WarnLevel
+	case e.Status >= http.StatusInternalServerError:
+		level = zapcore.ErrorLevel
+	}
+	if !l.logger.Core().Enabled(level) {
+		return
+	}
+	name := ""
+	if e.Account != nil {
+		name = e.Account.Name
+	}
+	l.Log(level, Cause{"request refused", name, e.Message, e.Status, e.Errcode},
+		zap.Int("status", e.Status), zap.Int("errcode", e.Errcode), zap.String("reason", e.Message),
+		zap.String("account", name), zap.String("caller", e.Caller), zap.Stringer("client_ip", client),
+		zap.String("method", req.Method), zap.String("path", req.URL.Path), zap.NamedError("cause", e.Cause))
 }
 
 // first reports whether a line is the first about its cause, and counts it if it
 // is not.
-func (l *repeatLog) first(level zapcore.Level, cause *repeatCause, fields []zap.Field) bool {
+func (l *Log) first(level zapcore.Level, cause *Cause, fields []zap.Field) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -70,7 +96,7 @@ func (l *repeatLog) first(level zapcore.Level, cause *repeatCause, fields []zap.
 	}
 	r, ok := l.causes[*cause]
 	if !ok && len(l.causes) >= maxRepeatCauses {
-		*cause = repeatCause{message: cause.message}
+		*cause = Cause{Message: cause.Message}
 		r, ok = l.causes[*cause]
 	}
 	if ok {
@@ -86,21 +112,21 @@ func (l *repeatLog) first(level zapcore.Level, cause *repeatCause, fields []zap.
 }
 
 // tell writes how often causes came again.
-func (l *repeatLog) tell() {
+func (l *Log) tell() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return
 	}
 	now := time.Now()
-	l.flush(func(r *repetition) bool { return now.Sub(r.since) >= repeatInterval })
+	l.flushLocked(func(r *repetition) bool { return now.Sub(r.since) >= repeatInterval })
 	if l.timer = nil; len(l.causes) > 0 {
-		next := slices.MinFunc(l.times(), time.Time.Compare)
+		next := slices.MinFunc(l.timesLocked(), time.Time.Compare)
 		l.timer = time.AfterFunc(next.Add(repeatInterval).Sub(now), l.tell)
 	}
 }
 
-func (l *repeatLog) times() []time.Time {
+func (l *Log) timesLocked() []time.Time {
 	times := make([]time.Time, 0, len(l.causes))
 	for _, r := range l.causes {
 		times = append(times, r.since)
@@ -108,9 +134,9 @@ func (l *repeatLog) times() []time.Time {
 	return times
 }
 
-// flush writes the counts that are due, and forgets causes that did not come
-// again. The lock is held.
-func (l *repeatLog) flush(due func(*repetition) bool) {
+// flushLocked writes the counts that are due, and forgets causes that did not
+// come again.
+func (l *Log) flushLocked(due func(*repetition) bool) {
 	for cause, r := range l.causes {
 		if !due(r) {
 			continue
@@ -119,14 +145,14 @@ func (l *repeatLog) flush(due func(*repetition) bool) {
 			delete(l.causes, cause)
 			continue
 		}
-		l.logger.Log(r.level, cause.message, append(slices.Clip(r.fields), zap.Int("repeated", r.count))...)
+		l.logger.Log(r.level, cause.Message, append(slices.Clip(r.fields), zap.Int("repeated", r.count))...)
 		r.count, r.fields, r.since = 0, nil, time.Now()
 	}
 }
 
 // Close writes the counts that are left. Lines that come later are written one
 // by one.
-func (l *repeatLog) Close() {
+func (l *Log) Close() {
 	if l == nil {
 		return
 	}
@@ -135,43 +161,9 @@ func (l *repeatLog) Close() {
 	if l.closed {
 		return
 	}
-	l.flush(func(*repetition) bool { return true })
+	l.flushLocked(func(*repetition) bool { return true })
 	l.closed, l.causes = true, nil
 	if l.timer != nil {
 		l.timer.Stop()
 	}
-}
-
-// sampler lets the first of a kind through in a while. The zero value can be used.
-type sampler struct {
-	mu    sync.Mutex
-	kinds map[string]*sample
-}
-
-type sample struct {
-	since   time.Time
-	skipped int
-}
-
-// first reports whether this is the first of its kind within the interval, and
-// how many were not since the last that was. Kinds have to be finite.
-func (s *sampler) first(kind string, interval time.Duration) (first bool, skipped int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	k, ok := s.kinds[kind]
-	if ok && now.Sub(k.since) < interval {
-		k.skipped++
-		return false, 0
-	}
-	if !ok {
-		if s.kinds == nil {
-			s.kinds = make(map[string]*sample)
-		}
-		k = new(sample)
-		s.kinds[kind] = k
-	}
-	skipped = k.skipped
-	k.since, k.skipped = now, 0
-	return true, skipped
 }

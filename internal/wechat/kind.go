@@ -16,6 +16,10 @@ type Kind struct {
 	// token endpoints that takes it: appid or corpid.
 	ID string
 
+	// SecretsApart is whether one identity may have several secrets, each with
+	// a token of its own, as the applications of a corporation have.
+	SecretsApart bool
+
 	// TokenEndpoints hand out an account's token. The first is the default.
 	TokenEndpoints []*TokenEndpoint
 
@@ -58,6 +62,10 @@ type Kind struct {
 	// in English and in Chinese. {ip} stands for the address that the errmsg
 	// names.
 	Advice map[int][2]string
+
+	// RejectedAdvice says what to do while APIs reject every token, and
+	// CompetingAdvice what to do while somebody else's fetches kill tokens.
+	RejectedAdvice, CompetingAdvice [2]string
 
 	exact    map[string]*Route
 	prefixes []*Route

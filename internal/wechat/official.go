@@ -28,6 +28,14 @@ var Official = (&Kind{
 	},
 	Failures: officialFailures,
 	Advice:   officialAdvice,
+	RejectedAdvice: [2]string{
+		"WeChat's APIs reject the account's tokens, new ones too: compare appid and upstream with the account, look for a notice in WeChat's console, and find out whether another system fetches tokens with this AppSecret.",
+		"微信接口拒绝该账号的 token，新获取的也被拒绝：请核对 appid 与 upstream，查看微信公众平台的通知，并检查是否有其他系统在用该 AppSecret 获取 token。",
+	},
+	CompetingAdvice: [2]string{
+		"Another system fetches tokens with this account's AppSecret, and each fetch kills the one before: write token stable, whose tokens are not killed by it, or have that system use this proxy.",
+		"有其他系统在用该账号的 AppSecret 获取 token，每次获取都会使之前的 token 失效：请改用 token stable（不受其影响），或让该系统也使用本代理。",
+	},
 }).Indexed()
 
 // Stable is /cgi-bin/stable_token: everybody who asks gets the same token until

@@ -12,6 +12,7 @@ var WeCom = (&Kind{
 	Name:           "wecom",
 	Host:           "https://qyapi.weixin.qq.com",
 	ID:             "corpid",
+	SecretsApart:   true,
 	TokenEndpoints: []*TokenEndpoint{gettoken},
 	SecretParams:   []string{"corpsecret"},
 	TokenParam:     "access_token",
@@ -28,6 +29,10 @@ var WeCom = (&Kind{
 	},
 	Failures: wecomFailures,
 	Advice:   wecomAdvice,
+	RejectedAdvice: [2]string{
+		"WeCom's APIs reject the application's tokens, new ones too: compare corpid and upstream with the account, and look into WeCom's console whether the application is disabled.",
+		"企业微信接口拒绝该应用的 token，新获取的也被拒绝：请核对 corpid 与 upstream，并在企业微信管理后台检查应用是否已停用。",
+	},
 }).Indexed()
 
 // gettoken is /cgi-bin/gettoken. Within a token's life everybody who asks gets
