@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
@@ -128,6 +129,12 @@ func (a *Account) ID() string {
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
+
+// VirtualTokenPrefix is what tokens begin with that a proxy like this one issues.
+const VirtualTokenPrefix = "cwx1_"
+
+// IsVirtualToken reports whether a token has the form of a virtual one.
+func IsVirtualToken(token string) bool { return strings.HasPrefix(token, VirtualTokenPrefix) }
 
 // VirtualID names an account or a caller in a virtual token.
 type VirtualID [8]byte

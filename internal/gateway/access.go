@@ -1,4 +1,4 @@
-package weixin
+package gateway
 
 import (
 	"fmt"
@@ -36,22 +36,23 @@ var privateRanges = []string{
 	"192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8", "127.0.0.1/8", "fd00::/8", "::1",
 }
 
-func (a *Access) provision() error {
+// Prepare parses what the configuration says.
+func (a *Access) Prepare() error {
 	allowed := a.AllowIPs
 	if len(allowed) == 0 {
 		allowed = []string{"private_ranges"}
 	}
-	ranges, err := parseRanges(allowed)
+	ranges, err := ParseRanges(allowed)
 	if err != nil {
 		return fmt.Errorf("allow_ips: %v", err)
 	}
 	a.ranges = ranges
-	a.ownHosts, err = parseHosts(a.Hosts)
+	a.ownHosts, err = ParseHosts(a.Hosts)
 	return err
 }
 
-// parseRanges parses IPs, CIDR ranges and `private_ranges`.
-func parseRanges(expressions []string) ([]netip.Prefix, error) {
+// ParseRanges parses IPs, CIDR ranges and `private_ranges`.
+func ParseRanges(expressions []string) ([]netip.Prefix, error) {
 	var ranges []netip.Prefix
 	for _, expr := range expressions {
 		expanded := []string{expr}
@@ -69,21 +70,25 @@ func parseRanges(expressions []string) ([]netip.Prefix, error) {
 	return ranges, nil
 }
 
-// allowsAddress reports whether the client's address may call. A caller's key
+// AllowsAddress reports whether the client's address may call. A caller's key
 // replaces the rule about addresses, unless there is one, or no key is needed.
-func (a *Access) allowsAddress(app *App, req *http.Request, needsKey bool) bool {
-	return needsKey && len(app.callers) > 0 && len(a.AllowIPs) == 0 || containsClient(a.ranges, req)
+func (a *Access) AllowsAddress(r *Registry, req *http.Request, needsKey bool) bool {
+	return needsKey && r.HasCallers() && len(a.AllowIPs) == 0 || a.Contains(req)
 }
+
+// Contains reports whether the client's address is in AllowIPs, which Prepare has
+// parsed.
+func (a *Access) Contains(req *http.Request) bool { return containsClient(a.ranges, req) }
 
 // containsClient reports whether the client's address is in one of the ranges.
 func containsClient(ranges []netip.Prefix, req *http.Request) bool {
-	addr := clientAddr(req)
+	addr := ClientAddr(req)
 	return addr.IsValid() && slices.ContainsFunc(ranges, func(r netip.Prefix) bool { return r.Contains(addr) })
 }
 
-// clientAddr returns the client's address, or the zero Addr where it is not
+// ClientAddr returns the client's address, or the zero Addr where it is not
 // known.
-func clientAddr(req *http.Request) netip.Addr {
+func ClientAddr(req *http.Request) netip.Addr {
 	ip, _ := caddyhttp.GetVar(req.Context(), caddyhttp.ClientIPVarKey).(string)
 	if ip == "" && (req.RemoteAddr == "@" || req.RemoteAddr == "") {
 		ip = "127.0.0.1" // a unix socket

@@ -1,9 +1,11 @@
-package weixin
+package gateway
 
 import (
 	"errors"
 	"net/http"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -12,38 +14,39 @@ type claims struct {
 	bearer    string // of the Authorization header
 	hasBearer bool
 
-	bound   *Account       // the account for which its tokens were issued
-	virtual *virtualClaims // of a valid virtual token
-	real    bool           // there is a real token of the account's
-	foreign bool           // there is an access_token of which nothing is known
+	bound   *account.Account //  the account for which its tokens were issued
+	virtual *virtualClaims   //  of a valid virtual token
+	real    bool             // there is a real token of the account's
+	foreign bool             // there is an access_token of which nothing is known
 
-	appID string // as the request has it where it means an account
+	id string // the AppID or corpid, as the request has it where it means an account
 
 	tokenRequest  *tokenRequest  // to a token endpoint
-	secretRequest *secretRequest // to an API that takes the AppSecret
+	secretRequest *secretRequest // to an API that takes the secret
 }
 
-func (g *gateway) readClaims(req *http.Request, kind wechat.PathKind) (*claims, *proxyError) {
+func (g *Gateway) readClaims(call *apiCall) (*claims, error) {
 	c := new(claims)
-	c.bearer, c.hasBearer = bearerOf(req.Header)
-	c.appID, _ = wechat.QueryParam(req.URL.RawQuery, "appid")
-	var err *proxyError
-	switch kind {
-	case wechat.TokenEndpoint:
-		if c.tokenRequest, err = readTokenRequest(req); err == nil {
-			c.appID = c.tokenRequest.AppID
-		}
-		return c, err
-	case wechat.AppSecret:
-		if c.secretRequest, err = readSecretRequest(req); err != nil {
+	c.bearer, c.hasBearer = BearerOf(call.Header)
+	c.id, _ = wechat.QueryParam(call.URL.RawQuery, call.kind.ID)
+	var err error
+	switch call.route.Takes {
+	case wechat.TakesTokenRequest:
+		if c.tokenRequest, err = readTokenRequest(call); err != nil {
 			return nil, err
 		}
-		if c.appID == "" {
-			c.appID = c.secretRequest.appID()
+		c.id = c.tokenRequest.id
+		return c, nil
+	case wechat.TakesSecret:
+		if c.secretRequest, err = readSecretRequest(call); err != nil {
+			return nil, err
+		}
+		if c.id == "" {
+			c.id = c.secretRequest.id()
 		}
 	default:
 	}
-	return c, g.readTokens(req, kind, c)
+	return c, g.readTokens(call, c)
 }
 
 // Errors of tokens that the proxy has issued.
@@ -53,14 +56,14 @@ var (
 )
 
 // readTokens checks every token that the request carries.
-func (g *gateway) readTokens(req *http.Request, kind wechat.PathKind, c *claims) *proxyError {
-	for value := range wechat.QueryParams(req.URL.RawQuery, wechat.Official.Parameter) {
-		var err *proxyError
+func (g *Gateway) readTokens(call *apiCall, c *claims) error {
+	for value := range wechat.QueryParams(call.URL.RawQuery, call.kind.TokenParam) {
+		var err error
 		switch {
-		case isVirtualToken(value):
-			err = g.readVirtualToken(req, kind, c, value)
-		case value != "" && kind == wechat.AccountToken:
-			err = g.readRealToken(req, c, value)
+		case account.IsVirtualToken(value):
+			err = g.readVirtualToken(call, c, value)
+		case value != "" && call.route.Takes == wechat.TakesToken:
+			err = g.readRealToken(call, c, value)
 		}
 		if err != nil {
 			return err
@@ -69,61 +72,65 @@ func (g *gateway) readTokens(req *http.Request, kind wechat.PathKind, c *claims)
 	return nil
 }
 
-func (g *gateway) readVirtualToken(req *http.Request, kind wechat.PathKind, c *claims, value string) *proxyError {
-	if kind == wechat.UserToken || kind == wechat.ComponentToken {
-		return badRequest("this API takes another token than the account's")
+func (g *Gateway) readVirtualToken(call *apiCall, c *claims, value string) error {
+	if call.needsNoAccount() {
+		return answer.BadRequest("this API takes another token than the account's")
 	}
-	v, err := verifyVirtualToken(value, g.app.tokens.now(), g.app.virtualSecrets)
+	v, err := verifyVirtualToken(value, g.Registry.now(), g.Registry.virtualSecrets)
 	switch {
-	case err != nil && kind == wechat.AccountToken && g.realTokenOwner(req, c, value) != nil:
+	case err != nil && call.route.Takes == wechat.TakesToken && g.realTokenOwner(call, c, value) != nil:
 		// The account's upstream is a proxy like this one.
-		return g.readRealToken(req, c, value)
+		return g.readRealToken(call, c, value)
 	case err != nil:
-		return tokenRefused(err)
-	case len(g.app.callers) > 0 && v.caller == virtualID{}:
+		return call.tokenRefused(err)
+	case g.Registry.HasCallers() && v.caller == account.VirtualID{}:
 		c.foreign = true // from before there were callers
 		return nil
 	case c.virtual != nil && c.virtual.caller != v.caller:
-		return tokenRefused(errTokensDiffer)
+		return call.tokenRefused(errTokensDiffer)
 	}
 	c.virtual = v
-	return c.bind(g.app.byVirtualID[v.account])
+	return c.bind(call, g.Registry.Accounts.WithVirtualID(v.account))
 }
 
-func (g *gateway) readRealToken(req *http.Request, c *claims, value string) *proxyError {
-	owner := g.realTokenOwner(req, c, value)
+func (g *Gateway) readRealToken(call *apiCall, c *claims, value string) error {
+	owner := g.realTokenOwner(call, c, value)
 	if owner == nil {
 		c.foreign = true
 		return nil
 	}
 	c.real = true
-	return c.bind(owner)
+	return c.bind(call, owner)
 }
 
 // realTokenOwner returns the account whose real token this is, or nil.
-func (g *gateway) realTokenOwner(req *http.Request, c *claims, value string) *Account {
-	likely, _ := g.namedAccount(req) // an error is one later
+func (g *Gateway) realTokenOwner(call *apiCall, c *claims, value string) *account.Account {
+	likely, _ := g.namedAccount(call.Request) // an error is one later
 	if likely == nil {
-		likely = g.app.byAppID[c.appID]
+		likely = g.Registry.Accounts.WithID(c.id)
 	}
 	if likely == nil {
-		likely = g.app.onlyAccount()
+		likely = g.Registry.Accounts.OnlyOf(call.kind)
 	}
-	return g.app.realTokenOwner(req.Context(), value, likely)
+	return g.Registry.realTokenOwner(call.Context(), value, likely)
 }
 
 // bind notes for which account a token of the request was issued.
-func (c *claims) bind(account *Account) *proxyError {
-	if c.bound != nil && c.bound != account {
-		return tokenRefused(errTokensDiffer)
+func (c *claims) bind(call *apiCall, a *account.Account) error {
+	if c.bound != nil && c.bound != a {
+		return call.tokenRefused(errTokensDiffer)
 	}
-	c.bound = account
+	c.bound = a
 	return nil
 }
 
 // tokenRefused is the one answer of the proxy's with a token's errcode: the
-// token is the proxy's own, and the SDK is to ask for another. Every SDK does so
-// for this errcode, and for no other.
-func tokenRefused(cause error) *proxyError {
-	return wechatError(wechat.AccessTokenExpired, cause.Error())
+// token is the proxy's own, and the SDK is to ask for another. Those that send
+// their whole request before they look for an answer must not see a reset.
+func (c *apiCall) tokenRefused(cause error) error {
+	errcode := c.kind.TokenExpired
+	if errors.Is(cause, errVirtualTokenForged) {
+		errcode = c.kind.TokenForged
+	}
+	return &answer.Error{Status: http.StatusOK, Errcode: errcode, Message: cause.Error(), ReadBody: true}
 }

@@ -1,24 +1,18 @@
-package weixin
+package gateway
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
-)
-
-// Ways to answer applications that ask for a token.
-const (
-	issueVirtual = "virtual" // with a virtual token
-	issueReal    = "real"    // with the account's access_token
-	issueOff     = "off"     // not at all
 )
 
 // minLeft is how long a token lives at least that is given away, as far as
@@ -26,152 +20,177 @@ const (
 const minLeft = 300 * time.Second
 
 // maxSmallBody bounds the body of a request for a token, and of one that takes
-// the AppSecret.
+// the secret.
 const maxSmallBody = 64 << 10
-
-// wechatError is what WeChat itself would answer, so that an SDK understands.
-func wechatError(errcode int, message string) *proxyError {
-	return &proxyError{status: http.StatusOK, errcode: errcode, message: message}
-}
 
 // tokenRequest is an application's request for a token.
 type tokenRequest struct {
-	GrantType string `json:"grant_type"`
-	AppID     string `json:"appid"`
-	Secret    string `json:"secret"`
+	grantType, id, secret string
 }
 
-// readTokenRequest reads a request to /cgi-bin/token or /cgi-bin/stable_token.
-func readTokenRequest(req *http.Request) (*tokenRequest, *proxyError) {
+// readTokenRequest reads a request to a token endpoint, in the form in which the
+// proxy itself would ask it.
+func readTokenRequest(call *apiCall) (*tokenRequest, error) {
+	endpoint := call.route.Endpoint
+	param, err := tokenRequestParams(call)
+	if err != nil {
+		return nil, err
+	}
 	r := new(tokenRequest)
-	if wechat.IsStableToken(req.URL.Path) {
-		if req.Method != http.MethodPost {
-			return nil, wechatError(wechat.RequirePOST, "require POST method")
-		}
-		body, err := readSmallBody(req)
-		if err != nil {
+	for name, value := range map[string]*string{"grant_type": &r.grantType, endpoint.ID: &r.id, endpoint.Secret: &r.secret} {
+		if *value, err = param(name); err != nil {
 			return nil, err
 		}
-		// WeChat takes what is no JSON for an empty request.
-		if trimmed := bytes.TrimSpace(body); len(trimmed) > 0 && trimmed[0] == '{' {
-			if json.Unmarshal(trimmed, r) != nil {
-				return nil, wechatError(wechat.DataFormatError, "data format error")
-			}
-		}
-	} else {
-		if req.Method != http.MethodGet && req.Method != http.MethodHead {
-			return nil, wechatError(wechat.RequireGET, "require GET method")
-		}
-		r.GrantType, _ = wechat.QueryParam(req.URL.RawQuery, "grant_type")
-		r.AppID, _ = wechat.QueryParam(req.URL.RawQuery, "appid")
-		r.Secret, _ = wechat.QueryParam(req.URL.RawQuery, "secret")
 	}
-	_, hasBearer := bearerOf(req.Header)
+	_, hasBearer := BearerOf(call.Header)
 	switch {
-	case r.AppID == "":
-		return nil, wechatError(wechat.AppIDMissing, "appid missing")
-	case r.Secret == "" && !hasBearer:
-		return nil, wechatError(wechat.AppSecretMissing, "appsecret missing")
-	case r.GrantType != "client_credential":
-		return nil, wechatError(wechat.InvalidGrantType, "invalid grant_type")
+	case r.id == "":
+		return nil, answer.WeChat(wechat.AppIDMissing, endpoint.ID+" missing")
+	case r.secret == "" && !hasBearer:
+		return nil, answer.WeChat(wechat.AppSecretMissing, endpoint.SecretMissing)
+	case r.grantType != endpoint.GrantType && endpoint.GrantType != "":
+		return nil, answer.WeChat(wechat.InvalidGrantType, "invalid grant_type")
 	}
 	return r, nil
 }
 
+// tokenRequestParams returns what looks up the parameters of a request for a token.
+func tokenRequestParams(call *apiCall) (func(name string) (string, error), error) {
+	if call.route.Endpoint.Method != http.MethodPost {
+		if call.Method != http.MethodGet && call.Method != http.MethodHead {
+			return nil, answer.WeChat(wechat.RequireGET, "require GET method")
+		}
+		return func(name string) (string, error) {
+			value, _ := wechat.QueryParam(call.URL.RawQuery, name)
+			return value, nil
+		}, nil
+	}
+	if call.Method != http.MethodPost {
+		return nil, answer.WeChat(wechat.RequirePOST, "require POST method")
+	}
+	body, err := readSmallBody(call.Request)
+	if err != nil {
+		return nil, err
+	}
+	var object jsonObject
+	// WeChat takes what is no JSON for an empty request.
+	if trimmed := bytes.TrimSpace(body); len(trimmed) > 0 && trimmed[0] == '{' {
+		if json.Unmarshal(trimmed, &object) != nil {
+			return nil, errDataFormat()
+		}
+	}
+	return object.text, nil
+}
+
+func errDataFormat() error { return answer.WeChat(wechat.DataFormatError, "data format error") }
+
+// jsonObject is a JSON object whose members WeChat finds in whatever case.
+type jsonObject map[string]json.RawMessage
+
+// keysOf returns the members with a name.
+func (o jsonObject) keysOf(name string) []string {
+	var keys []string
+	for key := range o {
+		if strings.EqualFold(key, name) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// text returns the member with a name, which must be a string if it is there.
+func (o jsonObject) text(name string) (string, error) {
+	var value string
+	for _, key := range o.keysOf(name) {
+		if json.Unmarshal(o[key], &value) != nil {
+			return "", errDataFormat()
+		}
+	}
+	return value, nil
+}
+
 // readSmallBody reads a body that has to be small.
-func readSmallBody(req *http.Request) ([]byte, *proxyError) {
+func readSmallBody(req *http.Request) ([]byte, error) {
 	if req.Body == nil {
 		return nil, nil
 	}
 	if req.ContentLength > maxSmallBody {
-		return nil, tooLarge("the request body is larger than such a request needs")
+		return nil, answer.TooLarge("the request body is larger than such a request needs")
 	}
 	body, err := io.ReadAll(io.LimitReader(req.Body, maxSmallBody+1))
 	if err != nil {
-		return nil, badRequest("the request body could not be read")
+		return nil, answer.BadRequest("the request body could not be read")
 	}
 	if len(body) > maxSmallBody {
-		return nil, tooLarge("the request body is larger than such a request needs")
+		return nil, answer.TooLarge("the request body is larger than such a request needs")
 	}
 	return body, nil
 }
 
-// grantAnswer is what a token endpoint answers.
-type grantAnswer struct {
-	AccessToken string `json:"access_token"`
-	ExpiresIn   int64  `json:"expires_in"` // seconds
+// Grant is what a token endpoint answers.
+type Grant struct {
+	accessToken string
+	expiresIn   time.Duration
+	endpoint    *wechat.TokenEndpoint // that was asked
 }
 
 // grant answers a request for a token.
-func (app *App) grant(ctx context.Context, account *Account, caller *caller) (*grantAnswer, *proxyError) {
-	switch app.issue[account.Name] {
-	case issueOff:
-		return nil, forbidden("tokens are not issued for account " + account.Name + ": requests need none here")
-	case issueReal:
-		token, err := app.tokens.TokenLasting(ctx, account, minLeft)
+func (r *Registry) grant(call *apiCall, a *account.Account, caller *Caller) (*Grant, error) {
+	switch a.Issue {
+	case account.IssueOff:
+		return nil, answer.Forbidden("tokens are not issued for account " + a.Name + ": requests need none here")
+	case account.IssueReal:
+		token, err := a.TokenLasting(call.Context(), minLeft)
 		if err != nil {
-			return nil, tokenFailure(err, account, app.tokens.now())
+			return nil, answer.TokenFailure(err, a, r.now())
 		}
-		app.realIssuers.note(account, token)
-		return &grantAnswer{token.Secret(), int64(token.ExpiresAt().Sub(app.tokens.now()) / time.Second)}, nil
+		r.issuers.note(a, token)
+		return &Grant{token.Secret(), token.ExpiresAt().Sub(r.now()), call.route.Endpoint}, nil
 	}
-	claims := virtualClaims{account: account.virtualID, expiresAt: app.tokens.now().Add(virtualTokenLifetime + time.Second)}
+	claims := virtualClaims{account: a.VirtualID(), expiresAt: r.now().Add(virtualTokenLifetime + time.Second)}
 	name := ""
 	if caller != nil {
-		claims.caller, name = caller.id, caller.name
+		claims.caller, name = caller.id, caller.Name
 	}
-	app.logger.Debug("virtual token issued", zap.String("account", account.Name), zap.String("caller", name))
-	return &grantAnswer{claims.sign(app.virtualSecrets(claims.account, claims.caller)), int64(virtualTokenLifetime / time.Second)}, nil
-}
-
-// tokenFailure returns the answer where there is no token.
-func tokenFailure(err error, account *Account, now time.Time) *proxyError {
-	if tokenErr, ok := errors.AsType[*TokenError](err); ok {
-		return tokenErr.proxyError(now)
-	}
-	if errors.Is(err, errNestedFetch) {
-		return loopDetected(err).of(account, nil)
-	}
-	if errors.Is(err, errStillRejected) {
-		return unavailable(http.StatusServiceUnavailable, "WeChat refuses every token of account "+account.Name)
-	}
-	return unavailable(statusClientClosedRequest, "the client went away")
-}
-
-// virtualSecrets returns what virtual tokens of an account and a caller are
-// signed with, or nil.
-func (app *App) virtualSecrets(account, caller virtualID) *virtualSecrets {
-	a, ok := app.byVirtualID[account]
-	if !ok {
-		return nil
-	}
-	s := &virtualSecrets{accountKey: a.virtualKey}
-	if caller == (virtualID{}) {
-		return s
-	}
-	c, ok := app.callersByID[caller]
-	if !ok {
-		return nil
-	}
-	s.callerKey = c.keyDigest
-	return s
+	r.logger.Debug("virtual token issued", zap.String("account", a.Name), zap.String("caller", name))
+	return &Grant{claims.sign(r.virtualSecrets(claims.account, claims.caller)), virtualTokenLifetime, call.route.Endpoint}, nil
 }
 
 // body returns the answer as WeChat writes it.
-func (g *grantAnswer) body() []byte {
-	// Encoding a string and an int cannot fail.
-	body, _ := json.Marshal(g)
+func (g *Grant) body() []byte {
+	type success struct {
+		Errcode int    `json:"errcode"`
+		Errmsg  string `json:"errmsg"`
+	}
+	type grant struct {
+		*success
+		AccessToken string `json:"access_token"`
+		ExpiresIn   int64  `json:"expires_in"` // seconds
+	}
+	reply := grant{AccessToken: g.accessToken, ExpiresIn: int64(g.expiresIn / time.Second)}
+	if g.endpoint.ErrcodeOnSuccess {
+		reply.success = &success{wechat.OK, "ok"}
+	}
+	// Encoding strings and ints cannot fail.
+	body, _ := json.Marshal(reply)
 	return body
 }
 
-// response returns the answer for those who want an http.Response.
-func (g *grantAnswer) response(req *http.Request) *http.Response {
-	res := newResponse(req, http.StatusOK, g.body())
+// Write answers a request.
+func (g *Grant) Write(w http.ResponseWriter) {
+	g.setHeader(w.Header())
+	// The client may be gone, which is no concern of the proxy's.
+	_, _ = w.Write(g.body())
+}
+
+// Response returns the answer for those who want an http.Response.
+func (g *Grant) Response(req *http.Request) *http.Response {
+	res := answer.NewResponse(req, http.StatusOK, g.body())
 	g.setHeader(res.Header)
 	return res
 }
 
-func (g *grantAnswer) setHeader(h http.Header) {
+func (g *Grant) setHeader(h http.Header) {
 	h.Set("Content-Type", "application/json; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 }

@@ -1,4 +1,4 @@
-package weixin
+package gateway
 
 import (
 	"context"
@@ -10,6 +10,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 )
 
 // Where an account's real token is issued, applications send it back. It is
@@ -64,22 +67,22 @@ func (i *issuedTokens) Destruct() error {
 
 // realIssuers are the accounts of a configuration whose real tokens are issued.
 type realIssuers struct {
-	accounts map[*issuedTokens]*Account
+	accounts map[*issuedTokens]*account.Account
 	keys     []string // of realTokenPool
 	looked   atomic.Int64
 }
 
 // add has an account's real tokens be recognised.
-func (r *realIssuers) add(account *Account) error {
-	key := accountID(account.Credentials, account.Source, account.Upstream)
+func (r *realIssuers) add(a *account.Account) error {
+	key := a.ID()
 	value, _, err := realTokenPool.LoadOrNew(key, func() (caddy.Destructor, error) { return new(issuedTokens), nil })
 	if err != nil {
 		return err
 	}
 	r.keys = append(r.keys, key)
 	issued := value.(*issuedTokens)
-	r.accounts[issued] = account
-	account.watcher = realTokenWatcher{account.watcher, issued}
+	r.accounts[issued] = a
+	a.Observer = realTokenObserver{a.Observer, issued}
 	return nil
 }
 
@@ -94,34 +97,34 @@ func (r *realIssuers) release() error {
 	return nil
 }
 
-// realTokenWatcher sees the tokens that WeChat hands out.
-type realTokenWatcher struct {
-	accountObserver
+// realTokenObserver sees the tokens that WeChat hands out.
+type realTokenObserver struct {
+	account.Observer
 	issued *issuedTokens
 }
 
-func (w realTokenWatcher) Fetched(token *Token) {
-	w.issued.note(token.Secret())
-	w.accountObserver.Fetched(token)
+func (o realTokenObserver) Fetched(token *account.Token) {
+	o.issued.note(token.Secret())
+	o.Observer.Fetched(token)
 }
 
 // note remembers the token that an account has now.
-func (r *realIssuers) note(account *Account, token *Token) {
-	if w, ok := account.watcher.(realTokenWatcher); ok && token != nil {
-		w.issued.note(token.Secret())
+func (r *realIssuers) note(a *account.Account, token *account.Token) {
+	if o, ok := a.Observer.(realTokenObserver); ok && token != nil {
+		o.issued.note(token.Secret())
 	}
 }
 
 // owner returns the account whose current or last real token this is, or nil.
-func (r *realIssuers) owner(accessToken string) *Account {
+func (r *realIssuers) owner(accessToken string) *account.Account {
 	digest := tokenDigest(sha256.Sum256([]byte(accessToken)))
-	find := func() *Account {
+	find := func() *account.Account {
 		realTokens.RLock()
 		defer realTokens.RUnlock()
 		return r.accounts[realTokens.owners[digest]]
 	}
-	if account := find(); account != nil || !r.look(time.Now()) {
-		return account
+	if a := find(); a != nil || !r.look(time.Now()) {
+		return a
 	}
 	return find()
 }
@@ -137,8 +140,8 @@ func (r *realIssuers) look(now time.Time) bool {
 	if now.UnixNano()-before < int64(unknownTokenPause) || !r.looked.CompareAndSwap(before, now.UnixNano()) {
 		return false
 	}
-	for issued, account := range r.accounts {
-		if token := account.current(); token != nil {
+	for issued, a := range r.accounts {
+		if token := a.CurrentToken(); token != nil {
 			issued.note(token.Secret())
 		}
 	}
@@ -147,56 +150,56 @@ func (r *realIssuers) look(now time.Time) bool {
 
 // realTokenOwner returns the account whose real token a request carries, or nil.
 // likely is the account that the request otherwise means, or nil.
-func (app *App) realTokenOwner(ctx context.Context, accessToken string, likely *Account) *Account {
-	if len(app.realIssuers.accounts) == 0 {
+func (r *Registry) realTokenOwner(ctx context.Context, accessToken string, likely *account.Account) *account.Account {
+	if len(r.issuers.accounts) == 0 {
 		return nil
 	}
-	if likely != nil && app.issue[likely.Name] == issueReal && likely.current() == nil {
+	if likely != nil && likely.Issue == account.IssueReal && likely.CurrentToken() == nil {
 		// After a restart the token has not been looked for yet. Where there is
 		// none, the request fails for that.
-		token, _ := app.tokens.Token(ctx, likely)
-		app.realIssuers.note(likely, token)
+		token, _ := likely.Token(ctx)
+		r.issuers.note(likely, token)
 	}
-	return app.realIssuers.owner(accessToken)
+	return r.issuers.owner(accessToken)
 }
 
 // callerOfRealToken returns the caller that must have sent an account's real
 // token, which names none: the only one that may use the account, where nothing
 // is kept from it that it could do with the token at WeChat itself.
-func (app *App) callerOfRealToken(account *Account) (*caller, *proxyError) {
-	var found []*caller
+func (r *Registry) callerOfRealToken(a *account.Account) (*Caller, error) {
+	var found []*Caller
 	var names []string
-	for _, c := range app.callers {
-		if c.mayUse(account) {
-			found, names = append(found, c), append(names, c.name)
+	for _, c := range r.callers {
+		if c.MayUse(a) {
+			found, names = append(found, c), append(names, c.Name)
 		}
 	}
 	const cure = ": send the caller's key as Authorization: Bearer, or write issue virtual in account "
 	switch {
 	case len(found) == 0:
-		return nil, forbidden("no caller may use account " + account.Name + ": add it to the accounts of one")
+		return nil, answer.Forbidden("no caller may use account " + a.Name + ": add it to the accounts of one")
 	case len(found) > 1:
-		return nil, forbidden("the real token of account " + account.Name + " does not tell which of the callers " +
-			strings.Join(names, ", ") + " has sent it" + cure + account.Name)
-	case found[0].allow != nil:
-		return nil, forbidden("the real token of account " + account.Name + " is not enough for caller " +
-			names[0] + ", which has allow" + cure + account.Name)
+		return nil, answer.Forbidden("the real token of account " + a.Name + " does not tell which of the callers " +
+			strings.Join(names, ", ") + " has sent it" + cure + a.Name)
+	case found[0].Allow != nil:
+		return nil, answer.Forbidden("the real token of account " + a.Name + " is not enough for caller " +
+			names[0] + ", which has allow" + cure + a.Name)
 	}
 	return found[0], nil
 }
 
-// warnOfRealTokens warns of rules that do not bind those who hold an account's
+// WarnOfRealTokens warns of rules that do not bind those who hold an account's
 // real token.
-func (app *App) warnOfRealTokens() {
-	for _, c := range app.callers {
-		if c.allow == nil && c.ips == nil {
+func (r *Registry) WarnOfRealTokens() {
+	for _, c := range r.callers {
+		if c.Allow == nil && c.IPs == nil {
 			continue
 		}
-		for _, name := range sortedKeys(app.accounts) {
-			if app.issue[name] == issueReal && c.mayUse(app.accounts[name]) {
-				app.logger.Warn("allow and ips do not bind a caller that gets the account's real token: it may call WeChat directly: "+
+		for a := range r.Accounts.All() {
+			if a.Issue == account.IssueReal && c.MayUse(a) {
+				r.logger.Warn("allow and ips do not bind a caller that gets the account's real token: it may call WeChat directly: "+
 					"write issue virtual, or take the account from the caller",
-					zap.String("account", name), zap.String("caller", c.name))
+					zap.String("account", a.Name), zap.String("caller", c.Name))
 			}
 		}
 	}

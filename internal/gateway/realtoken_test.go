@@ -1,30 +1,69 @@
-package weixin
+package gateway
 
 import (
+	"context"
+	"io"
+	"io/fs"
+	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
-	"go.uber.org/zap"
+	"github.com/caddy-weixin/caddy-weixin/store"
 )
 
 // boundAccount returns an account for which WeChat has one token.
-func boundAccount(tokens *TokenManager, name, token string) *Account {
-	return tokens.bind(&Account{
+func boundAccount(m *credential.Manager, name, token string) *account.Account {
+	a := &account.Account{
 		Name:        name,
-		Credentials: wechat.Credentials{ID: name, AppSecret: "secret"},
-		Source:      issuing{wechat.Stable{}, token},
-		Place:       wechat.Official,
+		Credentials: wechat.Credentials{ID: name, Secret: "secret"},
+		Endpoint:    wechat.Stable,
+		Kind:        wechat.Official,
 		Upstream:    &url.URL{Scheme: "http", Host: "127.0.0.1"},
-	}, credential.NewRunner())
+	}
+	return a.Bind(m, handingOut(token), credential.NewRunner())
+}
+
+// handingOut is a token endpoint that hands out one token.
+type handingOut string
+
+// RoundTrip implements http.RoundTripper.
+func (token handingOut) RoundTrip(*http.Request) (*http.Response, error) {
+	body := `{"access_token":"` + string(token) + `","expires_in":3600}`
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(body))}, nil
+}
+
+// forgetful is a store that keeps nothing.
+type forgetful struct{}
+
+// Load returns nothing.
+func (forgetful) Load(context.Context, string) ([]byte, error) { return nil, fs.ErrNotExist }
+
+// Save does nothing.
+func (forgetful) Save(context.Context, string, []byte) error { return nil }
+
+// Lock locks nothing.
+func (forgetful) Lock(context.Context, string) (func(), error) { return func() {}, nil }
+
+func newManager(tb testing.TB) *credential.Manager {
+	tb.Helper()
+	m := credential.NewManager(credential.Config{
+		Store: store.Watch(forgetful{}, zap.NewNop()), Process: credential.NewProcess(), Logger: zap.NewNop(),
+	})
+	tb.Cleanup(m.Close)
+	return m
 }
 
 func TestRealIssuers(t *testing.T) {
-	tokens := newTokenManager(credential.NewProcess(), forgetful{}, nil, zap.NewNop())
+	tokens := newManager(t)
 	shop, club := new(issuedTokens), new(issuedTokens)
-	accounts := map[*issuedTokens]*Account{
+	accounts := map[*issuedTokens]*account.Account{
 		shop: boundAccount(tokens, "shop", "shop-4"),
 		club: boundAccount(tokens, "club", "club-1"),
 	}
@@ -56,7 +95,7 @@ func TestRealIssuers(t *testing.T) {
 	want("shop-3", "shop")
 
 	// Another process has renewed the token.
-	if _, err := tokens.Token(t.Context(), accounts[shop]); err != nil {
+	if _, err := accounts[shop].Token(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	want("shop-4", "")

@@ -1,7 +1,6 @@
-package weixin
+package gateway
 
 import (
-	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -11,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
 )
 
 // A virtual token stands for an account's access_token in applications. It is
@@ -23,9 +22,8 @@ import (
 // the expiry, a nonce and an HMAC-SHA256 over these and the caller's key, under
 // a key derived from the AppSecret. So it ends with either.
 const (
-	virtualTokenPrefix   = "cwx1_"
 	virtualTokenLifetime = 7200 * time.Second // what SDKs expect
-	virtualTokenPayload  = 2*len(virtualID{}) + 8 + 8
+	virtualTokenPayload  = 2*len(account.VirtualID{}) + 8 + 8
 )
 
 // Errors of verifyVirtualToken.
@@ -34,23 +32,10 @@ var (
 	errVirtualTokenExpired = errors.New("the access_token has expired")
 )
 
-// virtualID names an account or a caller in a virtual token.
-type virtualID [8]byte
-
-func newVirtualID(kind, name string) virtualID {
-	sum := sha256.Sum256([]byte(kind + "\x00" + name))
-	return virtualID(sum[:len(virtualID{})])
-}
-
-// virtualKey is what an account's virtual tokens are signed with.
-func virtualKey(cred wechat.Credentials) ([]byte, error) {
-	return hkdf.Key(sha256.New, []byte(cred.AppSecret), []byte(cred.AppID), "caddy-weixin virtual token", sha256.Size)
-}
-
 // virtualClaims is what a virtual token says.
 type virtualClaims struct {
-	account   virtualID
-	caller    virtualID
+	account   account.VirtualID
+	caller    account.VirtualID
 	expiresAt time.Time
 }
 
@@ -58,11 +43,6 @@ type virtualClaims struct {
 type virtualSecrets struct {
 	accountKey []byte
 	callerKey  [sha256.Size]byte // the digest of the caller's key; zeros where there are no callers
-}
-
-// isVirtualToken says whether an access_token has the form of a virtual one.
-func isVirtualToken(accessToken string) bool {
-	return strings.HasPrefix(accessToken, virtualTokenPrefix)
 }
 
 // sign returns a token with these claims.
@@ -73,7 +53,7 @@ func (c *virtualClaims) sign(s *virtualSecrets) string {
 	b = binary.BigEndian.AppendUint64(b, uint64(c.expiresAt.Unix()))
 	b = b[:virtualTokenPayload]
 	rand.Read(b[virtualTokenPayload-8:])
-	return virtualTokenPrefix + base64.RawURLEncoding.EncodeToString(append(b, s.mac(b)...))
+	return account.VirtualTokenPrefix + base64.RawURLEncoding.EncodeToString(append(b, s.mac(b)...))
 }
 
 func (s *virtualSecrets) mac(payload []byte) []byte {
@@ -85,28 +65,37 @@ func (s *virtualSecrets) mac(payload []byte) []byte {
 
 // verifyVirtualToken returns what a token says. secrets returns those of the
 // account and the caller that it names, or nil.
-func verifyVirtualToken(token string, now time.Time, secrets func(account, caller virtualID) *virtualSecrets) (*virtualClaims, error) {
-	encoded, ok := strings.CutPrefix(token, virtualTokenPrefix)
-	if !ok || len(encoded) != base64.RawURLEncoding.EncodedLen(virtualTokenPayload+sha256.Size) {
+func verifyVirtualToken(token string, now time.Time, secrets func(of, caller account.VirtualID) *virtualSecrets) (*virtualClaims, error) {
+	c, payload, mac := readVirtualToken(token)
+	if c == nil {
 		return nil, errVirtualTokenForged
-	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
-	// Line breaks are skipped in decoding, so the length says something only now.
-	if err != nil || len(b) != virtualTokenPayload+sha256.Size {
-		return nil, errVirtualTokenForged
-	}
-	payload := b[:virtualTokenPayload]
-	c := &virtualClaims{
-		account:   virtualID(payload),
-		caller:    virtualID(payload[len(virtualID{}):]),
-		expiresAt: time.Unix(int64(binary.BigEndian.Uint64(payload[2*len(virtualID{}):])), 0),
 	}
 	s := secrets(c.account, c.caller)
-	if s == nil || !hmac.Equal(b[virtualTokenPayload:], s.mac(payload)) {
+	if s == nil || !hmac.Equal(mac, s.mac(payload)) {
 		return nil, errVirtualTokenForged
 	}
 	if !now.Before(c.expiresAt) {
 		return nil, errVirtualTokenExpired
 	}
 	return c, nil
+}
+
+// readVirtualToken returns what a token says, which may be forged, and nil where
+// it has not the form of one.
+func readVirtualToken(token string) (c *virtualClaims, payload, mac []byte) {
+	encoded, ok := strings.CutPrefix(token, account.VirtualTokenPrefix)
+	if !ok || len(encoded) != base64.RawURLEncoding.EncodedLen(virtualTokenPayload+sha256.Size) {
+		return nil, nil, nil
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
+	// Line breaks are skipped in decoding, so the length says something only now.
+	if err != nil || len(b) != virtualTokenPayload+sha256.Size {
+		return nil, nil, nil
+	}
+	payload = b[:virtualTokenPayload]
+	return &virtualClaims{
+		account:   account.VirtualID(payload),
+		caller:    account.VirtualID(payload[len(account.VirtualID{}):]),
+		expiresAt: time.Unix(int64(binary.BigEndian.Uint64(payload[2*len(account.VirtualID{}):])), 0),
+	}, payload, b[virtualTokenPayload:]
 }

@@ -1,4 +1,4 @@
-package weixin
+package gateway
 
 import (
 	"errors"
@@ -6,21 +6,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 var (
 	virtualTestTime   = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	virtualTestClaims = virtualClaims{
-		account:   newVirtualID("account", "wx1"),
-		caller:    newVirtualID("caller", "orders"),
+		account:   account.NewVirtualID("account", "wx1"),
+		caller:    account.NewVirtualID("caller", "orders"),
 		expiresAt: virtualTestTime.Add(time.Hour),
 	}
 )
 
 func virtualTestSecrets(t testing.TB, appSecret, callerKey string) *virtualSecrets {
 	t.Helper()
-	key, err := virtualKey(wechat.Credentials{ID: "wx1", AppSecret: appSecret})
+	key, err := account.VirtualKey(wechat.Credentials{ID: "wx1", Secret: appSecret})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,8 +40,8 @@ func TestVirtualToken(t *testing.T) {
 		t.Error("two tokens are the same")
 	}
 	verify := func(token string, now time.Time, s *virtualSecrets) (*virtualClaims, error) {
-		return verifyVirtualToken(token, now, func(account, caller virtualID) *virtualSecrets {
-			if account != virtualTestClaims.account || caller != virtualTestClaims.caller {
+		return verifyVirtualToken(token, now, func(of, caller account.VirtualID) *virtualSecrets {
+			if of != virtualTestClaims.account || caller != virtualTestClaims.caller {
 				return nil
 			}
 			return s
@@ -63,10 +64,10 @@ func TestVirtualToken(t *testing.T) {
 		"of an unknown account":     {token, virtualTestTime, nil, errVirtualTokenForged},
 		"truncated":                 {token[:len(token)-1], virtualTestTime, secrets, errVirtualTokenForged},
 		"lengthened":                {token + "A", virtualTestTime, secrets, errVirtualTokenForged},
-		"of the form alone":         {virtualTokenPrefix, virtualTestTime, secrets, errVirtualTokenForged},
-		"very long":                 {virtualTokenPrefix + strings.Repeat("A", 100_000), virtualTestTime, secrets, errVirtualTokenForged},
+		"of the form alone":         {account.VirtualTokenPrefix, virtualTestTime, secrets, errVirtualTokenForged},
+		"very long":                 {account.VirtualTokenPrefix + strings.Repeat("A", 100_000), virtualTestTime, secrets, errVirtualTokenForged},
 		"with a NUL":                {token[:20] + "\x00" + token[21:], virtualTestTime, secrets, errVirtualTokenForged},
-		"short but for line breaks": {token[:len(virtualTokenPrefix)+12] + strings.Repeat("\n", len(token)-len(virtualTokenPrefix)-12), virtualTestTime, secrets, errVirtualTokenForged},
+		"short but for line breaks": {token[:len(account.VirtualTokenPrefix)+12] + strings.Repeat("\n", len(token)-len(account.VirtualTokenPrefix)-12), virtualTestTime, secrets, errVirtualTokenForged},
 		"with a line break inside":  {token[:20] + "\n" + token[20:], virtualTestTime, secrets, errVirtualTokenForged},
 		"forged and expired":        {token[:len(token)-1] + "!", virtualTestClaims.expiresAt, secrets, errVirtualTokenForged},
 	} {
@@ -94,9 +95,9 @@ func FuzzVirtualToken(f *testing.F) {
 	f.Add(valid)
 	f.Add(valid[:40])
 	f.Add(valid[:40] + strings.Repeat("\n", len(valid)-40))
-	f.Add(virtualTokenPrefix + strings.Repeat("A", len(valid)-len(virtualTokenPrefix)))
+	f.Add(account.VirtualTokenPrefix + strings.Repeat("A", len(valid)-len(account.VirtualTokenPrefix)))
 	f.Fuzz(func(t *testing.T, token string) {
-		claims, err := verifyVirtualToken(token, virtualTestTime, func(_, _ virtualID) *virtualSecrets { return secrets })
+		claims, err := verifyVirtualToken(token, virtualTestTime, func(_, _ account.VirtualID) *virtualSecrets { return secrets })
 		if (claims == nil) == (err == nil) {
 			t.Errorf("got %v and %v", claims, err)
 		}

@@ -1,4 +1,4 @@
-package weixin
+package gateway
 
 import (
 	"fmt"
@@ -47,11 +47,11 @@ func isBrowserField(name string) bool {
 	return strings.HasPrefix(name, "Sec-Ch-Ua")
 }
 
-// mayShowToWebPage reports whether a request is none of another web site's, or
+// MayShowToWebPage reports whether a request is none of another web site's, or
 // no more than a link on one. Browsers say so where they use HTTPS or localhost;
 // elsewhere there is an Origin, for requests whose answer a page could read, and
 // for those that change something.
-func mayShowToWebPage(req *http.Request) bool {
+func MayShowToWebPage(req *http.Request) bool {
 	isLink := (req.Method == http.MethodGet || req.Method == http.MethodHead) &&
 		req.Header.Get("Sec-Fetch-Mode") == "navigate" && req.Header.Get("Sec-Fetch-Dest") == "document"
 	sites := req.Header["Sec-Fetch-Site"]
@@ -66,9 +66,9 @@ func mayShowToWebPage(req *http.Request) bool {
 	return len(req.Header["Origin"]) == 0 || isOwnOrigin(req)
 }
 
-// isFromOwnPage reports whether a page that was loaded from here made the
+// IsFromOwnPage reports whether a page that was loaded from here made the
 // request.
-func isFromOwnPage(req *http.Request) bool {
+func IsFromOwnPage(req *http.Request) bool {
 	site := req.Header.Get("Sec-Fetch-Site")
 	return site == "same-origin" || site == "" && isOwnOrigin(req)
 }
@@ -83,30 +83,30 @@ func isOwnOrigin(req *http.Request) bool {
 	return err == nil && u.Host != "" && strings.EqualFold(u.Host, req.Host)
 }
 
-// hostVerdict is what the name by which a request came says of it.
-type hostVerdict uint8
+// HostVerdict is what the name by which a request came says of it.
+type HostVerdict uint8
 
 const (
-	hostOurs        hostVerdict = iota
-	hostForeign                 // any web site could have the name
-	hostUnspecified             // 0.0.0.0 or [::], which lead web pages to this machine
+	HostOurs        HostVerdict = iota
+	HostForeign                 // any web site could have the name
+	HostUnspecified             // 0.0.0.0 or [::], which lead web pages to this machine
 )
 
-// judgeHost judges the Host of a request. Where there is HTTPS, the server has a
+// JudgeHost judges the Host of a request. Where there is HTTPS, the server has a
 // certificate for its name; where there are callers, a page has no key.
-func (a *Access) judgeHost(app *App, req *http.Request, sent string) hostVerdict {
-	if req.TLS != nil || len(app.callers) > 0 {
-		return hostOurs
+func (a *Access) JudgeHost(r *Registry, req *http.Request, sent string) HostVerdict {
+	if req.TLS != nil || r.HasCallers() {
+		return HostOurs
 	}
 	host, isAddress := parseHost(sent)
 	switch {
 	case isAddress:
 		return judgeAddress(host)
 	case host == "", isLocalName(host), slices.Contains(wechatHosts[:], host),
-		slices.Contains(a.ownHosts, host), app.upstreamHosts[host]:
-		return hostOurs // browsers always send a Host
+		slices.Contains(a.ownHosts, host), r.Accounts.HasUpstream(host):
+		return HostOurs // browsers always send a Host
 	}
-	return hostForeign
+	return HostForeign
 }
 
 // wechatHosts are the API's names. Applications that have them written into
@@ -135,9 +135,9 @@ func parseHost(sent string) (host string, isAddress bool) {
 	return host, strings.Contains(host, ":") || isNumeric(host)
 }
 
-// shownHost returns the name in a Host as messages have it. Clients may send
+// ShownHost returns the name in a Host as messages have it. Clients may send
 // long ones.
-func shownHost(sent string) string {
+func ShownHost(sent string) string {
 	const most = 253 // characters that a name has
 	host, _ := parseHost(sent)
 	if len(host) > most {
@@ -168,20 +168,20 @@ func isNumeric(host string) bool {
 }
 
 // judgeAddress judges an IP address in any spelling that clients understand.
-func judgeAddress(host string) hostVerdict {
+func judgeAddress(host string) HostVerdict {
 	host, _, _ = strings.Cut(host, "%") // an IPv6 zone
 	addr, err := netip.ParseAddr(host)
 	if err != nil {
 		var ok bool
 		if addr, ok = parseNumbers(host); !ok {
-			return hostForeign
+			return HostForeign
 		}
 	}
 	addr = addr.Unmap()
 	if addr.IsUnspecified() || thisNetwork.Contains(addr) {
-		return hostUnspecified
+		return HostUnspecified
 	}
-	return hostOurs
+	return HostOurs
 }
 
 // thisNetwork are the addresses that mean "this machine" where they mean
@@ -238,8 +238,8 @@ func isLocalName(host string) bool {
 	return false
 }
 
-// parseHosts returns the names of the option hosts in the form of hostOf.
-func parseHosts(names []string) ([]string, error) {
+// ParseHosts returns the names of the option hosts in the form of hostOf.
+func ParseHosts(names []string) ([]string, error) {
 	var hosts []string
 	for _, name := range names {
 		host, err := idna.ToASCII(strings.ToLower(strings.TrimSuffix(name, ".")))

@@ -1,10 +1,14 @@
-package weixin
+package gateway
 
 import (
 	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"testing"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 func TestMadeByWebPage(t *testing.T) {
@@ -38,26 +42,32 @@ func TestMadeByWebPage(t *testing.T) {
 
 func TestJudgeHost(t *testing.T) {
 	access := &Access{Hosts: []string{"WX.Example.com.", "微信.example"}}
-	if err := access.provision(); err != nil {
+	if err := access.Prepare(); err != nil {
 		t.Fatal(err)
 	}
-	app := &App{upstreamHosts: map[string]bool{"hub.example.net": true}}
-	for want, hosts := range map[hostVerdict][]string{
-		hostOurs: {
+	directory, err := account.NewDirectory(&account.Account{
+		Name: "shop", Kind: wechat.Official, Upstream: &url.URL{Scheme: "https", Host: "HUB.example.net:8443"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := &Registry{Accounts: directory}
+	for want, hosts := range map[HostVerdict][]string{
+		HostOurs: {
 			"", ":80", "localhost", "LOCALHOST:8080", "localhost.", "proxy", "proxy:80", "my_service:80", "a.localhost", "mac.local", "MAC.Local.:80",
 			"weixin.prod.svc.cluster.local:8080", "host.docker.internal", "nas.home.arpa",
 			"127.0.0.1", "127.0.0.1:80", "127.0.0.1.", "127.1", "0x7f.1", "2130706433", "0177.0.0.1", "10.1.2.3:8080", "203.0.113.9",
 			"[::1]", "[::1]:80", "::1", "[fe80::1%25eth0]:80", "[fe80::1%eth0]", "[::ffff:127.0.0.1]:80", "[2001:DB8::1]",
 			"wx.example.com", "wx.example.com:80", "WX.EXAMPLE.COM.", "xn--vuqz89a.example", "api.weixin.qq.com", "file.api.weixin.qq.com:80", "hub.example.net",
 		},
-		hostForeign: {
+		HostForeign: {
 			"evil.example", "evil.example:80", "127.0.0.1.evil.example", "127.0.0.1.nip.io", "wx.example.com.evil.example", "evilwx.example.com",
 			"evil.example.", "localhost.evil.example", "evillocal.example", "api.weixin.qq.com.evil.example", "x.hub.example.net",
 			"256.0.0.1", "1.2.3.4.5", "09.0.0.1", "4294967296", "0x100000000", "0xfffffffffffffffffffff",
 			"[localhost]", "[127.0.0.1]", "[::1", "[::1]x", "user@localhost", "localhost@evil.example", "%30.0.0.0", "localhost/", "a b", "evil.example:80:80",
 			"localhost:80x", "localhost..", "１２７.0.0.1", "[::g]",
 		},
-		hostUnspecified: {
+		HostUnspecified: {
 			"0.0.0.0", "0.0.0.0:8080", "0.0.0.0.", "0", "0:8080", "0x0", "0X0", "00", "0.0", "00.0.0.0", "0x0.0.0", "000000000000", "0x", "0.0.0.1",
 			"[::]", "[::]:80", "::", "[0:0:0:0:0:0:0:0]", "[0::0]", "[::ffff:0.0.0.0]", "[::ffff:0:0]:80", "[::%25lo]", "[::0.0.0.0]",
 		},
@@ -65,21 +75,21 @@ func TestJudgeHost(t *testing.T) {
 		for _, host := range hosts {
 			req := httptest.NewRequest(http.MethodGet, "/", nil)
 			req.Host = host
-			if got := access.judgeHost(app, req, req.Host); got != want {
+			if got := access.JudgeHost(registry, req, req.Host); got != want {
 				t.Errorf("%q: got %d, want %d", host, got, want)
 			}
 		}
 	}
 	for name, c := range map[string]struct {
-		app *App
-		tls *tls.ConnectionState
+		registry *Registry
+		tls      *tls.ConnectionState
 	}{
-		"over HTTPS":   {app, new(tls.ConnectionState)},
-		"with callers": {&App{callers: []*caller{{}}}, nil},
+		"over HTTPS":   {registry, new(tls.ConnectionState)},
+		"with callers": {&Registry{callers: []*Caller{{}}}, nil},
 	} {
 		req := httptest.NewRequest(http.MethodGet, "/", nil)
 		req.TLS = c.tls
-		if access.judgeHost(c.app, req, "evil.example") != hostOurs {
+		if access.JudgeHost(c.registry, req, "evil.example") != HostOurs {
 			t.Errorf("%s a name is refused", name)
 		}
 	}
@@ -87,11 +97,11 @@ func TestJudgeHost(t *testing.T) {
 
 func TestParseHosts(t *testing.T) {
 	for _, name := range []string{"https://wx.example.com", "wx.example.com:80", "*.example.com", "wx.example.com/x", "[::1]", "::1", "127.0.0.1", "0.0.0.0", "0", "", ".", "a b", "u@h"} {
-		if hosts, err := parseHosts([]string{name}); err == nil {
+		if hosts, err := ParseHosts([]string{name}); err == nil {
 			t.Errorf("%q is taken for %q", name, hosts)
 		}
 	}
-	if _, err := parseHosts([]string{"a.example", "A.example."}); err == nil {
+	if _, err := ParseHosts([]string{"a.example", "A.example."}); err == nil {
 		t.Error("a name is listed twice")
 	}
 }
@@ -101,14 +111,19 @@ func FuzzJudgeHost(f *testing.F) {
 	for _, host := range []string{"localhost:80", "[::1]:80", "0x7f.1", "evil.example", "[", "]:", "%", "a@b"} {
 		f.Add(host)
 	}
+	directory, err := account.NewDirectory()
+	if err != nil {
+		f.Fatal(err)
+	}
+	empty := &Registry{Accounts: directory}
 	f.Fuzz(func(t *testing.T, host string) {
 		req := httptest.NewRequest(http.MethodGet, "/", nil)
-		if new(Access).judgeHost(new(App), req, host+".example") == hostOurs {
+		if new(Access).JudgeHost(empty, req, host+".example") == HostOurs {
 			t.Errorf("%q passes", host+".example")
 		}
-		if new(Access).judgeHost(new(App), req, host+".example:80") == hostOurs {
+		if new(Access).JudgeHost(empty, req, host+".example:80") == HostOurs {
 			t.Errorf("%q passes", host+".example:80")
 		}
-		new(Access).judgeHost(new(App), req, host)
+		new(Access).JudgeHost(empty, req, host)
 	})
 }

@@ -1,4 +1,4 @@
-package weixin
+package proxy
 
 import (
 	"errors"
@@ -41,10 +41,10 @@ var errBodyTooLarge = errors.New("the request body is too large")
 // errBodyClosed is returned to who reads a body after closing it.
 var errBodyClosed = errors.New("the request body is closed")
 
-// readFirst is how long a body may be for it to be read from the client before
+// ReadFirst is how long a body may be for it to be read from the client before
 // WeChat is connected. A connection that waits for a slow client is of use to
 // nobody, and WeChat closes it.
-const readFirst = 64 << 10
+const ReadFirst = 64 << 10
 
 // newReplayBody returns the body of a request, or nil if it has none, and its
 // length. A body that is small, or whose length the client has not told, is read
@@ -63,7 +63,7 @@ func newReplayBody(req *http.Request, memory, limit int64) (*replayBody, int64, 
 	switch {
 	case length < 0:
 		length, err = b.measure(limit)
-	case length <= readFirst:
+	case length <= ReadFirst:
 		err = b.readAll(length)
 	}
 	if err != nil || length == 0 {
@@ -116,7 +116,7 @@ func (b *replayBody) open() io.ReadCloser {
 	return &bodyReader{body: b}
 }
 
-// replayable says whether the body can be sent again, and why not.
+// replayable returns why the body cannot be sent again, nil if it can.
 func (b *replayBody) replayable() error {
 	if b == nil {
 		return nil
@@ -169,7 +169,7 @@ func (b *replayBody) readAt(p []byte, off int64) (int, error) {
 	n, err := b.source.Read(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.keep(p[:n])
+	b.keepLocked(p[:n])
 	b.err = err
 	return n, err
 }
@@ -193,9 +193,9 @@ func (b *replayBody) keptAt(p []byte, off int64) (n int, err error, ok bool) {
 	return 0, nil, false
 }
 
-// keep appends to what is kept. Where that fails, the attempt under way goes on
+// keepLocked appends to what is kept. Where that fails, the attempt under way goes on
 // and there will be no other.
-func (b *replayBody) keep(p []byte) {
+func (b *replayBody) keepLocked(p []byte) {
 	b.kept += int64(len(p))
 	if b.keepErr != nil || len(p) == 0 {
 		return

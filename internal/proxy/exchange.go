@@ -1,4 +1,4 @@
-package weixin
+package proxy
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 // the answer is to be judged, what comes before it is held back until then.
 func (x *exchange) send(judged bool) (*http.Response, error) {
 	x.informer.begin(x, judged)
-	res, err := x.base.RoundTrip(x.outgoing())
+	res, err := x.Base.RoundTrip(x.outgoing())
 	if err != nil {
 		return nil, err
 	}
@@ -27,12 +27,12 @@ func (x *exchange) send(judged bool) (*http.Response, error) {
 // judge looks at what the answer says of the token. A server that does not go on
 // with its answer meanwhile is waited for no longer than for its header.
 func (x *exchange) judge(res *http.Response) (verdict, error) {
-	if x.timeout == 0 || isHere(res) {
-		return inspect(res, x.account.Kind), nil
+	if x.Timeout == 0 || isHere(res) {
+		return inspect(res, x.Account.Kind), nil
 	}
 	body := res.Body
-	timer := time.AfterFunc(x.timeout, func() { body.Close() })
-	v := inspect(res, x.account.Kind)
+	timer := time.AfterFunc(x.Timeout, func() { body.Close() })
+	v := inspect(res, x.Account.Kind)
 	if !timer.Stop() {
 		res.Body.Close()
 		return verdict{}, errAnswerStalls
@@ -49,9 +49,9 @@ func isHere(res *http.Response) bool {
 	return ok && res.ContentLength >= 0 && res.ContentLength <= int64(b.Buffered())
 }
 
-// isComplete reports whether an answer was read to its end, so that nothing of it
+// IsComplete reports whether an answer was read to its end, so that nothing of it
 // can break off any more.
-func isComplete(res *http.Response) bool {
+func IsComplete(res *http.Response) bool {
 	if res.Body == http.NoBody {
 		return true
 	}

@@ -1,4 +1,4 @@
-package weixin
+package proxy
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -22,32 +24,37 @@ const (
 
 // finish makes an answer of WeChat's fit for the client, and notes what it says.
 func (x *exchange) finish(res *http.Response) {
-	o := outcomeOf(x.in.Context())
+	o := x.Outcome
 	header := res.Header
 	redactAnswer(res, x.redactor(), func(beginning []byte) {
-		errmsg := o.answered(header, beginning)
-		if o.errcode != wechat.OK {
-			x.logErrcode(o, errmsg)
+		if isFile(header) || isEncoded(header) {
+			return
+		}
+		o.Errcode, _ = wechat.ScanErrcode(beginning)
+		if o.Errcode != wechat.OK {
+			errmsg := wechat.ErrmsgOf(beginning)
+			o.RID = wechat.RIDOf(errmsg)
+			x.logErrcode(errmsg)
 		}
 	})
 }
 
 // logErrcode logs an error of WeChat's own: the first of a kind in a while where
 // it is seen, the others at DEBUG.
-func (x *exchange) logErrcode(o *outcome, errmsg string) {
-	first, skipped := x.account.apiErrors.first(wechat.ErrcodeLabel(o.errcode), errcodeLogInterval)
+func (x *exchange) logErrcode(errmsg string) {
+	first, skipped := x.Account.APIErrors.First(wechat.ErrcodeLabel(x.Outcome.Errcode), errcodeLogInterval)
 	level := zapcore.DebugLevel
 	if first {
 		level = zapcore.InfoLevel
 	}
-	c := x.logger.Check(level, "WeChat answered with an errcode")
+	c := x.Logger.Check(level, "WeChat answered with an errcode")
 	if c == nil {
 		return
 	}
 	fields := []zap.Field{
-		zap.String("account", x.account.Name), zap.String("caller", o.caller),
-		zap.Int("errcode", o.errcode), zap.String("errmsg", errmsg), zap.String("rid", o.rid),
-		zap.String("method", x.in.Method), zap.String("path", x.in.URL.Path),
+		zap.String("account", x.Account.Name), zap.String("caller", x.Caller),
+		zap.Int("errcode", x.Outcome.Errcode), zap.String("errmsg", errmsg), zap.String("rid", x.Outcome.RID),
+		zap.String("method", x.Method), zap.String("path", x.URL.Path),
 	}
 	if skipped > 0 {
 		fields = append(fields, zap.Int("repeated", skipped))
@@ -58,35 +65,35 @@ func (x *exchange) logErrcode(o *outcome, errmsg string) {
 // warnOfEncoding warns of answers that nobody here can read: their token errors
 // reach the client.
 func (x *exchange) warnOfEncoding(h http.Header) {
-	first, skipped := x.account.unreadable.first("", encodingLogInterval)
+	first, skipped := x.Account.Unreadable.First("", encodingLogInterval)
 	if !first {
 		return
 	}
-	x.logger.Warn("an answer has a Content-Encoding that was not asked for, so it is not known whether WeChat refuses the token: have whatever stands between the proxy and WeChat send answers as they are",
-		zap.String("account", x.account.Name), zap.String("path", x.in.URL.Path),
+	x.Logger.Warn("an answer has a Content-Encoding that was not asked for, so it is not known whether WeChat refuses the token: have whatever stands between the proxy and WeChat send answers as they are",
+		zap.String("account", x.Account.Name), zap.String("path", x.URL.Path),
 		zap.Strings("content_encoding", h["Content-Encoding"]), zap.Int("repeated", skipped))
 }
 
 // gaveUp notes that a request is not sent again.
 func (x *exchange) gaveUp(errcode int, level zapcore.Level, message string, cause error) {
-	x.account.watcher.replayed(errcode, replayGaveUp)
+	x.Account.Observer.Replayed(errcode, account.ReplayGaveUp)
 	x.logGivenUp(level, message, errcode, zap.Error(cause))
 }
 
 // logGivenUp logs that WeChat's refusal stays.
 func (x *exchange) logGivenUp(level zapcore.Level, message string, errcode int, fields ...zap.Field) {
-	x.logRepeated(level, repeatCause{message: message, account: x.account.Name, errcode: errcode},
-		append(fields, zap.String("account", x.account.Name), zap.Int("errcode", errcode),
-			zap.String("caller", outcomeOf(x.in.Context()).caller),
-			zap.String("method", x.in.Method), zap.String("path", x.in.URL.Path))...)
+	x.Log.Log(level, answer.Cause{Message: message, Account: x.Account.Name, Errcode: errcode},
+		append(fields, zap.String("account", x.Account.Name), zap.Int("errcode", errcode),
+			zap.String("caller", x.Caller),
+			zap.String("method", x.Method), zap.String("path", x.URL.Path))...)
 }
 
 // conceal returns an error without the account's secrets, even if it repeats
 // what WeChat has sent.
 func (x *exchange) conceal(err error) error {
 	redactor := x.redactor()
-	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
-		proxyErr.message = redactor.String(proxyErr.message)
+	if own, ok := errors.AsType[*answer.Error](err); ok {
+		own.Message = redactor.String(own.Message)
 		return err
 	}
 	if text := redactor.String(err.Error()); text != err.Error() {

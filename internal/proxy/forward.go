@@ -1,42 +1,44 @@
-package weixin
+package proxy
 
 import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
-// forward sends the request to WeChat and the answer to the client. It has every
+// Forward sends a request to WeChat and the answer to the client. It has every
 // duty of a proxy, and does what the standard library's ReverseProxy does,
-// without its copies of what is thrown away afterwards.
-func (h *Handler) forward(w http.ResponseWriter, p *passage) {
-	i := informer{client: w}
-	res, err := h.sender.roundTrip(i.context(p.request), &i, p.account, p.account.Upstream, p.request, p.virtual)
-	i.end()
+// without its copies of what is thrown away afterwards. An error is an
+// *answer.Error, which the client has yet to get.
+func (p *Proxy) Forward(w http.ResponseWriter, r *Request) error {
+	res, err := p.RoundTrip(r, w)
 	if err != nil {
-		h.refuse(w, p.request, h.failure(p.request, err).of(p.account, p.caller))
-		return
+		return failure(r, err)
 	}
-	p.served(res.StatusCode)
+	r.Account.Observer.Served(r.Caller, res.StatusCode)
 	defer res.Body.Close()
-	if !isComplete(res) {
+	if !IsComplete(res) {
 		clientbody.PassOn(w)
 	}
-	if err := answer(w, res); err != nil {
+	if err := passOn(w, res); err != nil {
 		// The header is out: that the rest does not come can only be told by
 		// ending the connection.
 		panic(http.ErrAbortHandler)
 	}
+	return nil
 }
 
-// answer passes an answer on.
-func answer(w http.ResponseWriter, res *http.Response) error {
+// passOn passes an answer on.
+func passOn(w http.ResponseWriter, res *http.Response) error {
 	h := w.Header()
 	if len(res.Header["Server"]) > 0 {
 		delete(h, "Server") // Caddy's
@@ -120,22 +122,22 @@ const copyBufferSize = 32 << 10
 // copyBuffers are the buffers that answers are copied with.
 var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
 
-// statusClientClosedRequest is what access logs show where the client was gone
-// before there was an answer.
-const statusClientClosedRequest = 499
-
 // failure returns the answer to a request that could not be forwarded.
-func (h *Handler) failure(req *http.Request, err error) *proxyError {
-	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
-		return proxyErr
+func failure(r *Request, err error) error {
+	if _, ok := errors.AsType[*answer.Error](err); ok {
+		return err
 	}
-	if errors.Is(err, context.Canceled) && req.Context().Err() != nil {
-		return &proxyError{status: statusClientClosedRequest, errcode: wechat.SystemBusy, message: "the client went away"}
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		return answer.ClientGone()
 	}
-	failure := unavailable(http.StatusBadGateway, "the request to WeChat failed")
+	status, message := http.StatusBadGateway, "the request to WeChat failed"
 	if isTimeout(err) {
-		failure = unavailable(http.StatusGatewayTimeout, "WeChat did not answer in time")
+		status, message = http.StatusGatewayTimeout, "WeChat did not answer in time"
 	}
-	failure.cause = err
-	return failure
+	return &answer.Error{Status: status, Errcode: wechat.SystemBusy, Message: message, Cause: err}
+}
+
+func isTimeout(err error) bool {
+	netErr, ok := errors.AsType[net.Error](err)
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || ok && netErr.Timeout()
 }

@@ -1,4 +1,4 @@
-package weixin
+package proxy
 
 import (
 	"context"
@@ -14,10 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // startForwarder starts a proxy for a path that takes no token. The upstream
@@ -30,10 +28,11 @@ func startForwarder(t *testing.T, roundTripper string, headerTimeout time.Durati
 		t.Fatal(err)
 	}
 	t.Cleanup(base.CloseIdleConnections)
-	h := &Handler{logger: zap.NewNop(), sender: transportOver(base)}
-	account := &Account{Name: "shop", Place: wechat.Official, Upstream: &url.URL{Scheme: "http", Host: address}, watcher: nobody{}}
+	p := proxyOver(base)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		h.forward(w, &passage{account: account, request: req})
+		if err := p.Forward(w, requestOf(req, &url.URL{Scheme: "http", Host: address})); err != nil {
+			answer.From(err).Write(w)
+		}
 	}))
 	t.Cleanup(proxy.Close)
 	return proxy

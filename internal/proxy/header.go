@@ -1,4 +1,4 @@
-package weixin
+package proxy
 
 import (
 	"errors"
@@ -46,9 +46,9 @@ func outgoingHeader(in http.Header, more []string) http.Header {
 
 var identityEncoding = []string{"identity"}
 
-// parseForwardHeaders returns the option's names in the spelling in which
+// ParseForwardHeaders returns the option's names in the spelling in which
 // requests have them.
-func parseForwardHeaders(names []string) ([]string, error) {
+func ParseForwardHeaders(names []string) ([]string, error) {
 	var parsed []string
 	for _, name := range names {
 		if !httpguts.ValidHeaderFieldName(name) || strings.Contains(name, "*") {
@@ -126,9 +126,9 @@ type trailingBody struct {
 	response *http.Response
 }
 
-// withoutHostFields has dropHostFields apply to an answer's header and trailer.
+// WithoutHostFields has dropHostFields apply to an answer's header and trailer.
 // The trailer is there when the body has been read.
-func withoutHostFields(res *http.Response) {
+func WithoutHostFields(res *http.Response) {
 	dropHostFields(res.Header)
 	if res.ContentLength < 0 {
 		dropHostFields(res.Trailer)

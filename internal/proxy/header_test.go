@@ -1,4 +1,4 @@
-package weixin
+package proxy
 
 import (
 	"maps"
@@ -20,7 +20,7 @@ func TestOutgoingHeader(t *testing.T) {
 	}
 	in.Set("Accept-Encoding", "gzip")
 	in.Set("Connection", "close, x-named")
-	more, err := parseForwardHeaders([]string{"x-mINE", "cookie", "X-Named"})
+	more, err := ParseForwardHeaders([]string{"x-mINE", "cookie", "X-Named"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestParseForwardHeaders(t *testing.T) {
 		{"X-A", "x-a"},
 		{"X-A,X-B"},
 	} {
-		if parsed, err := parseForwardHeaders(names); err == nil {
+		if parsed, err := ParseForwardHeaders(names); err == nil {
 			t.Errorf("%q became %q", names, parsed)
 		} else if !strings.Contains(err.Error(), "forward_headers") {
 			t.Errorf("%q: %v", names, err)

@@ -1,4 +1,4 @@
-package weixin
+package proxy
 
 import (
 	"context"

@@ -1,10 +1,11 @@
-package weixin
+package proxy
 
 import (
 	"errors"
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
@@ -30,6 +31,9 @@ type verdict struct {
 // what comes first. Afterwards the answer's body is what it was, to the last
 // byte, and has not been waited for longer than that takes.
 func inspect(res *http.Response, kind *wechat.Kind) verdict {
+	if v, ok := headerVerdict(res, kind); ok {
+		return v
+	}
 	if res.Body == nil || res.Body == http.NoBody {
 		return verdict{}
 	}
@@ -47,6 +51,19 @@ func inspect(res *http.Response, kind *wechat.Kind) verdict {
 		accepted = accepted && b.isWhole()
 	}
 	return verdict{accepted: accepted}
+}
+
+// headerVerdict returns the verdict of an answer that has its errcode in its
+// header, so that nothing of its body has to be waited for.
+func headerVerdict(res *http.Response, kind *wechat.Kind) (verdict, bool) {
+	if kind.ErrorHeader == "" || res.StatusCode != http.StatusOK {
+		return verdict{}, false
+	}
+	errcode, err := strconv.Atoi(res.Header.Get(kind.ErrorHeader))
+	if err != nil {
+		return verdict{}, false
+	}
+	return verdict{errcode: errcode, rejected: kind.IsTokenError(errcode), accepted: kind.Accepts(errcode)}, true
 }
 
 // isFile reports whether an answer is a file that somebody has uploaded. WeChat's

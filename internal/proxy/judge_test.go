@@ -1,4 +1,4 @@
-package weixin
+package proxy
 
 import (
 	"bytes"
@@ -115,7 +115,7 @@ func TestInspectVerdicts(t *testing.T) {
 				body := &answerBody{pieces: []string{tc.body}, withLast: end != ""}
 				res := answerOf(body)
 				res.StatusCode = tc.status
-				if got := inspect(res, &wechat.Official); got != tc.want {
+				if got := inspect(res, wechat.Official); got != tc.want {
 					t.Errorf("verdict %+v, want %+v", got, tc.want)
 				}
 				if got, err := io.ReadAll(res.Body); err != nil || string(got) != tc.body {
@@ -149,7 +149,7 @@ func TestInspectUnlikelyErrors(t *testing.T) {
 			text := strings.Join(tc.body.pieces, "")
 			res := answerOf(&tc.body)
 			res.ContentLength = tc.length
-			if v := inspect(res, &wechat.Official); v.rejected != tc.want {
+			if v := inspect(res, wechat.Official); v.rejected != tc.want {
 				t.Errorf("verdict %+v", v)
 			}
 			wantBody(t, res.Body, text)
@@ -160,10 +160,10 @@ func TestInspectUnlikelyErrors(t *testing.T) {
 // How the network cuts an answer must not matter.
 func TestInspectPieces(t *testing.T) {
 	for _, text := range []string{answer40001, answer42001, `{"errmsg":"ok","errcode":0,"msgid":1}`, `{"errcode":-1}`} {
-		want := inspect(answerOf(&answerBody{pieces: []string{text}}), &wechat.Official)
+		want := inspect(answerOf(&answerBody{pieces: []string{text}}), wechat.Official)
 		for cut := range text {
 			res := answerOf(&answerBody{pieces: []string{text[:cut], text[cut:]}})
-			if got := inspect(res, &wechat.Official); got != want {
+			if got := inspect(res, wechat.Official); got != want {
 				t.Errorf("cut after %q: %+v, want %+v", text[:cut], got, want)
 			}
 			if got, err := io.ReadAll(res.Body); err != nil || string(got) != text {
@@ -172,7 +172,7 @@ func TestInspectPieces(t *testing.T) {
 		}
 		for name, wrap := range map[string]func(io.Reader) io.Reader{"byte by byte": iotest.OneByteReader, "EOF with data": iotest.DataErrReader} {
 			res := answerOf(io.NopCloser(wrap(strings.NewReader(text))))
-			if got := inspect(res, &wechat.Official); got != want {
+			if got := inspect(res, wechat.Official); got != want {
 				t.Errorf("%s: %+v, want %+v", name, got, want)
 			}
 			wantBody(t, res.Body, text)
@@ -206,7 +206,7 @@ func TestInspectDoesNotWait(t *testing.T) {
 			source := newStallingReader()
 			res := answerOf(io.NopCloser(source))
 			done := make(chan verdict)
-			go func() { done <- inspect(res, &wechat.Official) }()
+			go func() { done <- inspect(res, wechat.Official) }()
 			for i, piece := range tc.pieces {
 				select {
 				case <-source.waiting:
@@ -241,7 +241,7 @@ func TestInspectBoundsWhatItReads(t *testing.T) {
 		"other JSON":             `{"data":"` + strings.Repeat("x", 1<<20),
 	} {
 		body := &answerBody{pieces: []string{piece}}
-		v := inspect(answerOf(body), &wechat.Official)
+		v := inspect(answerOf(body), wechat.Official)
 		if read := len(piece) - len(body.pieces[0]); read > 2*maxTokenErrorLength || v.rejected {
 			t.Errorf("%s: %d bytes were read, verdict %+v", name, read, v)
 		}
@@ -262,7 +262,7 @@ func TestInspectReadsNothing(t *testing.T) {
 			body := &answerBody{pieces: []string{answer40001}}
 			res := answerOf(body)
 			tc.change(res)
-			if v := inspect(res, &wechat.Official); v.rejected || v.errcode != 0 {
+			if v := inspect(res, wechat.Official); v.rejected || v.errcode != 0 {
 				t.Errorf("verdict %+v", v)
 			}
 			if body.reads != 0 || body.closed != 0 || res.Body != io.ReadCloser(body) {
@@ -276,7 +276,7 @@ func TestInspectReadsNothing(t *testing.T) {
 // must not count as a proof that the token is good.
 func TestInspectWithoutBody(t *testing.T) {
 	for _, body := range []io.ReadCloser{nil, http.NoBody} {
-		if v := inspect(answerOf(body), &wechat.Official); v != (verdict{}) {
+		if v := inspect(answerOf(body), wechat.Official); v != (verdict{}) {
 			t.Errorf("verdict %+v of no body", v)
 		}
 	}
@@ -290,7 +290,7 @@ func TestInspectBrokenAnswer(t *testing.T) {
 			for _, broken := range []error{io.ErrUnexpectedEOF, errors.New("connection reset")} {
 				body := &answerBody{pieces: []string{text}, err: broken, withLast: withLast}
 				res := answerOf(body)
-				if v := inspect(res, &wechat.Official); v.rejected || v.accepted {
+				if v := inspect(res, wechat.Official); v.rejected || v.accepted {
 					t.Errorf("%q, %v: verdict %+v", text, broken, v)
 				}
 				if got, err := io.ReadAll(res.Body); string(got) != text || !errors.Is(err, broken) {
@@ -303,7 +303,7 @@ func TestInspectBrokenAnswer(t *testing.T) {
 
 // Nothing in inspect knows official accounts.
 func TestInspectOtherPlace(t *testing.T) {
-	other := wechat.Place{IsTokenError: func(errcode int) bool { return errcode == 40082 }}
+	other := wechat.Kind{TokenErrors: []int{40082}}
 	if v := inspect(answerOf(&answerBody{pieces: []string{`{"errcode":40082}`}}), &other); !v.rejected || v.errcode != 40082 {
 		t.Errorf("verdict %+v", v)
 	}
@@ -347,7 +347,7 @@ func TestInspectThroughHTTP(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer res.Body.Close()
-			if got := inspect(res, &wechat.Official); got != tc.want {
+			if got := inspect(res, wechat.Official); got != tc.want {
 				t.Errorf("verdict %+v, want %+v", got, tc.want)
 			}
 			wantBody(t, res.Body, tc.body)
@@ -378,7 +378,7 @@ func FuzzInspect(f *testing.F) {
 			rest = rest[n:]
 		}
 		res := answerOf(body)
-		v := inspect(res, &wechat.Official)
+		v := inspect(res, wechat.Official)
 
 		got, err := io.ReadAll(res.Body)
 		if !bytes.Equal(got, text) || !errors.Is(err, body.err) {
@@ -388,7 +388,7 @@ func FuzzInspect(f *testing.F) {
 			t.Fatalf("closed %d times", body.closed)
 		}
 		errcode, result := wechat.ScanErrcode(text)
-		dead := result == wechat.ScanFound && wechat.IsTokenError(errcode) && len(text) <= maxTokenErrorLength && body.err == nil
+		dead := result == wechat.ScanFound && wechat.Official.IsTokenError(errcode) && len(text) <= maxTokenErrorLength && body.err == nil
 		switch {
 		case v.rejected && v.accepted:
 			t.Fatalf("%q: %+v", text, v)
@@ -405,7 +405,7 @@ func BenchmarkInspect(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				inspect(answerOf(io.NopCloser(strings.NewReader(text))), &wechat.Official)
+				inspect(answerOf(io.NopCloser(strings.NewReader(text))), wechat.Official)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package weixin
+package proxy
 
 import (
 	"bufio"
@@ -20,6 +20,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
@@ -68,9 +70,8 @@ func TestConnectionsThatAreClosedSilently(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer base.CloseIdleConnections()
-		tr := transportOver(base)
+		tr := proxyOver(base)
 		target := &url.URL{Scheme: "http", Host: address}
-		account := &Account{Name: "shop", Place: wechat.Official, watcher: nobody{}}
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
 			for _, body := range []string{"", "{}"} {
 				received.Store(0)
@@ -82,7 +83,7 @@ func TestConnectionsThatAreClosedSilently(t *testing.T) {
 						t.Fatal(err)
 					}
 					req.ContentLength = int64(len(body))
-					res, err := tr.roundTrip(t.Context(), nil, account, target, req, false)
+					res, err := tr.roundTrip(t.Context(), nil, requestOf(req, target))
 					if err != nil {
 						failed++
 						continue
@@ -154,7 +155,7 @@ func testUnsentRequests(t *testing.T, cause error) {
 	}})
 	for _, method := range []string{http.MethodGet, http.MethodOptions, http.MethodPost, http.MethodDelete} {
 		for _, body := range []string{"", "{}"} {
-			tr, target := newTestTransport(t, server, upstream.NetHTTP, func(conn net.Conn) net.Conn {
+			tr, target := newTestProxy(t, server, upstream.NetHTTP, func(conn net.Conn) net.Conn {
 				return &mortalConn{Conn: conn, cause: cause, closed: make(chan struct{})}
 			})
 			received.Store(0)
@@ -206,7 +207,7 @@ func testLostRequest(t *testing.T, roundTripper, method, body string) {
 		}
 	}))
 	defer server.Close()
-	tr, target := newTestTransport(t, server, roundTripper, nil)
+	tr, target := newTestProxy(t, server, roundTripper, nil)
 	for i := range 2 {
 		res, err := tr.send(t.Context(), target, method, body)
 		if (err != nil) != (i == 1) {
@@ -250,7 +251,7 @@ func TestServerClosesNewConnections(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tr := transportOver(base)
+		tr := proxyOver(base)
 		if _, err := tr.send(ctx, &url.URL{Scheme: "http", Host: l.Addr().String()}, method, "{}"); err == nil {
 			t.Errorf("%s: an answer from nowhere", method)
 		}
@@ -261,9 +262,9 @@ func TestServerClosesNewConnections(t *testing.T) {
 	}
 }
 
-// newTestTransport returns a transport to a server, over what wrap makes of its
+// newTestProxy returns a proxy to a server, over what wrap makes of its
 // connections.
-func newTestTransport(t *testing.T, server *httptest.Server, roundTripper string, wrap func(net.Conn) net.Conn) (*transport, *url.URL) {
+func newTestProxy(t *testing.T, server *httptest.Server, roundTripper string, wrap func(net.Conn) net.Conn) (*Proxy, *url.URL) {
 	t.Helper()
 	connections := upstream.NewTransport(time.Minute)
 	if certificate := server.Certificate(); certificate != nil {
@@ -289,21 +290,29 @@ func newTestTransport(t *testing.T, server *httptest.Server, roundTripper string
 	if err != nil {
 		t.Fatal(err)
 	}
-	return transportOver(base), target
+	return proxyOver(base), target
 }
 
-// transportOver returns a transport that needs no token.
-func transportOver(base upstream.RoundTripper) *transport {
-	return &transport{base: base, logger: zap.NewNop(), bodyBuffer: 1 << 10, bodyLimit: 1 << 20, forwardHeaders: []string{"Idempotency-Key"}}
+// proxyOver returns a proxy that needs no token.
+func proxyOver(base upstream.RoundTripper) *Proxy {
+	return New(Config{
+		Base: base, Logger: zap.NewNop(), Log: answer.NewLog(zap.NewNop()),
+		BodyBuffer: 1 << 10, BodyLimit: 1 << 20, ForwardHeaders: []string{"Idempotency-Key"},
+	})
+}
+
+// requestOf returns a request of an account's.
+func requestOf(req *http.Request, target *url.URL) *Request {
+	a := &account.Account{Name: "shop", Kind: wechat.Official, Observer: account.Unobserved{}}
+	return &Request{Request: req, Account: a, Target: target, Outcome: new(answer.Outcome)}
 }
 
 // send sends a request without a token.
-func (t *transport) send(ctx context.Context, target *url.URL, method, body string) (*http.Response, error) {
+func (p *Proxy) send(ctx context.Context, target *url.URL, method, body string) (*http.Response, error) {
 	req, err := http.NewRequest(method, "http://proxy/sns/userinfo", strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Idempotency-Key", "1")
-	account := &Account{Name: "shop", Place: wechat.Official, watcher: nobody{}}
-	return t.roundTrip(ctx, nil, account, target, req, false)
+	return p.roundTrip(ctx, nil, requestOf(req, target))
 }

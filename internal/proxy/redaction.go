@@ -12,9 +12,9 @@ import (
 // redactor returns what removes the account's secrets, with the token in use.
 func (x *exchange) redactor() *wechat.Redactor {
 	if x.token == nil {
-		return x.account.Redactor("")
+		return x.Account.Redactor("")
 	}
-	return x.account.Redactor(x.token.Secret())
+	return x.Account.Redactor(x.token.Secret())
 }
 
 // redactAnswer removes secrets from an answer: from its header and trailer, and

@@ -2,7 +2,8 @@ package proxy
 
 import (
 	"errors"
-		"io"
+	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ const (
 )
 
 // echoAccount is an account that has used two tokens.
-func echoAccount() *Account {
+func echoAccount() *account.Account {
 	a := &account.Account{Name: "shop", Credentials: wechat.Credentials{ID: "wx1", Secret: echoSecret}, Kind: wechat.Official}
 	a.Redactor(echoPrevious)
 	a.Redactor(echoToken)
@@ -47,7 +48,7 @@ func TestRedactAnswer(t *testing.T) {
 					}
 					res.Header.Set("X-Echo", echoToken)
 					a, looked := echoAccount(), 0
-					inspect(res, &a.Place)
+					inspect(res, a.Kind)
 					redactAnswer(res, a.Redactor(""), func([]byte) { looked++ })
 					got, err := io.ReadAll(res.Body)
 					inOne := cut == len(tc.body)
@@ -78,7 +79,7 @@ func TestRedactAnswerLeavesTheRest(t *testing.T) {
 	for _, length := range []int64{-1, int64(len(long))} {
 		res := answerOf(&answerBody{pieces: []string{long}})
 		res.ContentLength = length
-		inspect(res, &a.Place)
+		inspect(res, a.Kind)
 		redactAnswer(res, a.Redactor(""), func([]byte) {})
 		wantBody(t, res.Body, long)
 	}
@@ -87,7 +88,7 @@ func TestRedactAnswerLeavesTheRest(t *testing.T) {
 		res := answerOf(&answerBody{pieces: []string{"<x>" + echoToken}, err: broken})
 		res.ContentLength = length
 		res.Header.Set("Content-Length", fmt.Sprint(length))
-		inspect(res, &a.Place)
+		inspect(res, a.Kind)
 		redactAnswer(res, a.Redactor(""), func([]byte) {})
 		got, err := io.ReadAll(res.Body)
 		if !strings.HasPrefix(string(got), "<x>REDACTED") || strings.Contains(string(got), "EchoToken") || !errors.Is(err, broken) || res.ContentLength != length {

@@ -17,6 +17,8 @@ var Official = (&Kind{
 	TokenParam:     "access_token",
 	TokenErrors:    []int{InvalidCredential, InvalidAccessToken, AccessTokenExpired},
 	Undecided:      []int{SystemBusy, BackendFailed, TooFrequent, AccessTokenMissing},
+	TokenExpired:   AccessTokenExpired,
+	TokenForged:    AccessTokenExpired, // the one for which every SDK fetches another
 	CheckPath:      "/cgi-bin/get_api_domain_ip",
 	Routes:         officialRoutes,
 	Families: []string{
@@ -44,13 +46,14 @@ var Official = (&Kind{
 // a token is succeeded by the next. A new one may be forced twenty times a day,
 // thirty seconds apart.
 var Stable = &TokenEndpoint{
-	Name:      "stable",
-	Method:    http.MethodPost,
-	Path:      "/cgi-bin/stable_token",
-	ID:        "appid",
-	Secret:    "secret",
-	GrantType: "client_credential",
-	Force:     "force_refresh",
+	Name:          "stable",
+	Method:        http.MethodPost,
+	Path:          "/cgi-bin/stable_token",
+	ID:            "appid",
+	Secret:        "secret",
+	SecretMissing: "appsecret missing",
+	GrantType:     "client_credential",
+	Force:         "force_refresh",
 	Policy: Policy{
 		Lead:          4 * time.Minute,
 		Recheck:       5 * time.Minute,
@@ -64,12 +67,13 @@ var Stable = &TokenEndpoint{
 // Classic is /cgi-bin/token: every call returns a new token, and the one before
 // dies five minutes later. The documentation allows 2,000 calls a day.
 var Classic = &TokenEndpoint{
-	Name:      "classic",
-	Method:    http.MethodGet,
-	Path:      "/cgi-bin/token",
-	ID:        "appid",
-	Secret:    "secret",
-	GrantType: "client_credential",
+	Name:          "classic",
+	Method:        http.MethodGet,
+	Path:          "/cgi-bin/token",
+	ID:            "appid",
+	Secret:        "secret",
+	SecretMissing: "appsecret missing",
+	GrantType:     "client_credential",
 	Policy: Policy{
 		Lead:          10 * time.Minute,
 		FetchesPerDay: 2_000,

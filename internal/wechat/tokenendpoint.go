@@ -23,6 +23,9 @@ type TokenEndpoint struct {
 	// secret.
 	ID, Secret string
 
+	// SecretMissing is the errmsg for an application that sends no secret.
+	SecretMissing string
+
 	// GrantType is the parameter grant_type, or "" where there is none.
 	GrantType string
 

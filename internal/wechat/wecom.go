@@ -18,11 +18,13 @@ var WeCom = (&Kind{
 	TokenParam:     "access_token",
 	// An errcode 40001 is about the secret here, and 40014 says also that a
 	// token has expired.
-	TokenErrors: []int{InvalidAccessToken, AccessTokenExpired},
-	Undecided:   []int{SystemBusy, TooFrequent, QuotaExhausted, TooManyConcurrent, AccessTokenMissing},
-	ErrorHeader: "Error-Code",
-	CheckPath:   "/cgi-bin/get_api_domain_ip",
-	Routes:      wecomRoutes,
+	TokenErrors:  []int{InvalidAccessToken, AccessTokenExpired},
+	Undecided:    []int{SystemBusy, TooFrequent, QuotaExhausted, TooManyConcurrent, AccessTokenMissing},
+	TokenExpired: AccessTokenExpired,
+	TokenForged:  InvalidAccessToken,
+	ErrorHeader:  "Error-Code",
+	CheckPath:    "/cgi-bin/get_api_domain_ip",
+	Routes:       wecomRoutes,
 	Families: []string{
 		"/cgi-bin/gettoken", "/cgi-bin/webhook/", "/cgi-bin/service/", "/cgi-bin/license/", "/cgi-bin/paytool/", "/cgi-bin/advanced_api/",
 		"/cgi-bin/openhw/", "/cgi-bin/get_jsapi_ticket", "/cgi-bin/ticket/get",
@@ -43,6 +45,7 @@ var gettoken = &TokenEndpoint{
 	Path:             "/cgi-bin/gettoken",
 	ID:               "corpid",
 	Secret:           "corpsecret",
+	SecretMissing:    "corpsecret missing",
 	ErrcodeOnSuccess: true,
 	Policy: Policy{
 		Lead:       4 * time.Minute,
