@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/dustin/go-humanize"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/proxy"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
@@ -41,21 +43,21 @@ func parseName(d *caddyfile.Dispenser) (string, error) {
 	return name, nil
 }
 
-func parseAllowIPs(d *caddyfile.Dispenser, access *Access) error {
+func parseAllowIPs(d *caddyfile.Dispenser, access *gateway.Access) error {
 	if err := parseList(d, &access.AllowIPs, "10.0.0.0/8"); err != nil {
 		return err
 	}
-	if _, err := parseRanges(access.AllowIPs); err != nil {
+	if _, err := gateway.ParseRanges(access.AllowIPs); err != nil {
 		return d.Errf("allow_ips: %v", err)
 	}
 	return nil
 }
 
-func parseHostsOption(d *caddyfile.Dispenser, access *Access) error {
+func parseHostsOption(d *caddyfile.Dispenser, access *gateway.Access) error {
 	if err := parseList(d, &access.Hosts, "wx.example.com"); err != nil {
 		return err
 	}
-	if _, err := parseHosts(access.Hosts); err != nil {
+	if _, err := gateway.ParseHosts(access.Hosts); err != nil {
 		return d.Err(err.Error())
 	}
 	return nil
@@ -101,7 +103,7 @@ func parseValue(d *caddyfile.Dispenser, value *string, example string) error {
 // checkValue refuses what is seen to be wrong with a value as it stands there.
 func checkValue(d *caddyfile.Dispenser, option, value string) error {
 	err := checkPlaceholders(option, value)
-	if err == nil && !hasPlaceholder(value) {
+	if err == nil && !gateway.HasPlaceholder(value) {
 		err = checkCharacters(option, value)
 	}
 	if err != nil {
@@ -145,7 +147,7 @@ func optionName(word string) string {
 }
 
 func parseKey(d *caddyfile.Dispenser, key *string, example string) error {
-	if err := parseValue(d, key, example); err != nil || hasPlaceholder(*key) {
+	if err := parseValue(d, key, example); err != nil || gateway.HasPlaceholder(*key) {
 		return err
 	}
 	if err := checkKey(*key); err != nil {
@@ -158,7 +160,7 @@ func parseForwardHeadersOption(d *caddyfile.Dispenser, cfg *ForwardingConfig) er
 	if err := parseList(d, &cfg.ForwardHeaders, "X-Something"); err != nil {
 		return err
 	}
-	if _, err := parseForwardHeaders(cfg.ForwardHeaders); err != nil {
+	if _, err := proxy.ParseForwardHeaders(cfg.ForwardHeaders); err != nil {
 		return d.Err(err.Error())
 	}
 	return nil
@@ -168,7 +170,7 @@ func parseUpstreamOption(d *caddyfile.Dispenser, base *string) error {
 	if err := parseValue(d, base, wechat.Official.Host); err != nil {
 		return err
 	}
-	if hasPlaceholder(*base) {
+	if gateway.HasPlaceholder(*base) {
 		return nil // resolved when the configuration is loaded
 	}
 	u, err := upstream.ParseURL(*base)

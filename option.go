@@ -45,11 +45,11 @@ func checkStoreName(name string) error {
 }
 
 // upstreamOf returns an account's upstream.
-func (app *App) upstreamOf(owner string, cfg *AccountConfig) (*url.URL, error) {
+func (app *App) upstreamOf(owner string, kind *wechat.Kind, cfg *AccountConfig) (*url.URL, error) {
 	if cfg.Upstream == "" {
 		owner = "weixin"
 	}
-	base, err := app.resolve(owner, "upstream", cmp.Or(cfg.Upstream, app.Upstream, wechat.Official.Host))
+	base, err := app.resolve(owner, "upstream", cmp.Or(cfg.Upstream, app.Upstream, kind.Host))
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,11 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/proxy"
 )
 
 func init() {
@@ -38,12 +42,12 @@ type Transport struct {
 	// Default: false; requests to other hosts are refused.
 	TrustUpstream bool `json:"trust_upstream,omitempty"`
 
-	Access
+	gateway.Access
 	ForwardingConfig
 
-	gateway gateway
+	gateway gateway.Gateway
 	logger  *zap.Logger
-	sender  *transport
+	proxy   *proxy.Proxy
 }
 
 // CaddyModule returns the Caddy module information.
@@ -61,15 +65,15 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	account, err := app.account(t.Account)
+	a, err := app.account(t.Account)
 	if err != nil {
 		return fmt.Errorf("%w%s", err, positionsOf(transportConfig(t.Account)).of("transport", t.Account))
 	}
-	t.gateway = gateway{app: app, access: &t.Access, account: account.Name, behindReverseProxy: true}
-	if err := t.provision(); err != nil {
+	t.gateway = gateway.Gateway{Registry: app.registry, Access: &t.Access, Account: a.Name, BehindReverseProxy: true}
+	if err := t.Prepare(); err != nil {
 		return err
 	}
-	t.sender, err = t.newSender(app, t.logger, func(connections *http.Transport) error { return t.configureTLS(ctx, connections) })
+	t.proxy, err = t.newProxy(app, t.logger, func(connections *http.Transport) error { return t.configureTLS(ctx, connections) })
 	return err
 }
 
@@ -97,9 +101,8 @@ func (t *Transport) configureTLS(ctx caddy.Context, connections *http.Transport)
 // Cleanup closes the connections to WeChat that are idle. Requests that are
 // under way end with theirs.
 func (t *Transport) Cleanup() error {
-	if t.sender != nil {
-		t.sender.repeats.Close()
-		t.sender.base.Close()
+	if t.proxy != nil {
+		t.proxy.Close()
 	}
 	return nil
 }
@@ -109,60 +112,59 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return clientbody.RoundTrip(req, t.roundTrip)
 }
 
-// roundTrip reports as well whether nobody needs the rest of the body.
+// roundTrip reports as well whether the rest of the body is needless.
 func (t *Transport) roundTrip(original *http.Request) (res *http.Response, needless bool, err error) {
 	o := newOutcome(original)
-	req, leave, refusal := watchLoops(original)
-	if refusal != nil {
-		return t.refuse(original, refusal), true, nil
+	registry := t.gateway.Registry
+	req, leave, err := registry.WatchLoops(original)
+	if err != nil {
+		return t.refuse(original, err), true, nil
 	}
 	defer leave()
-	p := &passage{account: t.gateway.app.accounts[t.gateway.account], request: req}
+	admission := &gateway.Admission{Account: registry.Accounts.Named(t.gateway.Account), Request: req}
 	if !isHealthCheck(req) {
-		if p, refusal = t.gateway.admit(req); refusal != nil {
-			return t.refuse(req, refusal), true, nil
+		if admission, err = t.gateway.Admit(req); err != nil {
+			return t.refuse(req, err), true, nil
 		}
 	}
-	o.of(p.account, p.caller)
-	if p.grant != nil {
-		p.served(http.StatusOK)
-		return p.grant.response(req), true, nil
+	o.Account, o.Caller = admission.Account.Name, admission.Caller
+	if admission.Grant != nil {
+		admission.Served(http.StatusOK)
+		return admission.Grant.Response(req), true, nil
 	}
-	return t.forward(req, p)
+	return t.forward(req, admission, o)
 }
 
 // forward sends a request on to the upstream of reverse_proxy.
-func (t *Transport) forward(req *http.Request, p *passage) (res *http.Response, needless bool, err error) {
+func (t *Transport) forward(req *http.Request, admission *gateway.Admission, o *answer.Outcome) (res *http.Response, needless bool, err error) {
 	target := t.target(req)
-	if refusal := t.checkUpstream(p.account, target); refusal != nil {
-		return t.refuse(req, refusal.of(p.account, p.caller)), true, nil
+	if err := t.checkUpstream(admission.Account, target); err != nil {
+		return t.failed(req, admission, err)
 	}
-	// Where AppID and AppSecret were put into a body, the client's is read.
-	repeatable := p.request == req
+	// Where ID and secret were put into a body, the client's is read.
+	repeatable := admission.Request == req
 	if repeatable {
-		if p.request, err = t.withKeptBody(p.account, req); err != nil {
-			return t.failed(req, p, err)
+		if admission.Request, err = t.withKeptBody(admission.Account, req); err != nil {
+			return t.failed(req, admission, err)
 		}
 	}
-	var i informer
-	res, err = t.sender.roundTrip(i.context(p.request), &i, p.account, target, p.request, p.virtual)
-	i.end()
+	res, err = t.proxy.RoundTrip(forwarded(admission, target, o), nil)
 	if err == nil {
-		withoutHostFields(res)
-		p.served(res.StatusCode)
-		return res, isComplete(res), nil
+		proxy.WithoutHostFields(res)
+		admission.Served(res.StatusCode)
+		return res, proxy.IsComplete(res), nil
 	}
 	if opErr, ok := errors.AsType[*net.OpError](err); ok && opErr.Op == "dial" && repeatable {
 		// reverse_proxy may send the request to another upstream.
 		return nil, false, reverseproxy.NewDialError(err)
 	}
-	return t.failed(req, p, err)
+	return t.failed(req, admission, err)
 }
 
 // failed returns the answer to a request that could not be sent.
-func (t *Transport) failed(req *http.Request, p *passage, err error) (*http.Response, bool, error) {
-	if proxyErr, ok := errors.AsType[*proxyError](err); ok {
-		return t.refuse(req, proxyErr.of(p.account, p.caller)), true, nil
+func (t *Transport) failed(req *http.Request, admission *gateway.Admission, err error) (*http.Response, bool, error) {
+	if _, ok := errors.AsType[*answer.Error](err); ok {
+		return t.refuse(req, answer.Of(err, admission.Account, admission.Caller)), true, nil
 	}
 	return nil, true, err
 }
@@ -181,15 +183,15 @@ const keptBodyVar = "weixin.body"
 // withKeptBody returns the request with a body that outlives it, if it is one
 // that is read before WeChat is connected: reverse_proxy may send the request
 // once more to another upstream, and by then the client's is read.
-func (t *Transport) withKeptBody(account *Account, req *http.Request) (*http.Request, error) {
-	if req.Body == nil || req.ContentLength <= 0 || req.ContentLength > min(readFirst, t.sender.bodyLimit) {
+func (t *Transport) withKeptBody(a *account.Account, req *http.Request) (*http.Request, error) {
+	if req.Body == nil || req.ContentLength <= 0 || req.ContentLength > min(proxy.ReadFirst, t.proxy.BodyLimit) {
 		return req, nil
 	}
 	kept, ok := caddyhttp.GetVar(req.Context(), keptBodyVar).([]byte)
 	if !ok {
 		kept = make([]byte, req.ContentLength)
 		if _, err := io.ReadFull(req.Body, kept); err != nil {
-			return nil, t.sender.bodyError(account, req, err)
+			return nil, t.proxy.BodyError(a, req, err)
 		}
 		caddyhttp.SetVar(req.Context(), keptBodyVar, kept)
 	}
@@ -199,15 +201,11 @@ func (t *Transport) withKeptBody(account *Account, req *http.Request) (*http.Req
 }
 
 // refuse answers with an error of the proxy's own.
-func (t *Transport) refuse(req *http.Request, err *proxyError) *http.Response {
-	outcomeOf(req.Context()).refused(err)
-	countRefusal(err)
-	t.sender.logRefusal(req, err)
-	err.awaitBody(req, t.sender.bodyLimit)
-	return err.response(req)
+func (t *Transport) refuse(req *http.Request, err error) *http.Response {
+	return noteRefusal(t.proxy, req, err).Response(req)
 }
 
-// TLSEnabled says whether the upstream is reached with TLS.
+// TLSEnabled reports whether the upstream is reached with TLS.
 func (t *Transport) TLSEnabled() bool { return t.TLS != nil }
 
 // EnableTLS has the upstream be reached with TLS.
@@ -215,6 +213,35 @@ func (t *Transport) EnableTLS(base *reverseproxy.TLSConfig) error {
 	t.TLS = base
 	return nil
 }
+
+// checkUpstream refuses to give an account's token to another host than its own
+// upstream.
+func (t *Transport) checkUpstream(a *account.Account, target *url.URL) error {
+	if t.TrustUpstream || sameOrigin(target, a.Upstream) {
+		return nil
+	}
+	return answer.Unavailable(http.StatusBadGateway, "account "+a.Name+"'s token goes to its own upstream alone, not to "+target.Scheme+"://"+target.Host+
+		": write reverse_proxy "+a.Upstream.Scheme+"://"+a.Upstream.Host+", or trust_upstream in the block of transport weixin")
+}
+
+// sameOrigin reports whether two URLs have the same scheme, host and port.
+func sameOrigin(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && strings.EqualFold(strings.TrimSuffix(a.Hostname(), "."), strings.TrimSuffix(b.Hostname(), ".")) && portOf(a) == portOf(b)
+}
+
+func portOf(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "https":
+		return "443"
+	}
+	return "80"
+}
+
+// isHealthCheck reports whether reverse_proxy has made a request by itself: it
+// has none of a client's variables.
+func isHealthCheck(req *http.Request) bool { return req.Context().Value(caddyhttp.VarsCtxKey) == nil }
 
 // Interface guards
 var (
