@@ -30,7 +30,10 @@ func (x *exchange) finish(res *http.Response) {
 		if isFile(header) || isEncoded(header) {
 			return
 		}
-		o.Errcode, _ = wechat.ScanErrcode(beginning)
+		var inHeader bool
+		if o.Errcode, inHeader = x.Account.Kind.HeaderErrcode(header); !inHeader {
+			o.Errcode, _ = wechat.ScanErrcode(beginning)
+		}
 		if o.Errcode != wechat.OK {
 			errmsg := wechat.ErrmsgOf(beginning)
 			o.RID = wechat.RIDOf(errmsg)

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
@@ -56,11 +55,8 @@ func inspect(res *http.Response, kind *wechat.Kind) verdict {
 // headerVerdict returns the verdict of an answer that has its errcode in its
 // header, so that nothing of its body has to be waited for.
 func headerVerdict(res *http.Response, kind *wechat.Kind) (verdict, bool) {
-	if kind.ErrorHeader == "" || res.StatusCode != http.StatusOK {
-		return verdict{}, false
-	}
-	errcode, err := strconv.Atoi(res.Header.Get(kind.ErrorHeader))
-	if err != nil {
+	errcode, ok := kind.HeaderErrcode(res.Header)
+	if !ok || res.StatusCode != http.StatusOK {
 		return verdict{}, false
 	}
 	return verdict{errcode: errcode, rejected: kind.IsTokenError(errcode), accepted: kind.Accepts(errcode)}, true

@@ -312,6 +312,35 @@ func TestInspectOtherPlace(t *testing.T) {
 	}
 }
 
+// Where the header has the errcode, nothing of the body is waited for.
+func TestInspectHeader(t *testing.T) {
+	for value, want := range map[string]verdict{
+		"0":     {accepted: true},
+		"42001": {errcode: 42001, rejected: true},
+		"40014": {errcode: 40014, rejected: true},
+		"40001": {errcode: 40001, accepted: true}, // it is about the secret
+		"-1":    {errcode: -1},
+		"60020": {errcode: 60020, accepted: true},
+	} {
+		body := &answerBody{pieces: []string{answer40001}}
+		res := answerOf(body)
+		res.Header = http.Header{wechat.WeCom.ErrorHeader: {value}}
+		if got := inspect(res, wechat.WeCom); got != want {
+			t.Errorf("%s: %+v, want %+v", value, got, want)
+		}
+		if len(body.pieces) != 1 {
+			t.Errorf("%s: the body was read", value)
+		}
+	}
+	for _, value := range []string{"", "x", "42001x"} {
+		res := answerOf(&answerBody{pieces: []string{`{"errcode":42001}`}})
+		res.Header = http.Header{wechat.WeCom.ErrorHeader: {value}}
+		if got := inspect(res, wechat.WeCom); got != (verdict{errcode: 42001, rejected: true}) {
+			t.Errorf("%q in the header, the errcode in the body: %+v", value, got)
+		}
+	}
+}
+
 func TestInspectThroughHTTP(t *testing.T) {
 	picture := strings.Repeat("\xff\xd8\x00", 100_000)
 	for _, tc := range []struct {

@@ -45,6 +45,9 @@ func (k *Kind) CheckToken(ctx context.Context, rt http.RoundTripper, base *url.U
 	if err != nil || res.StatusCode != http.StatusOK {
 		return TokenUnknown
 	}
+	if errcode, ok := k.HeaderErrcode(res.Header); ok {
+		return k.verdictOf(errcode)
+	}
 	return k.judgeCheck(body)
 }
 
@@ -55,9 +58,15 @@ func (k *Kind) judgeCheck(body []byte) TokenVerdict {
 		return TokenUnknown
 	}
 	errcode, result := ScanErrcode(object)
-	switch {
-	case result != ScanFound:
+	if result != ScanFound {
 		return TokenGood
+	}
+	return k.verdictOf(errcode)
+}
+
+// verdictOf returns what an errcode says of the token.
+func (k *Kind) verdictOf(errcode int) TokenVerdict {
+	switch {
 	case k.IsTokenError(errcode):
 		return TokenRejected
 	case errcode < 0, !k.Accepts(errcode):

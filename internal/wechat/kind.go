@@ -1,6 +1,10 @@
 package wechat
 
-import "slices"
+import (
+	"net/http"
+	"slices"
+	"strconv"
+)
 
 // Kind is what is known about a kind of account: facts, and nothing that
 // depends on one account. To add a kind, write a file of facts such as
@@ -97,6 +101,16 @@ func (k *Kind) IsTokenError(errcode int) bool { return slices.Contains(k.TokenEr
 // and found good.
 func (k *Kind) Accepts(errcode int) bool {
 	return !slices.Contains(k.TokenErrors, errcode) && !slices.Contains(k.Undecided, errcode)
+}
+
+// HeaderErrcode returns the errcode that an answer has in its header, if the kind's
+// answers have it there.
+func (k *Kind) HeaderErrcode(h http.Header) (errcode int, ok bool) {
+	if k.ErrorHeader == "" {
+		return 0, false
+	}
+	errcode, err := strconv.Atoi(h.Get(k.ErrorHeader))
+	return errcode, err == nil
 }
 
 // TokenEndpoint returns the kind's token endpoint of that name, or nil. "" is
