@@ -185,9 +185,9 @@ func (h *Handler) serve(w http.ResponseWriter, original *http.Request) {
 		return
 	}
 	o.Account, o.Caller = admission.Account.Name, admission.Caller
-	if admission.Grant != nil {
+	if admission.Issued != nil {
 		admission.Served(http.StatusOK)
-		admission.Grant.Write(w)
+		admission.Issued.Write(w)
 		return
 	}
 	if err := h.proxy.Forward(w, forwarded(admission, admission.Account.Upstream, o)); err != nil {

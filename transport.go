@@ -128,9 +128,9 @@ func (t *Transport) roundTrip(original *http.Request) (res *http.Response, needl
 		}
 	}
 	o.Account, o.Caller = admission.Account.Name, admission.Caller
-	if admission.Grant != nil {
+	if admission.Issued != nil {
 		admission.Served(http.StatusOK)
-		return admission.Grant.Response(req), true, nil
+		return admission.Issued.Response(req), true, nil
 	}
 	return t.forward(req, admission, o)
 }

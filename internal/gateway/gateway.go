@@ -40,12 +40,12 @@ type Admission struct {
 	// knows no other, so it must not hear of others' deaths.
 	Virtual bool
 
-	// Grant answers the request in WeChat's place; nil where it is forwarded.
-	Grant *Grant
+	// Issued answers the request in WeChat's place; nil where it is forwarded.
+	Issued *IssuedToken
 }
 
 // Served counts the answer.
-func (p *Admission) Served(status int) { p.Account.Observer.Served(p.Caller, status) }
+func (a *Admission) Served(status int) { a.Account.Observer.Served(a.Caller, status) }
 
 // apiCall is a request with what its path takes.
 type apiCall struct {
@@ -100,7 +100,7 @@ func (g *Gateway) permit(p *Admission, call *apiCall, claims *claims, caller *Ca
 	}
 	switch call.route.Takes {
 	case wechat.TakesTokenRequest:
-		p.Grant, err = g.Registry.grant(call, p.Account, caller)
+		p.Issued, err = g.Registry.issue(call, p.Account, caller)
 	case wechat.TakesSecret:
 		p.Request, err = claims.secretRequest.inject(call, p.Account)
 	default:

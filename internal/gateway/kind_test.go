@@ -175,8 +175,8 @@ func (s *served) get(target string) (res *http.Response, body map[string]any) {
 	req.RemoteAddr, req.Host = "@", "localhost"
 	admission, err := s.gateway.Admit(req)
 	switch {
-	case err == nil && admission.Grant != nil:
-		admission.Grant.Write(w)
+	case err == nil && admission.Issued != nil:
+		admission.Issued.Write(w)
 	case err == nil:
 		err = s.proxy.Forward(w, &proxy.Request{
 			Request: admission.Request, Account: admission.Account, Target: admission.Account.Upstream,

@@ -127,15 +127,15 @@ func readSmallBody(req *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// Grant is what a token endpoint answers.
-type Grant struct {
+// IssuedToken answers an application that has asked for a token.
+type IssuedToken struct {
 	accessToken string
 	expiresIn   time.Duration
 	endpoint    *wechat.TokenEndpoint // that was asked
 }
 
-// grant answers a request for a token.
-func (r *Registry) grant(call *apiCall, a *account.Account, caller *Caller) (*Grant, error) {
+// issue answers a request for a token.
+func (r *Registry) issue(call *apiCall, a *account.Account, caller *Caller) (*IssuedToken, error) {
 	switch a.Issue {
 	case account.IssueOff:
 		return nil, answer.Forbidden("tokens are not issued for account " + a.Name + ": requests need none here")
@@ -145,7 +145,7 @@ func (r *Registry) grant(call *apiCall, a *account.Account, caller *Caller) (*Gr
 			return nil, answer.TokenFailure(err, a, r.now())
 		}
 		r.issuers.note(a, token)
-		return &Grant{token.Secret(), token.ExpiresAt().Sub(r.now()), call.route.Endpoint}, nil
+		return &IssuedToken{token.Secret(), token.ExpiresAt().Sub(r.now()), call.route.Endpoint}, nil
 	}
 	claims := virtualClaims{account: a.VirtualID(), expiresAt: r.now().Add(virtualTokenLifetime + time.Second)}
 	name := ""
@@ -153,44 +153,44 @@ func (r *Registry) grant(call *apiCall, a *account.Account, caller *Caller) (*Gr
 		claims.caller, name = caller.id, caller.Name
 	}
 	r.logger.Debug("virtual token issued", zap.String("account", a.Name), zap.String("caller", name))
-	return &Grant{claims.sign(r.virtualSecrets(claims.account, claims.caller)), virtualTokenLifetime, call.route.Endpoint}, nil
+	return &IssuedToken{claims.sign(r.virtualSecrets(claims.account, claims.caller)), virtualTokenLifetime, call.route.Endpoint}, nil
 }
 
 // body returns the answer as WeChat writes it.
-func (g *Grant) body() []byte {
+func (t *IssuedToken) body() []byte {
 	type success struct {
 		Errcode int    `json:"errcode"`
 		Errmsg  string `json:"errmsg"`
 	}
-	type grant struct {
+	type reply struct {
 		*success
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int64  `json:"expires_in"` // seconds
 	}
-	reply := grant{AccessToken: g.accessToken, ExpiresIn: int64(g.expiresIn / time.Second)}
-	if g.endpoint.ErrcodeOnSuccess {
-		reply.success = &success{wechat.OK, "ok"}
+	answered := reply{AccessToken: t.accessToken, ExpiresIn: int64(t.expiresIn / time.Second)}
+	if t.endpoint.ErrcodeOnSuccess {
+		answered.success = &success{wechat.OK, "ok"}
 	}
 	// Encoding strings and ints cannot fail.
-	body, _ := json.Marshal(reply)
+	body, _ := json.Marshal(answered)
 	return body
 }
 
 // Write answers a request.
-func (g *Grant) Write(w http.ResponseWriter) {
-	g.setHeader(w.Header())
+func (t *IssuedToken) Write(w http.ResponseWriter) {
+	t.setHeader(w.Header())
 	// The client may be gone, which is no concern of the proxy's.
-	_, _ = w.Write(g.body())
+	_, _ = w.Write(t.body())
 }
 
 // Response returns the answer for those who want an http.Response.
-func (g *Grant) Response(req *http.Request) *http.Response {
-	res := answer.NewResponse(req, http.StatusOK, g.body())
-	g.setHeader(res.Header)
+func (t *IssuedToken) Response(req *http.Request) *http.Response {
+	res := answer.NewResponse(req, http.StatusOK, t.body())
+	t.setHeader(res.Header)
 	return res
 }
 
-func (g *Grant) setHeader(h http.Header) {
+func (t *IssuedToken) setHeader(h http.Header) {
 	h.Set("Content-Type", "application/json; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 }
