@@ -91,7 +91,7 @@ const (
 // connections.
 func (c ForwardingConfig) newProxy(app *App, logger *zap.Logger, configure func(*http.Transport) error) (*proxy.Proxy, error) {
 	if c.BodyBuffer < 0 || c.BodyLimit < 0 || c.Timeout < 0 {
-		return nil, errors.New("body_buffer, body_limit and timeout must not be negative")
+		return nil, errors.New("body_buffer, body_limit and timeout must not be negative: leave them out for what is the default")
 	}
 	if c.BodyBuffer == 0 {
 		c.BodyBuffer = defaultBodyBuffer

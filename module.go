@@ -12,6 +12,7 @@
 package weixin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -169,6 +170,9 @@ func (app *App) provisionAccounts(ctx caddy.Context) error {
 		accounts = append(accounts, a)
 	}
 	app.accounts, err = account.NewDirectory(accounts...)
+	if duplicate, ok := errors.AsType[*account.DuplicateError](err); ok {
+		return fmt.Errorf("account %s: %w%s", duplicate.Account.Name, err, app.positions.of("account "+duplicate.Account.Name, optionAppID))
+	}
 	return err
 }
 
@@ -250,7 +254,7 @@ func (app *App) credentialsOf(owner string, cfg *AccountConfig) (wechat.Credenti
 	if err != nil {
 		return wechat.Credentials{}, err
 	}
-	if err := checkNotSwapped(appID, secret); err != nil {
+	if err := cmp.Or(checkNotSwapped(appID, secret), checkAppID(appID)); err != nil {
 		return wechat.Credentials{}, fmt.Errorf("%w%s", err, app.positions.of(owner, optionAppID))
 	}
 	return wechat.Credentials{ID: appID, Secret: secret}, nil

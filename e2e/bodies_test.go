@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/programtest"
 )
 
 // hastyWeChat issues tokens, and answers every other request once it has its
@@ -148,11 +150,62 @@ func startSites(t *testing.T, w *weChat, hasty *hastyWeChat) (*caddy, []site) {
 	unlimited := add("no idle limits", "weixin {\n "+options+"}")
 	reads := add("idle limit for reading alone", byAccount.String())
 	servers := ""
-	for address, limits := range map[string]string{unlimited: "read_body_idle 0\n write_idle 0\n", reads: "write_idle 0\n"} {
+	for address, limits := range map[string]string{unlimited: "read_body_idle -1s\n write_idle -1s\n", reads: "write_idle -1s\n"} {
 		servers += fmt.Sprintf("servers %s {\n timeouts {\n %s }\n }\n", address, limits)
 	}
 	p := startCaddy(t, w, config{override: strings.Replace(text.String(), "SERVERS", servers, 1)})
+	if url := startNginx(t, handler); url != "" {
+		sites = append(sites, site{name: "behind nginx", url: url, fronted: true})
+	}
 	return p, sites
+}
+
+// startNginx starts an nginx that keeps its connections to a server, and passes
+// bodies on as they come. It returns "" where there is none.
+func startNginx(t *testing.T, server string) string {
+	t.Helper()
+	nginx, err := exec.LookPath("nginx")
+	if err != nil {
+		return ""
+	}
+	dir, port := t.TempDir(), freePort(t)
+	conf := fmt.Sprintf(`daemon off; worker_processes 1; error_log %[1]s/error.log; pid %[1]s/pid;
+events { worker_connections 512; }
+http {
+	access_log off; client_max_body_size 0;
+	client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
+	upstream proxy { server %[3]s; keepalive 16; }
+	server {
+		listen 127.0.0.1:%[2]d;
+		merge_slashes off;
+		location / {
+			proxy_pass http://proxy; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_request_buffering off;
+		}
+	}
+}
+`, dir, port, server)
+	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(nginx, "-p", dir, "-e", filepath.Join(dir, "error.log"), "-c", filepath.Join(dir, "nginx.conf"))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+	})
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	if !eventually(func() bool {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	}) {
+		t.Fatal("nginx does not serve")
+	}
+	return "http://" + address
 }
 
 // early is a request that is answered before the end of its body.
@@ -216,7 +269,7 @@ func TestEarlyAnswersEndTheConnection(t *testing.T) {
 			}
 		})
 	}
-	slots := make(chan struct{}, 24)
+	slots := make(chan struct{}, 48)
 	for _, s := range sites {
 		for _, e := range earlyRequests() {
 			for _, f := range framings {
@@ -359,7 +412,7 @@ func honestTry(c *http.Client, s site, i, size int) error {
 	}{
 		{"/cgi-bin//a?appid=" + appID, []int{400}},
 		{"/cgi-bin/a?appid=wx1111111111111111", []int{502, 503}},
-		{"/cgi-bin/a?appid=wx2222222222222222", []int{200}},
+		{"/cgi-bin/a?appid=wx2222222222222222", []int{200, 502}},
 		{"/sns/userinfo?appid=wx3333333333333333", []int{502}},
 	}[i%4]
 	refused, err := c.Post(s.url+refusal.target, "application/json", bytes.NewReader(make([]byte, size)))
@@ -385,10 +438,7 @@ func honestTry(c *http.Client, s site, i, size int) error {
 
 // Node's client sends on while an answer comes.
 func TestNodeKeepsItsConnections(t *testing.T) {
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("there is no Node")
-	}
+	programtest.Require(t, "node")
 	w, hasty := startWeChat(t), startHastyWeChat(t)
 	_, sites := startSites(t, w, hasty)
 	script := filepath.Join(t.TempDir(), "client.js")
@@ -399,7 +449,7 @@ func TestNodeKeepsItsConnections(t *testing.T) {
 		if s.name != "handler" && s.name != "transport" && !s.fronted {
 			continue
 		}
-		out, err := exec.Command(node, script, s.url, appID, "1000").CombinedOutput()
+		out, err := exec.Command("node", script, s.url, appID, "1000").CombinedOutput()
 		if err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "no stray answer") {
 			t.Errorf("%s: %v\n%s", s.name, err, out)
 		}
@@ -439,3 +489,111 @@ async function run() {
 }
 run();
 `
+
+// A client that sends its whole request before it looks for an answer, as Apache
+// HttpClient and http.rb do, sees the refusal and not a reset.
+func TestRefusalReachesWhoSends(t *testing.T) {
+	w, hasty := startWeChat(t), startHastyWeChat(t)
+	_, sites := startSites(t, w, hasty)
+	virtual := granted(t, get(t, tokenURL(&caddy{url: sites[0].url}, appID, "x"))).AccessToken
+	dead := virtual[:len(virtual)-4] + "AAAA"
+	for _, s := range sites {
+		for _, tc := range []struct {
+			target string
+			size   int
+			want   string
+		}{
+			{"/cgi-bin/media/upload?type=image&appid=" + appID + "&access_token=" + dead, 8_000_000, `"errcode":4`},
+			{"/cgi-bin//a?appid=" + appID, 8_000_000, `"errcode":40035`},
+			{"/cgi-bin/a?appid=" + appID, 20_000_000, `"errcode":45001`},
+			{"/cgi-bin/a?appid=wx1111111111111111", 5_000_000, `"errcode":40013`},
+		} {
+			for _, chunked := range []bool{false, true} {
+				if s.name == "max_size" && tc.size > 6<<20 && !chunked {
+					continue // Caddy refuses it itself
+				}
+				if err := sendThenRead(s, tc.target, tc.size, chunked, tc.want); err != nil {
+					t.Errorf("%s, %s, %d bytes, chunked %t: %v", s.name, strings.ReplaceAll(tc.target, dead, "TOKEN"), tc.size, chunked, err)
+				}
+			}
+		}
+	}
+}
+
+// sendThenRead sends a request slowly, and reads the answer afterwards. Then it
+// sends another over the same connection, unless the answer says that it may not.
+func sendThenRead(s site, target string, size int, chunked bool, want string) error {
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	length := fmt.Sprintf("Content-Length: %d", size)
+	if chunked {
+		length = "Transfer-Encoding: chunked"
+	}
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n", target, length)
+	piece := bytes.Repeat([]byte("x"), 500_000)
+	for sent := 0; sent < size; sent += len(piece) {
+		time.Sleep(5 * time.Millisecond)
+		if chunked {
+			fmt.Fprintf(conn, "%x\r\n", len(piece))
+		}
+		if _, err := conn.Write(piece); err != nil {
+			return fmt.Errorf("after %d bytes: %w", sent, err)
+		}
+		if chunked {
+			_, _ = io.WriteString(conn, "\r\n")
+		}
+	}
+	if chunked {
+		_, _ = io.WriteString(conn, "0\r\n\r\n")
+	}
+	r := bufio.NewReader(conn)
+	for i := range 2 {
+		res, err := http.ReadResponse(r, nil)
+		if err != nil {
+			return fmt.Errorf("answer %d: %w", i, err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if err != nil || !strings.Contains(string(body), want) {
+			return fmt.Errorf("answer %d: %s %.200s, %w", i, res.Status, body, err)
+		}
+		if res.Close {
+			return nil
+		}
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", apiPath+"?appid="+appID)
+		want = "openid"
+	}
+	return nil
+}
+
+// When a client vanishes during an upload, nobody reads its body any more once
+// the handler has returned: Caddy's access log counts the bytes.
+func TestClientVanishesWhileUploading(t *testing.T) {
+	w, hasty := startWeChat(t), startHastyWeChat(t)
+	_, sites := startSites(t, w, hasty)
+	var clients sync.WaitGroup
+	for _, s := range sites {
+		for i := range 30 {
+			appid := []string{appID, "wx2222222222222222"}[i%2]
+			clients.Go(func() {
+				conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				fmt.Fprintf(conn, "POST /cgi-bin/media/upload?type=image&appid=%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n\r\n", appid)
+				_, _ = conn.Write(make([]byte, 100_000+i*40_000))
+				time.Sleep(time.Duration(i) * 3 * time.Millisecond)
+				_ = conn.(*net.TCPConn).SetLinger(i % 3 * -1) // some with a reset
+				conn.Close()
+			})
+		}
+	}
+	clients.Wait()
+	for _, s := range sites {
+		wantOK(t, get(t, s.url+apiPath+"?appid="+appID))
+	}
+}

@@ -49,6 +49,7 @@ type Account struct {
 	// the answers that nobody here can read.
 	APIErrors, Unreadable Sampler
 
+	reach     reach
 	redaction redaction
 	manager   *credential.Manager
 	endpoints http.RoundTripper // to the token endpoints

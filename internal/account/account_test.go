@@ -77,7 +77,7 @@ func TestDirectory(t *testing.T) {
 		t.Error("token endpoints are not known")
 	}
 	_, err = NewDirectory(shop, newAccount("other", wechat.Official, "wx1", "secret"))
-	if err == nil || err.Error() != "account other: appid wx1 is that of account shop already: give every account an appid of its own" {
+	if err == nil || err.Error() != "appid wx1 is that of account shop already: give every account an appid of its own" {
 		t.Errorf("got %v", err)
 	}
 }

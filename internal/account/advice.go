@@ -17,6 +17,14 @@ func FailureAdvice(kind *wechat.Kind, errcode int, errmsg string, lang wechat.La
 	}[lang]
 }
 
+// UnreachableAdvice returns what to say while requests get no answer of WeChat's.
+func UnreachableAdvice(lang wechat.Language) string {
+	return [...]string{
+		"This process's requests get no answer from WeChat: check DNS, the proxy settings, the firewall and this machine's way to the internet, and the account's upstream. The log has the cause.",
+		"本进程的请求得不到微信的应答：请检查 DNS、代理设置、防火墙、本机的出网线路，以及该账号的 upstream。原因见日志。",
+	}[lang]
+}
+
 // QuotaAdvice returns what to do about a quota that is nearly used up.
 func QuotaAdvice(quota string, lang wechat.Language) string {
 	advice := [...]string{

@@ -33,14 +33,22 @@ func NewDirectory(accounts ...*Account) (*Directory, error) {
 	for _, a := range accounts {
 		identity := a.identity()
 		if other, ok := byIdentity[identity]; ok {
-			return nil, fmt.Errorf("account %s: %s %s is that of account %s already: give every account an %[2]s of its own",
-				a.Name, a.Kind.ID, a.Credentials.ID, other.Name)
+			return nil, &DuplicateError{a, other}
 		}
 		byIdentity[identity] = a
 		d.add(a)
 	}
 	d.names = slices.Sorted(maps.Keys(d.byName))
 	return d, nil
+}
+
+// DuplicateError is that two accounts are the same.
+type DuplicateError struct{ Account, Other *Account }
+
+// Error tells what they have in common.
+func (e *DuplicateError) Error() string {
+	return fmt.Sprintf("%s %s is that of account %s already: give every account an %[1]s of its own",
+		e.Account.Kind.ID, e.Account.Credentials.ID, e.Other.Name)
 }
 
 func (d *Directory) add(a *Account) {

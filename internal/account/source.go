@@ -94,5 +94,8 @@ func (a advisor) OnFailure(f *credential.Failure) string {
 // OnCompetition implements credential.Advisor.
 func (a advisor) OnCompetition() string { return a.kind.CompetingAdvice[wechat.English] }
 
+// OnRejection implements credential.Advisor.
+func (a advisor) OnRejection() string { return a.kind.RejectedAdvice[wechat.English] }
+
 // OnQuota implements credential.Advisor.
 func (advisor) OnQuota(quota string) string { return QuotaAdvice(quota, wechat.English) }

@@ -194,7 +194,7 @@ func (t *task) check(ctx context.Context) *Value {
 	if !live {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	if t.Source.Check(ctx, v) != Good {
 		return nil

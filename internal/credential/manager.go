@@ -15,6 +15,9 @@ const (
 	// fetchTimeout bounds one request to a source.
 	fetchTimeout = 10 * time.Second
 
+	// checkTimeout bounds one check of a value, for which a request waits.
+	checkTimeout = 3 * time.Second
+
 	// taskTimeout bounds all that is done for one new value: reading the store,
 	// waiting for the lock, fetching.
 	taskTimeout = 30 * time.Second
@@ -61,16 +64,12 @@ type Config struct {
 	Store   store.Store
 	Process *Process
 	Logger  *zap.Logger
-
-	// StoreHealth is told when the store begins to fail and when it is back. It
-	// may be nil.
-	StoreHealth func(up bool)
 }
 
 // NewManager returns a manager of a configuration.
 func NewManager(c Config) *Manager {
 	return &Manager{
-		store:   &sharedStore{store: c.Store, logger: c.Logger, health: c.StoreHealth},
+		store:   &sharedStore{store: c.Store, logger: c.Logger},
 		process: c.Process,
 		logger:  c.Logger,
 		now:     func() time.Time { return time.Now().Round(0) },
@@ -79,9 +78,6 @@ func NewManager(c Config) *Manager {
 
 // Now returns the time by which the manager goes.
 func (m *Manager) Now() time.Time { return m.now() }
-
-// StoreUp reports whether the store answered when it was last asked.
-func (m *Manager) StoreUp() bool { return !m.store.failed.Load() }
 
 // Close ends what runs by itself for credentials that nobody has released.
 func (m *Manager) Close() { m.closed.Store(true) }
@@ -312,6 +308,8 @@ func (m *Manager) EndBackoff(c *Credential) {
 	c.runner.mu.Lock()
 	defer c.runner.mu.Unlock()
 	c.runner.endBackoffLocked(m.now())
+	c.runner.user = c
+	c.runner.saveSoonLocked()
 	c.scheduleLocked(m.now())
 }
 

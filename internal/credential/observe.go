@@ -55,6 +55,9 @@ type Advisor interface {
 	// OnCompetition is about another system that fetches with the same secret.
 	OnCompetition() string
 
+	// OnRejection is about values that are rejected, new ones too.
+	OnRejection() string
+
 	// OnQuota is about a day's quota that is nearly used up.
 	OnQuota(quota string) string
 }

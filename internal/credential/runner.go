@@ -106,6 +106,9 @@ func (*Runner) Destruct() error { return nil }
 func (r *Runner) installLocked(p *Policy, next record, now time.Time) {
 	changed := compareValues(&r.record, &next) != 0
 	previous := r.value.Load()
+	if r.record.Standing.RejectedSince.IsZero() && !next.Standing.RejectedSince.IsZero() {
+		r.accepted.Store(0) // another process has seen values rejected: it counts what is seen from now on
+	}
 	r.record = next
 	if !changed {
 		return

@@ -1,7 +1,6 @@
 package credential
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -39,20 +38,8 @@ const (
 type sharedStore struct {
 	store  store.Store
 	logger *zap.Logger
-	failed atomic.Bool // as last logged
-	health func(up bool)
+	failed atomic.Bool // in the last call
 }
-
-// Former is where earlier releases kept a credential's record. A record that is
-// found there is moved, once, to where it belongs now.
-type Former struct {
-	Key   string
-	AppID string // it was sealed with this and the secret
-}
-
-// movedAway is what is left where a record was, so that no other credential
-// adopts it. Earlier releases take it for a value that they cannot open.
-var movedAway = []byte("moved\n")
 
 // storeKey is where the credential's record is. The key stays the same when the
 // secret changes: the old record does not open then.
@@ -217,7 +204,9 @@ func (m *Manager) lock(ctx context.Context, c *Credential, settled func() bool) 
 				return func() { l.unlock(); cancel() }
 			}
 			cancel()
-			m.logger.Warn("going on without the store's lock", zap.String("account", c.Name), zap.Error(l.err))
+			if _, ok := store.Explain(l.err); !ok { // or else it is logged already
+				m.logger.Warn("going on without the store's lock", zap.String("account", c.Name), zap.Error(l.err))
+			}
 			return func() {}
 		case <-ctx.Done():
 			giveUp()
@@ -295,52 +284,6 @@ func (s *sharedStore) read(ctx context.Context, key string) ([]byte, error) {
 	return sealed, err
 }
 
-// move takes over a record that an earlier release has left, if no other
-// credential has done so. The record goes to one upstream, whichever asks first:
-// the lock sees to that, without which it is left alone.
-func (s *sharedStore) move(ctx context.Context, c *Credential) (record, error) {
-	place := c.Former(c)
-	former, err := s.read(ctx, place.Key)
-	if err != nil {
-		return record{}, err
-	}
-	if former == nil || bytes.Equal(former, movedAway) {
-		c.runner.moved.Store(true)
-		return record{}, nil
-	}
-	r, err := openRecord(formerSealer(place.AppID, c.ID.Secret), former)
-	if err != nil {
-		c.runner.moved.Store(true) // it is no use to anybody with this secret
-		return record{}, nil
-	}
-	lockCtx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	locked, giveUp := s.takeLock(lockCtx, cancel, "weixin-moving-"+c.ID.Identity+"-"+strconv.FormatInt(r.Generation, 36))
-	select {
-	case l := <-locked:
-		if l.err != nil {
-			return record{}, nil
-		}
-		defer l.unlock()
-	case <-lockCtx.Done():
-		giveUp()
-		return record{}, nil
-	}
-	if again, err := s.read(ctx, place.Key); err != nil || !bytes.Equal(again, former) {
-		return record{}, err
-	}
-	if err := s.write(ctx, place.Key, movedAway); err != nil {
-		return record{}, err
-	}
-	if err := s.save(ctx, c, r); err != nil {
-		_ = s.write(ctx, place.Key, former) // it is worth a fetch at most
-		return record{}, err
-	}
-	c.runner.moved.Store(true)
-	s.logger.Info("a record of an earlier release was taken over", zap.String("account", c.Name))
-	return r, nil
-}
-
 // add saves what a record adds to the one in the store, and returns both
 // together, as far as the store has told.
 func (s *sharedStore) add(ctx context.Context, c *Credential, r record) (record, error) {
@@ -374,20 +317,8 @@ func (s *sharedStore) write(ctx context.Context, key string, value []byte) error
 	return err
 }
 
-// report tells when the store begins to fail and when it is back.
-func (s *sharedStore) report(err error) {
-	switch {
-	case err != nil && s.failed.CompareAndSwap(false, true):
-		s.logger.Error("the store fails; tokens are kept in memory alone until it is back", zap.Error(err))
-	case err == nil && s.failed.CompareAndSwap(true, false):
-		s.logger.Info("the store is back")
-	default:
-		return
-	}
-	if s.health != nil {
-		s.health(err == nil)
-	}
-}
+// report notes whether the store has failed a moment ago. store.Watched logs it.
+func (s *sharedStore) report(err error) { s.failed.Store(err != nil) }
 
 // bounded calls f and returns after storeTimeout at the latest.
 func bounded[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {

@@ -1,6 +1,10 @@
 package credential
 
-import "time"
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
 
 // State is how a credential fares.
 type State string
@@ -123,17 +127,25 @@ func (r *Runner) accept(v *Value) {
 		return // it is another's turn
 	}
 	r.accepted.Store(v.generation)
-	if !r.record.Standing.RejectedSince.IsZero() && r.user != nil {
-		r.record.Standing = standing{At: r.user.manager.now()}
+	if since := r.record.Standing.RejectedSince; !since.IsZero() && r.user != nil {
+		m := r.user.manager
+		r.record.Standing = standing{At: m.now()}
 		r.saveSoonLocked()
+		m.logger.Info("the account's tokens are accepted again", zap.String("account", r.user.Name), zap.Time("rejected_since", since))
 	}
 }
 
 // rejectLocked notes that APIs reject the values, one after the other.
 func (r *Runner) rejectLocked(now time.Time) {
-	if r.record.Standing.RejectedSince.IsZero() {
-		r.record.Standing = standing{At: now, RejectedSince: now}
-		r.saveSoonLocked()
+	if !r.record.Standing.RejectedSince.IsZero() {
+		return
+	}
+	r.record.Standing = standing{At: now, RejectedSince: now}
+	r.accepted.Store(0) // whoever sees a value accepted from now on tells so
+	r.saveSoonLocked()
+	if c := r.user; c != nil {
+		c.manager.logger.Warn("WeChat rejects the account's tokens, new ones too", zap.String("account", c.Name),
+			c.advice(Advisor.OnRejection))
 	}
 }
 

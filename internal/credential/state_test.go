@@ -131,6 +131,26 @@ func TestStateWhileEverythingIsRejected(t *testing.T) {
 	}
 }
 
+// One node sees a value rejected, another goes on seeing it accepted: what was
+// seen last counts, on all.
+func TestStandingOfTwoNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, st := &fakeEndpoint{stable: true, insist: true}, newMemoryStore()
+		a, b := startProcess(t, stable, st, endpoint), startProcess(t, stable, st, endpoint)
+		a.request(t, func(*Value) bool { return true })
+		b.account.runner.replayedInVain(b.token(t)) // of the same generation
+		b.wantState(t, Refused, false)
+		time.Sleep(5 * time.Second)
+		a.Look(t.Context(), a.account, 0)
+		a.wantState(t, Refused, false)
+		a.request(t, func(*Value) bool { return true })
+		a.wantState(t, OK, true)
+		time.Sleep(5 * time.Second)
+		b.Look(t.Context(), b.account, 0)
+		b.wantState(t, OK, true)
+	})
+}
+
 // A caller whose word is not listened to any more, and who is the only one, is
 // cured by and by all the same.
 func TestRecoveryByItself(t *testing.T) {

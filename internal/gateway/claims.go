@@ -51,8 +51,8 @@ func (g *Gateway) readClaims(call *apiCall) (*claims, error) {
 
 // Errors of tokens that the proxy has issued.
 var (
-	errOtherAccount = errors.New("the access_token was issued for another account")
-	errTokensDiffer = errors.New("the request has several access_tokens, which were not issued to the same caller for the same account")
+	errOtherAccount = errors.New("it was issued for another account")
+	errTokensDiffer = errors.New("the request has several, which were not issued to the same caller for the same account")
 )
 
 // readTokens checks every token that the request carries.
@@ -128,9 +128,9 @@ func (c *claims) bind(call *apiCall, a *account.Account) error {
 // token is the proxy's own, and the SDK is to ask for another. Those that send
 // their whole request before they look for an answer must not see a reset.
 func (c *apiCall) tokenRefused(cause error) error {
-	errcode := c.kind.TokenExpired
+	told := &c.kind.TokenExpired
 	if errors.Is(cause, errVirtualTokenForged) {
-		errcode = c.kind.TokenForged
+		told = &c.kind.TokenForged
 	}
-	return &answer.Error{Status: http.StatusOK, Errcode: errcode, Message: cause.Error(), ReadBody: true}
+	return &answer.Error{Status: http.StatusOK, Errcode: told.Code, Message: told.Msg + ": " + cause.Error(), ReadBody: true}
 }

@@ -41,8 +41,8 @@ var madeUp = (&wechat.Kind{
 	TokenParam:   "ticket",
 	TokenErrors:  []int{7001},
 	Undecided:    []int{7002},
-	TokenExpired: 7001,
-	TokenForged:  7003,
+	TokenExpired: wechat.Error{Code: 7001, Msg: "too old"},
+	TokenForged:  wechat.Error{Code: 7003, Msg: "not ours"},
 	ErrorHeader:  "X-Code",
 	CheckPath:    "/ping",
 	Routes: []wechat.Route{

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -107,4 +108,15 @@ func FuzzVirtualToken(f *testing.F) {
 			t.Errorf("a token was forged: %q", token)
 		}
 	})
+}
+
+// EasyWeChat asks for another token only where it finds WeChat's own words.
+func TestRefusedTokensInWeChatsWords(t *testing.T) {
+	for _, cause := range []error{errVirtualTokenExpired, errVirtualTokenForged, errOtherAccount, errTokensDiffer} {
+		call := &apiCall{kind: wechat.Official}
+		body := string(answer.From(call.tokenRefused(cause)).Body())
+		if !strings.Contains(body, `"errcode":42001`) || !strings.Contains(body, "access_token expired") {
+			t.Errorf("%v: %s", cause, body)
+		}
+	}
 }

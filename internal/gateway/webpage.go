@@ -238,12 +238,15 @@ func isLocalName(host string) bool {
 	return false
 }
 
+// Separators are what values of lists are separated with elsewhere.
+const Separators = ",;，；、"
+
 // ParseHosts returns the names of the option hosts in the form of hostOf.
 func ParseHosts(names []string) ([]string, error) {
 	var hosts []string
 	for _, name := range names {
 		host, err := idna.ToASCII(strings.ToLower(strings.TrimSuffix(name, ".")))
-		if err != nil || host == "" || strings.ContainsAny(host, ":/*@ []") {
+		if err != nil || host == "" || strings.ContainsAny(host, ":/*@ []"+Separators) {
 			return nil, fmt.Errorf("hosts %s is no name: write it without scheme, port and path, like wx.example.com", name)
 		}
 		if isNumeric(host) {

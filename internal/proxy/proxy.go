@@ -244,8 +244,12 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 	start := time.Now()
 	res, err := x.send(x.token != nil)
 	if err != nil {
+		if x.ctx.Err() == nil && x.body.sourceErr() == nil {
+			x.Account.NotReached(time.Now())
+		}
 		return nil, verdict{}, err
 	}
+	x.Account.Reached()
 	d := time.Since(start)
 	if x.token == nil && res.ContentLength < 0 {
 		// It cannot be a token error, so it is not waited for.

@@ -44,9 +44,9 @@ type Kind struct {
 	// may not have been looked at.
 	Undecided []int
 
-	// TokenExpired and TokenForged are the errcodes by which applications are told
-	// that a token of the proxy's own has expired, and that it is none.
-	TokenExpired, TokenForged int
+	// TokenExpired and TokenForged tell applications that a token of the proxy's own
+	// has expired, and that it is none. SDKs are to ask for another.
+	TokenExpired, TokenForged Error
 
 	// ErrorHeader is the header in which every answer has its errcode, or "".
 	// Where the header is, the body need not be looked at.

@@ -17,10 +17,12 @@ var Official = (&Kind{
 	TokenParam:     "access_token",
 	TokenErrors:    []int{InvalidCredential, InvalidAccessToken, AccessTokenExpired},
 	Undecided:      []int{SystemBusy, BackendFailed, TooFrequent, AccessTokenMissing},
-	TokenExpired:   AccessTokenExpired,
-	TokenForged:    AccessTokenExpired, // the one for which every SDK fetches another
-	CheckPath:      "/cgi-bin/get_api_domain_ip",
-	Routes:         officialRoutes,
+	// Every SDK asks for another token for this errcode, and for no other.
+	// EasyWeChat does so only where it finds WeChat's own words beside it.
+	TokenExpired: Error{AccessTokenExpired, "access_token expired"},
+	TokenForged:  Error{AccessTokenExpired, "access_token expired"},
+	CheckPath:    "/cgi-bin/get_api_domain_ip",
+	Routes:       officialRoutes,
 	Families: []string{
 		"/bizwifi/", "/card/", "/channels/", "/cityservice/", "/componenttcb/", "/customservice/", "/cv/", "/datacube/", "/device/",
 		"/donut/", "/hardware/", "/intp/", "/merchant/", "/nontax/", "/product/", "/promoter/", "/publisher/", "/redpacketcover/",

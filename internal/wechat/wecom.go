@@ -20,8 +20,8 @@ var WeCom = (&Kind{
 	// token has expired.
 	TokenErrors:  []int{InvalidAccessToken, AccessTokenExpired},
 	Undecided:    []int{SystemBusy, TooFrequent, QuotaExhausted, TooManyConcurrent, AccessTokenMissing},
-	TokenExpired: AccessTokenExpired,
-	TokenForged:  InvalidAccessToken,
+	TokenExpired: Error{AccessTokenExpired, "access_token expired"},
+	TokenForged:  Error{InvalidAccessToken, "invalid access_token"},
 	ErrorHeader:  "Error-Code",
 	CheckPath:    "/cgi-bin/get_api_domain_ip",
 	Routes:       wecomRoutes,
