@@ -53,6 +53,7 @@ type AccountStatus struct {
 
 	isHealthy   bool
 	isCompeting bool
+	checkedAt   time.Time // when the source last handed the token out
 }
 
 // StatusWarning is a trouble that has not made any request fail yet.
@@ -137,7 +138,7 @@ func (m *TokenManager) Status(a *Account) AccountStatus {
 		Name: a.Name, Kind: kindOfficial, AppID: a.Credentials.AppID, Method: a.Source.Method(),
 		State: is.State, Since: is.Since, Fingerprint: is.Fingerprint, FetchedAt: is.FetchedAt, ExpiresAt: is.ExpiresAt,
 		RetryAt: is.RetryAt, Fetches: is.Fetches, Replays: is.Replays, Quota: is.Quotas, EarlyDeaths: is.EarlyDeaths,
-		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, store: m.store.State(),
+		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, checkedAt: is.CheckedAt, store: m.store.State(),
 	}
 	if e := is.LastError; e != nil {
 		status.LastError = &StatusError{Errcode: e.Errcode, Unreachable: e.Unreachable, Errmsg: e.Message, At: e.At}
