@@ -189,10 +189,10 @@ type row struct {
 	Text *text
 
 	Button        bool
-	Severity      string // of the account
-	StateSeverity string // of its state alone
-	Failing       *Failure
-	Past          *Failure // a failure that is over
+	Severity      string   // of the account
+	StateSeverity string   // of its state alone
+	Failing       *Failure // which no token has followed
+	Past          *Failure // which is over
 
 	SecondsLeft float64
 	Lifetime    float64 // seconds
@@ -208,34 +208,24 @@ func newRow(t *text, a *Account, now time.Time) row {
 		r.Failing = f
 	}
 	r.StateSeverity = r.stateSeverity()
-	r.Severity = r.StateSeverity
-	if len(a.Warnings) > 0 && r.Severity != severityBad {
-		r.Severity = severityWarn
-	}
+	r.Severity = r.severity()
 	r.rank = r.rankOf()
 	r.SecondsLeft = max(a.ExpiresAt.Sub(now), 0).Seconds()
 	r.Lifetime = max(a.ExpiresAt.Sub(a.FetchedAt).Seconds(), r.SecondsLeft, 1)
 	return r
 }
 
-// isOver reports whether a failure is. It is not while a try is in progress that
-// follows it.
+// isOver reports whether WeChat has handed out a token since a failure.
 func (a *Account) isOver(f *Failure) bool {
-	switch a.State {
-	case credential.BackOff:
-		return false
-	case credential.Renewing, credential.Empty:
-		return f.At.Before(a.FetchedAt) || f.At.Before(a.HandedOutAt)
-	default:
-		return true
-	}
+	return a.State != credential.BackOff && (f.At.Before(a.FetchedAt) || f.At.Before(a.HandedOutAt))
 }
 
+// stateSeverity returns the severity of the state alone.
 func (r *row) stateSeverity() string {
 	switch {
-	case r.State == credential.Refused, r.Failing != nil && !r.Usable:
+	case r.State == credential.Refused, r.State == credential.BackOff && !r.Usable:
 		return severityBad
-	case r.State == credential.BackOff, r.Failing != nil:
+	case r.State == credential.BackOff:
 		return severityWarn
 	case r.State == credential.Renewing:
 		return severityBusy
@@ -245,14 +235,30 @@ func (r *row) stateSeverity() string {
 	return severityOK
 }
 
+// severity returns that of the account. It does not change while a try is in
+// progress that follows a failure.
+func (r *row) severity() string {
+	switch {
+	case r.StateSeverity == severityBad, r.Failing != nil && !r.Usable:
+		return severityBad
+	case r.Failing != nil, len(r.Warnings) > 0:
+		return severityWarn
+	}
+	return r.StateSeverity
+}
+
+// IsWarned reports whether there is a warning that the state's word does not
+// tell of.
+func (r *row) IsWarned() bool { return r.Severity == severityWarn && r.StateSeverity != severityWarn }
+
 // rankOf returns an account's place on the page.
 func (r *row) rankOf() int {
 	switch {
 	case r.State == credential.Refused:
 		return 0
-	case r.StateSeverity == severityBad:
+	case r.Severity == severityBad:
 		return 1
-	case r.StateSeverity == severityWarn:
+	case r.Failing != nil:
 		return 2
 	case r.Severity == severityWarn:
 		return 3
@@ -268,7 +274,7 @@ func (r *row) Word() string { return r.Text.words[r.State] }
 
 // Announced is what is read out when it changes.
 func (r *row) Announced() string {
-	if len(r.Warnings) > 0 {
+	if r.IsWarned() {
 		return r.Word() + " (" + r.Text.Warning + ")"
 	}
 	return r.Word()
@@ -307,7 +313,7 @@ func (r *row) Gone() string {
 // Consequence is what a failure means for requests.
 func (r *row) Consequence() string {
 	switch {
-	case r.Failing == nil:
+	case r.Failing == nil || r.State == credential.Refused:
 		return ""
 	case r.Usable:
 		return r.Text.StillUsable
@@ -319,12 +325,16 @@ func (r *row) Consequence() string {
 // IsTroubled reports whether there is something to be said about the state.
 func (r *row) IsTroubled() bool { return r.State == credential.Refused || r.Failing != nil }
 
-// Cure is what to do about the state.
-func (r *row) Cure() string {
-	if r.State != credential.Refused && r.Failing != nil {
-		return r.Failing.Advice
+// Cures are what to do about the state, and about a failure.
+func (r *row) Cures() []string {
+	var cures []string
+	if r.State == credential.Refused {
+		cures = append(cures, r.Advice)
 	}
-	return r.Advice
+	if r.Failing != nil && r.Failing.Advice != "" {
+		cures = append(cures, r.Failing.Advice)
+	}
+	return cures
 }
 
 // Question is asked before a token is renewed.

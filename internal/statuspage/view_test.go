@@ -66,7 +66,7 @@ func usableStill(a *Account) {
 func render(t *testing.T, v *view) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := templates.ExecuteTemplate(&b, "page", v.withButtons("token")); err != nil {
+	if err := templates.ExecuteTemplate(&b, "main", v.withButtons("token")); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -120,7 +120,9 @@ func TestFailureThatIsOver(t *testing.T) {
 	}{
 		{"back-off", backingOff, false},
 		{"ok", func(a *Account) { a.LastError = failure(time.Hour) }, true},
-		{"rejected", func(a *Account) { rejected(a); a.LastError = failure(time.Second) }, true},
+		{"rejected", func(a *Account) { rejected(a); a.LastError = failure(time.Hour) }, true},
+		{"rejected, and then refused", func(a *Account) { rejected(a); a.LastError = failure(time.Second) }, false},
+		{"ok, and an operator has asked in vain", func(a *Account) { a.LastError = failure(time.Second) }, false},
 		{"asked again", func(a *Account) { a.State, a.LastError = credential.Renewing, failure(time.Second) }, false},
 		{"renewed in time", func(a *Account) { a.State, a.LastError = credential.Renewing, failure(2*time.Hour) }, true},
 		{"the same token", func(a *Account) { a.State, a.LastError = credential.Renewing, failure(30*time.Minute) }, true},
