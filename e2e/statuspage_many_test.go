@@ -171,7 +171,7 @@ func TestStatusPageWithManyAccounts(t *testing.T) {
 	}{
 		{"many", view{width: 1200, height: 900, language: "en"}},
 		{"many-dark-chinese", view{width: 1200, height: 900, dark: true, language: "zh-CN"}},
-		{"many-narrow", view{width: 360, height: 1600, language: "zh-CN"}},
+		{"many-narrow", view{width: 320, height: 1600, language: "zh-CN"}},
 		{"many-middle", view{width: 800, height: 1200, dark: true, language: "en"}},
 	} {
 		tab := b.open(c.view)
