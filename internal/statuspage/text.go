@@ -41,8 +41,8 @@ type text struct {
 var texts = [...]text{
 	wechat.English: {
 		Lang: "en", Title: "WeChat tokens", Heading: "WeChat tokens",
-		Legend:   "Fetches and replays are those of this process; the bars are the last hour's, in steps of two minutes. Quotas are those of the day in Beijing, with all processes that share the store.",
-		NoScript: "Reload the page for the current state: without JavaScript it does not change, and has no button.",
+		Legend:   "Fetches and replays are this process's; the bars show the last hour in steps of two minutes. Quotas are the day's in Beijing, for all processes that share the store.",
+		NoScript: "Without JavaScript the page does not update itself, and has no buttons: reload it for the current state.",
 		Live:     "Live", Paused: "Paused", Offline: "The proxy cannot be reached: what is shown is old. Trying again …",
 		Refused:  "The proxy does not let this page in any more: reload it.",
 		TimeLeft: "Time left", Left: "left", Expires: "until", Fetched: "fetched",
@@ -96,13 +96,13 @@ var texts = [...]text{
 		Rejected: "已被微信拒绝", Unused: "已停止使用", Expired: "已过期", NoToken: "没有 token。",
 		Fingerprint: "token 指纹：其 SHA-256 的前几位", Fetches: "获取", Replays: "重放",
 		Quota: "额度", Forced: "强制刷新", Error: "错误", LastError: "最近的错误", Unreachable: "无法访问", Warning: "警告",
-		Since: "开始于", NextTry: "下次尝试：",
+		Since: "开始于", NextTry: "下次尝试于",
 		StillUsable:  "微信暂不提供新的 token；当前 token 在有效期内继续使用。",
 		RequestsFail: "取到 token 之前，请求会失败。",
 		Search:       "名称或 ID", AllStates: "全部状态", State: "状态", Attention: "需要处理", Shown: "显示 {shown} 个，共 {all} 个账号",
 		Refresh: "刷新", Yes: "获取", No: "取消", Running: "正在获取……", Unknown: "代理没有响应。",
 
-		allFine: "一切正常", attention: "%[2]s 个账号中有 %[1]s 个需要处理：", trouble: "存储需要处理",
+		allFine: "一切正常", attention: "%[2]s 个账号中有 %[1]s 个需要处理：", trouble: "存储异常，需要处理",
 		questionIdempotent: "现在向微信获取 token？当前 token 仍有效时，微信返回的还是同一个；否则返回新的。",
 		questionKills:      "现在获取新的 token？当前的 token 将失效，正在进行的请求会自动重发。",
 		renewed:            "已获取新的 token：%s", current: "微信返回的仍是当前的 token：%s",
