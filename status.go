@@ -56,6 +56,7 @@ type AccountStatus struct {
 	kind        *wechat.Kind
 	isHealthy   bool
 	isCompeting bool
+	checkedAt   time.Time // when the source last handed the token out
 }
 
 // StatusWarning is a trouble that the state does not tell.
@@ -158,7 +159,7 @@ func (m *TokenManager) Status(a *account.Account) AccountStatus {
 		Name: a.Name, Kind: a.Kind.Name, AppID: a.Credentials.ID, Method: a.Endpoint.Name,
 		State: is.State, Since: is.Since, Fingerprint: is.Fingerprint, FetchedAt: is.FetchedAt, ExpiresAt: is.ExpiresAt,
 		RetryAt: is.RetryAt, Fetches: is.Fetches, Replays: is.Replays, Quota: is.Quotas, EarlyDeaths: is.EarlyDeaths,
-		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, store: m.store.State(), kind: a.Kind, isLost: a.IsOutOfReach(time.Now()),
+		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, checkedAt: is.CheckedAt, store: m.store.State(), kind: a.Kind, isLost: a.IsOutOfReach(time.Now()),
 	}
 	if e := is.LastError; e != nil {
 		status.LastError = &StatusError{Errcode: e.Errcode, Unreachable: e.Unreachable, Errmsg: e.Message, At: e.At}

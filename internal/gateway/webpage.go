@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,42 +44,6 @@ func isBrowserField(name string) bool {
 		return true
 	}
 	return strings.HasPrefix(name, "Sec-Ch-Ua")
-}
-
-// MayShowToWebPage reports whether a request is none of another web site's, or
-// no more than a link on one. Browsers say so where they use HTTPS or localhost;
-// elsewhere there is an Origin, for requests whose answer a page could read, and
-// for those that change something.
-func MayShowToWebPage(req *http.Request) bool {
-	isLink := (req.Method == http.MethodGet || req.Method == http.MethodHead) &&
-		req.Header.Get("Sec-Fetch-Mode") == "navigate" && req.Header.Get("Sec-Fetch-Dest") == "document"
-	sites := req.Header["Sec-Fetch-Site"]
-	for _, site := range sites {
-		if site != "none" && site != "same-origin" && !isLink {
-			return false
-		}
-	}
-	if len(sites) > 0 {
-		return true
-	}
-	return len(req.Header["Origin"]) == 0 || isOwnOrigin(req)
-}
-
-// IsFromOwnPage reports whether a page that was loaded from here made the
-// request.
-func IsFromOwnPage(req *http.Request) bool {
-	site := req.Header.Get("Sec-Fetch-Site")
-	return site == "same-origin" || site == "" && isOwnOrigin(req)
-}
-
-// isOwnOrigin reports whether the Origin is where the request was sent to.
-func isOwnOrigin(req *http.Request) bool {
-	origins := req.Header["Origin"]
-	if len(origins) != 1 {
-		return false
-	}
-	u, err := url.Parse(origins[0])
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, req.Host)
 }
 
 // HostVerdict is what the name by which a request came says of it.

@@ -65,14 +65,60 @@
 		Object.assign(old.dataset, fresh.dataset);
 	};
 
+	// Brings the rows into order. While somebody is asked something nothing moves,
+	// and never the row that has the focus, which would lose it.
+	const arrange = (order) => {
+		if (find(".confirm:not([hidden])")) return;
+		const fixed = Math.max(0, order.findIndex((row) => row.contains(document.activeElement)));
+		for (let i = fixed - 1; i >= 0; i--) {
+			if (order[i].nextElementSibling !== order[i + 1]) order[i + 1].before(order[i]);
+		}
+		for (let i = fixed + 1; i < order.length; i++) {
+			if (order[i - 1].nextElementSibling !== order[i]) order[i - 1].after(order[i]);
+		}
+	};
+
+	const plain = (text) => text.normalize("NFKC").toLowerCase().trim();
+
+	// What is looked for is in the address, where a reload finds it, and so does
+	// whom the address is sent to.
+	const wanted = new URLSearchParams(location.search);
+
+	// Hides the rows that are not looked for. One in which somebody is at work
+	// stays.
+	const filter = () => {
+		const form = find(".filter"), all = rows();
+		const name = form ? plain(wanted.get("name") || "") : "", state = form && wanted.get("state") || "";
+		let shown = 0;
+		for (const row of all) {
+			const is = (!name || plain(row.dataset.name).includes(name) || plain(row.dataset.id).includes(name)) &&
+				(!state || (state === "attention" ? row.matches(".warn, .bad") : row.dataset.state === state));
+			row.hidden = !is && !row.contains(document.activeElement);
+			if (!row.hidden) shown++;
+		}
+		if (!form) return;
+		for (const field of form.querySelectorAll("[data-filter]")) {
+			if (field !== document.activeElement) field.value = wanted.get(field.dataset.filter) || "";
+		}
+		form.hidden = false;
+		const count = find(".shown", form), number = (n) => n.toLocaleString(document.documentElement.lang);
+		const text = name || state ? count.dataset.text.replace("{shown}", number(shown)).replace("{all}", number(all.length)) : "";
+		if (count.textContent !== text) count.textContent = text;
+	};
+
+	const want = (field, value) => {
+		if (value) wanted.set(field, value); else wanted.delete(field);
+		const query = wanted.toString();
+		history.replaceState(null, "", location.pathname + (query && "?" + query) + location.hash);
+	};
+
 	const apply = (html) => {
 		const fresh = find("main", new DOMParser().parseFromString(html, "text/html"));
 		if (!fresh) throw new Error("no status");
 		document.title = fresh.dataset.title;
 		find("link[rel=icon]").href = fresh.dataset.icon;
-		const changes = [], known = new Map(rows().map((row) => [row.dataset.name, row]));
-		const freshHeader = find("header", fresh);
-		let previous = null;
+		const changes = [], known = new Map(rows().map((row) => [row.dataset.name, row])), order = [];
+		const freshHeader = find("header", fresh), freshFilter = find(".filter", fresh);
 		for (const row of rows(fresh)) {
 			let shown = known.get(row.dataset.name);
 			known.delete(row.dataset.name);
@@ -84,12 +130,16 @@
 				remember(shown);
 				localTimes(shown);
 				showButtons(shown);
-				if (previous) previous.after(shown); else find("ul").prepend(shown);
+				find("ul").append(shown);
 			}
-			previous = shown;
+			order.push(shown);
 		}
 		for (const row of known.values()) row.remove();
 		update(find("header"), freshHeader);
+		arrange(order);
+		if (!freshFilter) find(".filter")?.remove();
+		else if (!find(".filter")) find("ul").before(document.importNode(freshFilter, true));
+		filter();
 		if (changes.length) announce.textContent = changes.join(", ");
 		receivedAt = performance.now();
 		tick();
@@ -156,7 +206,20 @@
 		poll();
 	};
 
+	document.addEventListener("input", (event) => {
+		const field = event.target.closest("[data-filter]");
+		if (!field) return;
+		want(field.dataset.filter, field.value);
+		filter();
+	});
 	document.addEventListener("click", (event) => {
+		const link = event.target.closest(".headline a");
+		const target = link && document.getElementById(decodeURIComponent(link.hash.slice(1)));
+		if (target?.hidden) {
+			want("name", "");
+			want("state", "");
+			filter();
+		}
 		const button = event.target.closest("button[data-do]");
 		if (!button) return;
 		const row = button.closest("li");
@@ -178,6 +241,7 @@
 	remember(document);
 	localTimes(document);
 	showButtons(document);
+	filter();
 	setInterval(tick, 1000);
 	say("live", texts.live);
 	timer = setTimeout(poll, EVERY);
