@@ -167,8 +167,10 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 	x.tokens.replayed(x.account)
 	x.token = fresh.Value
 	res, v, err := x.try()
-	// Where there is no answer, nothing is known against whoever asked.
-	fresh.Report(err != nil || !v.rejected)
+	if err == nil || !x.endedByClient() {
+		// Where WeChat gives no answer, nothing is known against whoever asked.
+		fresh.Report(err != nil || !v.rejected)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -186,6 +188,12 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 	x.account.watcher.replayed(errcode, replayOK)
 	logger.Info("request replayed", zap.Stringer("token", fresh))
 	return res, nil
+}
+
+// endedByClient reports whether the client has left or its body has failed. Who
+// does so before the answer could have fetches go unaccounted for.
+func (x *exchange) endedByClient() bool {
+	return x.in.Context().Err() != nil || x.body.sourceErr() != nil
 }
 
 // refused returns the answer to a request whose token WeChat refuses for good.
