@@ -81,7 +81,7 @@ func oneAccount(cmd *cobra.Command, args []string) error {
 // noArguments refuses any argument.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("%s takes no argument: leave %s out", cmd.CommandPath(), args[0])
+		return fmt.Errorf("unknown command %q for %q: it takes no argument, so leave that out", args[0], cmd.CommandPath())
 	}
 	return nil
 }
@@ -105,7 +105,7 @@ func commandStatus(cmd *cobra.Command, _ []string) error {
 	}
 	// It answers with an error while an account has no token.
 	if _, err := askAdmin(cmd, http.MethodGet, "/weixin/health"); err != nil {
-		return errors.New("an account has no usable token, or WeChat rejects it or cannot be reached")
+		return errors.New("an account has no usable token, or WeChat rejects it")
 	}
 	return nil
 }
