@@ -183,3 +183,47 @@ func TestHints(t *testing.T) {
 		}
 	})
 }
+
+// A client with HTTP/2 would lose the whole request to a field of the connection
+// in a 1xx answer, or in an answer that comes early.
+func TestHintsAndEarlyAnswersOverHTTP2(t *testing.T) {
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{options: "servers {\n protocols h1 h2c\n }", site: "weixin {\n body_limit 1MiB\n }"})
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	c := &http.Client{Transport: &http.Transport{Protocols: protocols}, Timeout: 20 * time.Second}
+	w.answer(func(rw http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+		say(t, rw, "HTTP/1.1 103 Early Hints\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\nTransfer-Encoding: chunked\r\nLink: </a>\r\n\r\n"+
+			"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
+	})
+	var h hints
+	for range 3 {
+		res, err := c.Do(h.trace(newRequest(t, http.MethodPost, p.url+apiPath, strings.NewReader("x"))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.ProtoMajor != 2 || res.StatusCode != http.StatusOK {
+			t.Errorf("got %s %s", res.Proto, res.Status)
+		}
+		res, err = c.Post(p.url+"/cgi-bin//a", "text/plain", io.LimitReader(zeros{}, 3<<20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusBadRequest || res.Header.Get("Connection") != "" {
+			t.Errorf("got %s, Connection %q", res.Status, res.Header["Connection"])
+		}
+	}
+	if len(h.seen) != 3 {
+		t.Errorf("1xx answers: %v", h.seen)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}

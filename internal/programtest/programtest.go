@@ -40,6 +40,21 @@ func Require(t testing.TB, programs ...string) {
 	t.Skipf("NOT TESTED: missing: %s", strings.Join(absent, ", "))
 }
 
+// Has reports whether a program is installed that a part of a test needs. With CI
+// in the environment, the test fails where it is not.
+func Has(t testing.TB, program string) bool {
+	t.Helper()
+	_, err := exec.LookPath(program)
+	if err == nil {
+		return true
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatalf("missing: %s", program)
+	}
+	note([]string{program})
+	return false
+}
+
 func note(absent []string) {
 	missing.Lock()
 	defer missing.Unlock()
@@ -66,6 +81,6 @@ func summarize(w io.Writer) {
 	if missing.tests == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\n%s\nNOT TESTED: %d tests were skipped, as these programs are missing: %s\nInstall them, or set CI=1 to have such tests fail.\n%[1]s\n",
+	fmt.Fprintf(w, "\n%s\nNOT TESTED: %d tests were skipped, or done in part, as these programs are missing: %s\nInstall them, or set CI=1 to have such tests fail.\n%[1]s\n",
 		strings.Repeat("=", 78), missing.tests, strings.Join(missing.programs, ", "))
 }

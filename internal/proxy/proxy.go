@@ -206,8 +206,10 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 	x.Account.CountReplay()
 	x.token = fresh.Value
 	res, v, err := x.try()
-	// Where there is no answer, nothing is known against whoever asked.
-	fresh.Report(err != nil || !v.rejected)
+	if err == nil || !x.endedByClient() {
+		// Where WeChat gives no answer, nothing is known against whoever asked.
+		fresh.Report(err != nil || !v.rejected)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -225,6 +227,12 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 	x.Account.Observer.Replayed(errcode, account.ReplayOK)
 	logger.Info("request replayed", zap.Stringer("token", fresh))
 	return res, nil
+}
+
+// endedByClient reports whether the client has left or its body has failed. Who
+// does so before the answer could have fetches go unaccounted for.
+func (x *exchange) endedByClient() bool {
+	return x.Context().Err() != nil || x.body.sourceErr() != nil
 }
 
 // refused returns the answer to a request whose token WeChat refuses for good.
