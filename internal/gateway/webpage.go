@@ -86,6 +86,7 @@ func isOwnOrigin(req *http.Request) bool {
 // HostVerdict is what the name by which a request came says of it.
 type HostVerdict uint8
 
+// The verdicts.
 const (
 	HostOurs        HostVerdict = iota
 	HostForeign                 // any web site could have the name
