@@ -28,6 +28,7 @@ type Observer interface {
 // ReplayResult is how a replay ended, as metrics call it.
 type ReplayResult string
 
+// The results.
 const (
 	ReplayOK       ReplayResult = "ok"       // the token was accepted
 	ReplayRejected ReplayResult = "rejected" // so was the next token

@@ -49,6 +49,7 @@ func isBrowserField(name string) bool {
 // HostVerdict is what the name by which a request came says of it.
 type HostVerdict uint8
 
+// The verdicts.
 const (
 	HostOurs        HostVerdict = iota
 	HostForeign                 // any web site could have the name

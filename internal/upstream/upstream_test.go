@@ -221,10 +221,12 @@ func TestClosedRoundTripper(t *testing.T) {
 			}))
 			var open atomic.Int32
 			server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-				if state == http.StateNew {
+				switch state {
+				case http.StateNew:
 					open.Add(1)
-				} else if state == http.StateClosed {
+				case http.StateClosed:
 					open.Add(-1)
+				default:
 				}
 			}
 			server.Start()

@@ -82,6 +82,7 @@ func (k *Kind) ClassOf(errcode int) FailureClass { return k.Failures[errcode] }
 // Language is one of the languages in which advice is given.
 type Language uint8
 
+// The languages.
 const (
 	English Language = iota
 	Chinese
