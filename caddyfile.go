@@ -37,6 +37,9 @@ func init() {
 //			upstream <url>
 //			resolver <ip[:port]>
 //			issue    virtual|real|off
+//			api_security {
+//				...
+//			}
 //		}
 //		caller <name> {
 //			key      <key>
@@ -167,8 +170,10 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 					err = d.Err(issueErr.Error())
 				}
 			}
+		case optionAPISecurity:
+			err = app.parseAPISecurity(d, name, &cfg.APISecurity)
 		default:
-			return d.Errf("unknown option %s of account %s: write one of appid, secret, token, upstream, issue, resolver", optionName(option), name)
+			return d.Errf("unknown option %s of account %s: write one of appid, secret, token, upstream, issue, resolver, api_security", optionName(option), name)
 		}
 		if err != nil {
 			return err

@@ -109,6 +109,10 @@ type AccountConfig struct {
 	// applications that call WeChat directly; `off` is status 403.
 	// Default: virtual
 	Issue string `json:"issue,omitempty"`
+
+	// The keys of calls that are encrypted and signed. Default: none; requests
+	// go out as they are
+	APISecurity *APISecurityConfig `json:"api_security,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -236,6 +240,9 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 		Place:       wechat.Official,
 		Upstream:    u,
 		Resolver:    app.resolvers.byAccount[name],
+	}
+	if account.security, err = app.newAPISecurity(name, appID, cfg.APISecurity); err != nil {
+		return err
 	}
 	key := accountID(account.Credentials, account.Source, account.Upstream)
 	runner, _, err := runnerPool.LoadOrNew(key, func() (caddy.Destructor, error) {

@@ -55,6 +55,7 @@ type Account struct {
 	Place       wechat.Place
 	Upstream    *url.URL
 	Resolver    *upstream.Resolver // of the upstream's name; nil for the system's
+	security    *apiSecurity       // nil where requests go out as they are
 
 	endpoint http.RoundTripper
 	watcher  accountObserver

@@ -101,7 +101,8 @@ type exchange struct {
 	target   *url.URL
 	body     *replayBody
 	length   int64
-	token    *Token // in use; nil where the path takes none
+	token    *Token   // in use; nil where the path takes none
+	sealing  *sealing // nil where the request goes out as it is
 	virtual  bool
 }
 
@@ -113,6 +114,9 @@ func (x *exchange) do() (*http.Response, error) {
 	var err error
 	if x.token, err = x.tokens.Token(x.ctx, x.account); err != nil {
 		return nil, tokenFailure(err, x.account, x.tokens.now())
+	}
+	if x.sealing, err = newSealing(x); err != nil {
+		return nil, err
 	}
 	if isVirtualToken(x.token.Secret()) {
 		return x.tryUnlessNested()
@@ -208,6 +212,9 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 		return nil, verdict{}, err
 	}
 	d := time.Since(start)
+	if err := x.restore(res); err != nil {
+		return nil, verdict{}, err
+	}
 	if x.token == nil && res.ContentLength < 0 {
 		// It cannot be a token error, so it is not waited for.
 		x.account.watcher.answered(d, wechat.OK)
@@ -253,9 +260,6 @@ func (x *exchange) outgoing() *http.Request {
 	if out.URL.RawPath != "" && out.URL.RawPath != out.URL.EscapedPath() {
 		// Characters that need no escape to be understood are left unescaped.
 		out.URL.Opaque = out.URL.RawPath
-	}
-	if x.token != nil {
-		out.URL.RawQuery = wechat.SetQueryParam(in.URL.RawQuery, x.account.Place.Parameter, x.token.Escaped())
 	}
 	if x.body != nil {
 		out.Body = x.body.open()
