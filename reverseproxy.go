@@ -137,8 +137,9 @@ func (t *Transport) forward(req *http.Request, p *passage) (res *http.Response, 
 	if refusal := t.checkUpstream(p.account, target); refusal != nil {
 		return t.refuse(req, refusal.of(p.account, p.caller)), true, nil
 	}
-	// Where AppID and AppSecret were put into a body, the client's is read.
-	repeatable := p.request == req
+	// Where AppID and AppSecret were put into a body, the client's is read, and so
+	// is the beginning of one that may have to be encrypted.
+	repeatable := p.request == req && !(req.ContentLength > maxSealedBody && p.account.security.isFor(req))
 	if repeatable {
 		if p.request, err = t.withKeptBody(p.account, req); err != nil {
 			return t.failed(req, p, err)
@@ -182,7 +183,7 @@ const keptBodyVar = "weixin.body"
 // that is read before WeChat is connected: reverse_proxy may send the request
 // once more to another upstream, and by then the client's is read.
 func (t *Transport) withKeptBody(account *Account, req *http.Request) (*http.Request, error) {
-	if req.Body == nil || req.ContentLength <= 0 || req.ContentLength > min(readFirst, t.sender.bodyLimit) {
+	if req.Body == nil || req.ContentLength <= 0 || req.ContentLength > min(account.security.readFirst(req), t.sender.bodyLimit) {
 		return req, nil
 	}
 	kept, ok := caddyhttp.GetVar(req.Context(), keptBodyVar).([]byte)

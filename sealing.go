@@ -40,7 +40,7 @@ type sealing struct {
 // goes out as it is.
 func newSealing(x *exchange) (*sealing, error) {
 	security := x.account.security
-	if security == nil || x.token == nil || !security.isFor(x.in) {
+	if x.token == nil || !security.isFor(x.in) {
 		return nil, nil
 	}
 	body, isObject, err := x.readObject()
@@ -52,11 +52,20 @@ func newSealing(x *exchange) (*sealing, error) {
 
 // isFor reports whether a request is to be encrypted, as far as its header says.
 func (s *apiSecurity) isFor(req *http.Request) bool {
-	if req.Method != http.MethodPost || apisecurity.IsSigned(req.Header) || isMultipart(req.Header) {
+	if s == nil || req.Method != http.MethodPost || apisecurity.IsSigned(req.Header) || isMultipart(req.Header) {
 		return false
 	}
 	_, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer) // the matcher needs it
 	return ok && s.paths.Match(req)
+}
+
+// readFirst returns how long a body may be for it to be read from the client
+// before WeChat is connected.
+func (s *apiSecurity) readFirst(req *http.Request) int64 {
+	if s.isFor(req) {
+		return maxSealedBody
+	}
+	return readFirst
 }
 
 func isMultipart(h http.Header) bool {

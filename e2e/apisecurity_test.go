@@ -2,13 +2,17 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"maps"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -537,5 +541,75 @@ func TestAPISecurityValidateRefuses(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The same in JSON, with keys in files and in the other form.
+func TestAPISecurityInJSON(t *testing.T) {
+	s := startSecureWeChat(t)
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return "{file." + file + "}"
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(s.app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := write("api.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	verify := write("wechat.pem", certificateOf(t, s.cert)+"\n")
+	right := fmt.Sprintf(`"key_sn":%q,"key":%q,"sign":%q,"verify":{%q:%q}`, securityKeySN, write("key", s.keyText()+"\n"), sign, platformSN, verify)
+	for name, c := range map[string]struct {
+		options  string
+		mentions []string
+	}{
+		"right":                {right, nil},
+		"a list for a map":     {`"verify":["CANARY"]`, []string{"account shop: api_security", `"verify": {"`}},
+		"a misspelt option":    {right + `,"path":["/x"]`, []string{"account shop: api_security", "unknown option path", "paths"}},
+		"a path that is none":  {right + `,"paths":["x"]`, []string{"account shop", "leading slash"}},
+		"no certificate":       {strings.Replace(right, `"verify"`, `"plain_answers":true,"verify"`, 1)[:strings.Index(right, `,"verify"`)], []string{"verify <number>"}},
+		"one number twice":     {strings.Replace(right, `"verify":{`, fmt.Sprintf(`"verify":{"{env.PLATFORM_SN}":%q,`, verify), 1), []string{platformSN, "twice"}},
+		"a number with spaces": {`"key_sn":"a b",` + right[strings.Index(right, `"key":`):], []string{"number of key"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := `{"admin":{"disabled":true},"apps":{"weixin":{"accounts":{"shop":{"appid":"wx1","secret":"x","api_security":{` + c.options + `}}}}}}`
+			file := filepath.Join(t.TempDir(), "caddy.json")
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, ok := run(t, []string{"PLATFORM_SN=" + platformSN}, "validate", "--config", file)
+			if ok != (c.mentions == nil) {
+				t.Errorf("accepted is %v: %s", ok, out)
+			}
+			for _, m := range c.mentions {
+				if !strings.Contains(strings.ReplaceAll(out, `\"`, `"`), m) {
+					t.Errorf("%q is not mentioned: %s", m, out)
+				}
+			}
+			for _, secret := range append(s.w.secrets, "CANARY") {
+				if strings.Contains(out, secret) {
+					t.Error("a secret is shown")
+				}
+			}
+		})
+	}
+	global := fmt.Sprintf("account shop {\n appid {env.WEIXIN_APPID}\n secret {env.WEIXIN_SECRET}\n api_security {\n key %s {env.API_KEY}\n sign sn2 %s\n verify %s %s\n }\n }", securityKeySN, sign, platformSN, verify)
+	p := startCaddy(t, s.w, config{global: global, env: s.env()})
+	wantPlain(t, post(t, p.url+riskPath, riskBody), riskAnswer)
+	if got := s.opened()[0].header.Get("Wechatmp-Serial"); got != "sn2" {
+		t.Errorf("the key's number is %q", got)
+	}
+}
+
+// reverse_proxy may send a request to another upstream, whole.
+func TestAPISecurityFailover(t *testing.T) {
+	s := startSecureWeChat(t)
+	dead := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	p := s.start("", config{site: "reverse_proxy " + dead + " UPSTREAM {\n transport weixin shop {\n trust_upstream\n }\n lb_policy round_robin\n lb_try_duration 5s\n }"})
+	for _, size := range []int{10, 10, 10, 200_000, 200_000, 200_000} {
+		wantPlain(t, post(t, p.url+riskPath, `{"openid":"`+strings.Repeat("x", size)+`"}`), riskAnswer)
 	}
 }
