@@ -52,7 +52,7 @@ type APISecurityConfig struct {
 	PlainAnswers bool `json:"plain_answers,omitempty"`
 }
 
-var apiSecurityForms = optionForms{ //nolint:gosec // they are placeholders
+var apiSecurityForms = optionForms{
 	"key_sn":        `"fa05fe1e5bcc79b81ad5ad4b58acf787"`,
 	"key":           `"{env.API_KEY}"`,
 	"sign_sn":       `"97845f6ed842ea860df6fdf65941ff56"`,

@@ -139,7 +139,7 @@ func (t *Transport) forward(req *http.Request, p *passage) (res *http.Response, 
 	}
 	// Where AppID and AppSecret were put into a body, the client's is read, and so
 	// is the beginning of one that may have to be encrypted.
-	repeatable := p.request == req && !(req.ContentLength > maxSealedBody && p.account.security.isFor(req))
+	repeatable := p.request == req && (req.ContentLength <= maxSealedBody || !p.account.security.isFor(req))
 	if repeatable {
 		if p.request, err = t.withKeptBody(p.account, req); err != nil {
 			return t.failed(req, p, err)

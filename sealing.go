@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -146,9 +147,7 @@ func (s *sealing) inject(out *http.Request) error {
 	}
 	apisecurity.StripHeader(out.Header)
 	delete(out.Header, "Content-Encoding")
-	for name, values := range header {
-		out.Header[name] = values
-	}
+	maps.Copy(out.Header, header)
 	out.URL.RawQuery = s.x.account.Place.Parameter + "=" + s.x.token.Escaped()
 	closeBody(out)
 	out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(sealed)), nil }

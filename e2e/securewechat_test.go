@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net/http"
 	"os"
@@ -253,9 +254,7 @@ func (s *secureWeChat) open(req *http.Request, body []byte) (sealedRequest, erro
 func (s *secureWeChat) write(rw http.ResponseWriter, a *sealedAnswer) {
 	at := strconv.FormatInt(a.at.Unix(), 10)
 	inner := map[string]string{"_n": `"bm9uY2Utbm9uY2Utbm9u"`, "_appid": `"` + a.appID + `"`, "_timestamp": at}
-	for name, value := range a.inner {
-		inner[name] = value
-	}
+	maps.Copy(inner, a.inner)
 	text := fmt.Sprintf(`{"_n":%s,"_appid":%s,"_timestamp":%s`, inner["_n"], inner["_appid"], inner["_timestamp"])
 	if s.answer != "{}" {
 		text += ","
@@ -276,9 +275,7 @@ func (s *secureWeChat) write(rw http.ResponseWriter, a *sealedAnswer) {
 		return b64(signature)
 	}
 	h := rw.Header()
-	for name, values := range a.extraHeaders {
-		h[name] = values
-	}
+	maps.Copy(h, a.extraHeaders)
 	h.Set("Wechatmp-Appid", a.appID)
 	h.Set("Wechatmp-TimeStamp", at)
 	h.Set("Wechatmp-Serial", a.serial)
