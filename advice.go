@@ -25,6 +25,14 @@ func rejectedAdvice(lang wechat.Language) string {
 	}[lang]
 }
 
+// unreachableAdvice returns what to say while requests get no answer of WeChat's.
+func unreachableAdvice(lang wechat.Language) string {
+	return [...]string{
+		"This process's requests get no answer from WeChat: check DNS, the proxy settings, the firewall and this machine's way to the internet, and the account's upstream. The log has the cause.",
+		"本进程的请求得不到微信的应答：请检查 DNS、代理设置、防火墙、本机的出网线路，以及该账号的 upstream。原因见日志。",
+	}[lang]
+}
+
 func competingAdvice(lang wechat.Language) string {
 	return [...]string{
 		"Another system fetches tokens with this account's AppSecret, and each fetch kills the one before: write token stable, whose tokens are not killed by it, or have that system use this proxy.",

@@ -228,7 +228,7 @@ func (app *App) parseAPISecurity(d *caddyfile.Dispenser, account string, target 
 		case "plain_answers":
 			err = c.parsePlainAnswers(d)
 		default:
-			return d.Errf("unknown option %s of api_security: write one of key, sign, verify, paths, plain_answers", optionName(option))
+			return unknownOption(d, optionAPISecurity, optionKey, optionSign, optionVerify, "paths", "plain_answers")
 		}
 		if err != nil {
 			return err

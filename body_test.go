@@ -542,6 +542,76 @@ func TestBodyCannotBeKept(t *testing.T) {
 	}
 }
 
+// A disk that is full of what nobody uses has room, and gets everything back
+// that is of no use.
+func TestFullDisk(t *testing.T) {
+	setTempDir(t, t.TempDir())
+	unused, err := spool.get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unused.WriteAt(make([]byte, 1<<20), 0); err != nil {
+		t.Fatal(err)
+	}
+	// Another process has it open too, such as a backup.
+	other, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", unused.Fd()))
+	if err != nil {
+		t.Skip("there is no /proc here")
+	}
+	defer other.Close()
+	spool.put(unused)
+
+	text := bodyText(1_000)
+	b := mustBody(t, strings.NewReader(text), len(text), 10)
+	defer b.release()
+	path := filepath.Join(t.TempDir(), "full")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	full, err := os.Open(path) // nothing can be written to it
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.file, b.head = full, []byte{}
+	r := b.open()
+	defer r.Close()
+	wantBody(t, r, text)
+	if info, err := other.Stat(); err != nil || info.Size() > 0 {
+		t.Errorf("a file that nobody uses takes %d bytes, %v", info.Size(), err)
+	}
+	if b.replayable() == nil || b.file != nil {
+		t.Errorf("the body can be replayed (%v), and its file is %v", b.replayable(), b.file)
+	}
+}
+
+// A body that is small is read before it is known where it goes.
+func TestSmallBodyIsReadFirst(t *testing.T) {
+	for _, size := range []int{1, 1000, readFirst, readFirst + 1, 10 * readFirst} {
+		for _, memory := range []int64{100, 1 << 20} {
+			source := &countingReader{r: iotest.HalfReader(io.LimitReader(zeros{}, int64(size)))}
+			b, length, err := newReplayBody(bodyRequest(source, size), memory, 1<<20)
+			if err != nil || length != int64(size) {
+				t.Fatalf("newReplayBody = %d, %v", length, err)
+			}
+			want := size
+			if size > readFirst {
+				want = 0
+			}
+			if source.n != want {
+				t.Errorf("%d of %d bytes were read", source.n, size)
+			}
+			r := b.open()
+			wantBody(t, r, strings.Repeat("\x00", size))
+			r.Close()
+			b.release()
+		}
+	}
+	b, _, err := newReplayBody(bodyRequest(strings.NewReader("hell"), 5), 100, 100)
+	if b != nil || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a body that breaks off: %v, %v", b, err)
+	}
+}
+
 // To measure a body is to keep it, so what cannot be kept cannot be sent.
 func TestBodyChunkedCannotBeKept(t *testing.T) {
 	setTempDir(t, filepath.Join(t.TempDir(), "missing"))

@@ -1,6 +1,9 @@
 package weixin
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -50,6 +53,7 @@ func init() {
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
+		d.Next() // where it is given again
 		return nil, d.Err("the weixin global option is given twice: put everything into one block")
 	}
 	app := new(App)
@@ -97,7 +101,7 @@ func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		default:
-			return d.Errf("unknown option %s of weixin: write one of upstream, resolver, store, account, caller", optionName(option))
+			return unknownOption(d, "weixin", "upstream", "resolver", "store", "account", "caller")
 		}
 	}
 	if len(app.Accounts) == 0 {
@@ -108,7 +112,7 @@ func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func (app *App) parseStore(d *caddyfile.Dispenser) error {
 	if app.StoreRaw != nil {
-		return d.Err("store is given twice")
+		return d.Err("store is given twice: leave one out")
 	}
 	if !d.NextArg() {
 		return d.Err("store needs a module: write store storage, for example")
@@ -139,7 +143,7 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 		return err
 	}
 	if _, ok := app.Accounts[name]; ok {
-		return d.Errf("account %s is given twice", name)
+		return d.Errf("account %s is given twice: give each a name of its own", name)
 	}
 	cfg := new(AccountConfig)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -173,7 +177,7 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 		case optionAPISecurity:
 			err = app.parseAPISecurity(d, name, &cfg.APISecurity)
 		default:
-			return d.Errf("unknown option %s of account %s: write one of appid, secret, token, upstream, issue, resolver, api_security", optionName(option), name)
+			return unknownOption(d, "account "+name, "appid", "secret", "token", "upstream", "issue", "resolver", optionAPISecurity)
 		}
 		if err != nil {
 			return err
@@ -186,8 +190,8 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 	if cfg.AppSecret == "" {
 		return d.Errf("account %s has no secret: write secret {env.WEIXIN_SECRET}, for example", name)
 	}
-	if err := checkNotSwapped(cfg.AppID, cfg.AppSecret); err != nil {
-		return d.Err(err.Error())
+	if err := cmp.Or(checkNotSwapped(cfg.AppID, cfg.AppSecret), checkAppID(cfg.AppID)); err != nil {
+		return fmt.Errorf("account %s: %w%s", name, err, app.positions.of("account "+name, optionAppID))
 	}
 	if app.Accounts == nil {
 		app.Accounts = make(map[string]*AccountConfig)
@@ -204,7 +208,7 @@ func (app *App) parseCaller(d *caddyfile.Dispenser) error {
 		return err
 	}
 	if _, ok := app.Callers[name]; ok {
-		return d.Errf("caller %s is given twice", name)
+		return d.Errf("caller %s is given twice: give each a name of its own", name)
 	}
 	cfg := new(CallerConfig)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -228,7 +232,7 @@ func (app *App) parseCaller(d *caddyfile.Dispenser) error {
 				}
 			}
 		default:
-			return d.Errf("unknown option %s of caller %s: write one of key, accounts, allow, ips", optionName(option), name)
+			return unknownOption(d, "caller "+name, "key", "accounts", "allow", "ips")
 		}
 		if err != nil {
 			return err
@@ -314,7 +318,7 @@ func (p *StatusPage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		default:
-			return d.Errf("unknown option %s of weixin_status: write one of read_only, allow_ips, hosts", optionName(option))
+			return unknownOption(d, "weixin_status", "read_only", "allow_ips", "hosts")
 		}
 	}
 	return nil
@@ -361,6 +365,9 @@ func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cf
 		*account = d.Val()
 	}
 	if d.NextArg() {
+		if strings.HasPrefix(d.Val(), "/") || strings.HasPrefix(d.Val(), "@") {
+			return d.Errf("the matcher comes first: write %s %s %s", directive, d.Val(), *account)
+		}
 		return d.Errf("%s takes one account, but there is also %s", directive, d.Val())
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -387,7 +394,11 @@ func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cf
 		case "forward_headers":
 			err = parseForwardHeadersOption(d, cfg)
 		default:
-			err = d.Errf("unknown option %s of %s: write one of allow_ips, hosts, body_buffer, body_limit, timeout, round_tripper, forward_headers", optionName(option), directive)
+			options := siteOptions
+			if trustUpstream != nil {
+				options = append(slices.Clone(options), "trust_upstream")
+			}
+			err = unknownOption(d, directive, options...)
 		}
 		if err != nil {
 			return err
@@ -402,7 +413,7 @@ func parseTrustUpstream(d *caddyfile.Dispenser, trust *bool) error {
 	case trust == nil:
 		return d.Err("trust_upstream is an option of transport weixin: the weixin directive sends requests to the account's upstream alone, so leave it out")
 	case *trust:
-		return d.Err("trust_upstream is given twice")
+		return d.Err("trust_upstream is given twice: leave one out")
 	case d.NextArg():
 		return d.Errf("trust_upstream takes no value, but there is %s", d.Val())
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -109,6 +110,13 @@ func checkPathPatterns(patterns []string) error {
 	for _, pattern := range patterns {
 		if !strings.HasPrefix(pattern, "/") && !strings.HasPrefix(pattern, "*") {
 			return fmt.Errorf("allow %s matches no path: write it with a leading slash, like /cgi-bin/message/*", pattern)
+		}
+		if i := strings.IndexFunc(pattern, isFullWidth); i >= 0 {
+			r, _ := utf8.DecodeRuneInString(pattern[i:])
+			return fmt.Errorf("allow %s has the full-width character %q, which no path has: write it in ASCII", pattern, r)
+		}
+		if strings.Contains(pattern, "?") && strings.Contains(pattern, "=") {
+			return fmt.Errorf("allow %s has a query, which is no part of a path: write the path alone, like /cgi-bin/message/*", pattern)
 		}
 	}
 	return nil

@@ -48,8 +48,8 @@ func (g *gateway) readClaims(req *http.Request, kind wechat.PathKind) (*claims, 
 
 // Errors of tokens that the proxy has issued.
 var (
-	errOtherAccount = errors.New("the access_token was issued for another account")
-	errTokensDiffer = errors.New("the request has several access_tokens, which were not issued to the same caller for the same account")
+	errOtherAccount = errors.New("it was issued for another account")
+	errTokensDiffer = errors.New("the request has several, which were not issued to the same caller for the same account")
 )
 
 // readTokens checks every token that the request carries.
@@ -123,7 +123,8 @@ func (c *claims) bind(account *Account) *proxyError {
 
 // tokenRefused is the one answer of the proxy's with a token's errcode: the
 // token is the proxy's own, and the SDK is to ask for another. Every SDK does so
-// for this errcode, and for no other.
+// for this errcode, and for no other. EasyWeChat does so only where it finds
+// WeChat's own words beside it.
 func tokenRefused(cause error) *proxyError {
-	return wechatError(wechat.AccessTokenExpired, cause.Error())
+	return wechatError(wechat.AccessTokenExpired, "access_token expired: "+cause.Error())
 }

@@ -55,8 +55,6 @@ func (g *gateway) admit(req *http.Request) (*passage, *proxyError) {
 	if err != nil {
 		return nil, err
 	}
-	if caller != nil {
-	}
 	account, err := g.selectAccount(req, kind, claims, caller)
 	if err != nil {
 		return nil, err.of(nil, caller)

@@ -88,7 +88,7 @@ const (
 // the connections.
 func (c ForwardingConfig) newSender(app *App, logger *zap.Logger, configure func(*http.Transport) error) (*transport, error) {
 	if c.BodyBuffer < 0 || c.BodyLimit < 0 || c.Timeout < 0 {
-		return nil, errors.New("body_buffer, body_limit and timeout must not be negative")
+		return nil, errors.New("body_buffer, body_limit and timeout must not be negative: leave them out for what is the default")
 	}
 	if c.BodyBuffer == 0 {
 		c.BodyBuffer = defaultBodyBuffer

@@ -8,6 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 )
 
 func init() {
@@ -74,7 +76,7 @@ func (h *HealthCheck) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if option := d.Val(); option != "allow_ips" {
-			return d.Errf("unknown option %s of weixin_health: write allow_ips", optionName(option))
+			return unknownOption(d, "weixin_health", "allow_ips")
 		}
 		access := Access{AllowIPs: h.AllowIPs}
 		if err := parseAllowIPs(d, &access); err != nil {
@@ -87,29 +89,33 @@ func (h *HealthCheck) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // ServeHTTP answers every request itself.
 func (h *HealthCheck) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
+	clientbody.Serve(w, req, h.serve)
+	return nil
+}
+
+func (h *HealthCheck) serve(w http.ResponseWriter, req *http.Request) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		header.Set("Allow", "GET, HEAD")
 		w.WriteHeader(http.StatusMethodNotAllowed)
-		return nil
+		return
 	}
 	names, ok := h.asked(req)
 	if !ok {
 		w.WriteHeader(http.StatusNotFound)
-		return nil
+		return
 	}
 	report := h.app.health(names)
 	if !containsClient(h.ranges, req) {
 		w.WriteHeader(report.status())
-		return nil
+		return
 	}
 	header.Set("Content-Type", "application/json")
 	w.WriteHeader(report.status())
 	// The client may be gone, which is no concern of the proxy's.
 	_ = json.NewEncoder(w).Encode(report)
-	return nil
 }
 
 // asked returns the names of the accounts that a request asks for, and reports

@@ -12,6 +12,7 @@
 package weixin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -143,7 +144,9 @@ func (app *App) Provision(ctx caddy.Context) error {
 	connections := upstream.NewTransport(fetchTimeout)
 	// On a connection that was kept, a fetch might be sent twice.
 	connections.DisableKeepAlives = true
-	app.endpoint, err = upstream.NewResolving(connections, app.resolvers.all, func(t *http.Transport) (upstream.RoundTripper, error) { return upstream.NewRoundTripper(upstream.NetHTTP, t) })
+	app.endpoint, err = upstream.NewResolving(connections, app.resolvers.all, func(t *http.Transport) (upstream.RoundTripper, error) {
+		return upstream.NewRoundTripper(upstream.NetHTTP, t)
+	})
 	if err != nil {
 		return err
 	}
@@ -211,11 +214,11 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 	if err != nil {
 		return err
 	}
-	if err := checkNotSwapped(appID, secret); err != nil {
+	if err := cmp.Or(checkNotSwapped(appID, secret), checkAppID(appID)); err != nil {
 		return fmt.Errorf("%w%s", err, app.positions.of(owner, optionAppID))
 	}
 	if other, ok := app.byAppID[appID]; ok {
-		return fmt.Errorf("appid %s is that of account %s already: give every account an appid of its own", appID, other.Name)
+		return fmt.Errorf("appid %s is that of account %s already: give every account an appid of its own%s", appID, other.Name, app.positions.of(owner, optionAppID))
 	}
 	source, err := wechat.NewSource(cfg.Token)
 	if err != nil {

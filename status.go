@@ -47,6 +47,9 @@ type AccountStatus struct {
 	// store is the store's state, which all accounts share.
 	store store.State
 
+	// isLost is that this process's requests do not reach WeChat.
+	isLost bool
+
 	// Usable is whether requests get the token: it has neither expired nor been
 	// rejected without another to take its place.
 	Usable bool `json:"usable"`
@@ -55,13 +58,15 @@ type AccountStatus struct {
 	isCompeting bool
 }
 
-// StatusWarning is a trouble that has not made any request fail yet.
+// StatusWarning is a trouble that the state does not tell.
 type StatusWarning struct {
-	Code   string `json:"code"` // thief, quota_fetches, quota_forced or store
+	Code   string `json:"code"` // unreachable, thief, quota_fetches, quota_forced or store
 	Advice string `json:"advice"`
 }
 
 const (
+	warningUnreachable = "unreachable"
+
 	warningCompeting = "thief"
 	warningQuota     = "quota_" // and the quota's name
 	warningStore     = "store"
@@ -70,6 +75,9 @@ const (
 // warnings returns what the status gives cause for, in a language.
 func (s *AccountStatus) warnings(lang wechat.Language) []StatusWarning {
 	var warnings []StatusWarning
+	if s.isLost {
+		warnings = append(warnings, StatusWarning{warningUnreachable, unreachableAdvice(lang)})
+	}
 	if s.isCompeting {
 		warnings = append(warnings, StatusWarning{warningCompeting, competingAdvice(lang)})
 	}
@@ -101,12 +109,25 @@ func storeAdvice(advice store.Advice, lang wechat.Language) string {
 	return "The store fails, so tokens are kept in memory alone and processes do not share them: " + cure
 }
 
+// isFailing reports whether WeChat gave no token when it was asked last. Between
+// two attempts the state is that a token is needed, and the cause is the same.
+func (s *AccountStatus) isFailing() bool {
+	switch {
+	case s.LastError == nil:
+		return false
+	case s.State == credential.Renewing:
+		return !s.Usable && s.LastError.At.After(s.FetchedAt)
+	default:
+		return s.State == credential.BackOff
+	}
+}
+
 // advice returns what to do about the state, in a language.
 func (s *AccountStatus) advice(lang wechat.Language) string {
 	switch {
 	case s.State == credential.Refused:
 		return rejectedAdvice(lang)
-	case s.State == credential.BackOff && s.LastError != nil:
+	case s.isFailing():
 		return s.LastError.advice(lang)
 	default:
 		return ""
@@ -138,6 +159,9 @@ func (m *TokenManager) Status(a *Account) AccountStatus {
 		State: is.State, Since: is.Since, Fingerprint: is.Fingerprint, FetchedAt: is.FetchedAt, ExpiresAt: is.ExpiresAt,
 		RetryAt: is.RetryAt, Fetches: is.Fetches, Replays: is.Replays, Quota: is.Quotas, EarlyDeaths: is.EarlyDeaths,
 		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, store: m.store.State(),
+	}
+	if a.reach.lost(time.Now()) {
+		status.isLost = true
 	}
 	if e := is.LastError; e != nil {
 		status.LastError = &StatusError{Errcode: e.Errcode, Unreachable: e.Unreachable, Errmsg: e.Message, At: e.At}

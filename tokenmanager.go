@@ -60,6 +60,7 @@ type Account struct {
 	endpoint http.RoundTripper
 	watcher  accountObserver
 
+	reach      reach
 	redaction  redaction
 	apiErrors  sampler // of errcodes that were logged, by their label
 	unreadable sampler // of answers that were

@@ -171,8 +171,10 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 	x.tokens.replayed(x.account)
 	x.token = fresh.Value
 	res, v, err := x.try()
-	// Where there is no answer, nothing is known against whoever asked.
-	fresh.Report(err != nil || !v.rejected)
+	if err == nil || !x.endedByClient() {
+		// Where WeChat gives no answer, nothing is known against whoever asked.
+		fresh.Report(err != nil || !v.rejected)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -192,6 +194,12 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 	return res, nil
 }
 
+// endedByClient reports whether the client has left or its body has failed. Who
+// does so before the answer could have fetches go unaccounted for.
+func (x *exchange) endedByClient() bool {
+	return x.in.Context().Err() != nil || x.body.sourceErr() != nil
+}
+
 // refused returns the answer to a request whose token WeChat refuses for good.
 // A client that knows virtual tokens only would take WeChat's answer for one
 // about its own token, which is valid, and fetch another, again and again.
@@ -209,8 +217,12 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 	start := time.Now()
 	res, err := x.send(x.token != nil)
 	if err != nil {
+		if x.ctx.Err() == nil && x.body.sourceErr() == nil {
+			x.account.reach.failed(time.Now())
+		}
 		return nil, verdict{}, err
 	}
+	x.account.reach.answered()
 	d := time.Since(start)
 	if err := x.restore(res); err != nil {
 		return nil, verdict{}, err

@@ -30,8 +30,8 @@ const (
 
 // Errors of verifyVirtualToken.
 var (
-	errVirtualTokenForged  = errors.New("the access_token was not issued by this proxy, or its account's or caller's secret has changed")
-	errVirtualTokenExpired = errors.New("the access_token has expired")
+	errVirtualTokenForged  = errors.New("it was not issued by this proxy, or its account's or caller's secret has changed")
+	errVirtualTokenExpired = errors.New("ask the proxy for another")
 )
 
 // virtualID names an account or a caller in a virtual token.

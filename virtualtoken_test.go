@@ -107,3 +107,13 @@ func FuzzVirtualToken(f *testing.F) {
 		}
 	})
 }
+
+// EasyWeChat asks for another token only where it finds WeChat's own words.
+func TestRefusedTokensInWeChatsWords(t *testing.T) {
+	for _, cause := range []error{errVirtualTokenExpired, errVirtualTokenForged, errOtherAccount, errTokensDiffer} {
+		body := string(tokenRefused(cause).body())
+		if !strings.Contains(body, `"errcode":42001`) || !strings.Contains(body, "access_token expired") {
+			t.Errorf("%v: %s", cause, body)
+		}
+	}
+}

@@ -243,7 +243,7 @@ func parseHosts(names []string) ([]string, error) {
 	var hosts []string
 	for _, name := range names {
 		host, err := idna.ToASCII(strings.ToLower(strings.TrimSuffix(name, ".")))
-		if err != nil || host == "" || strings.ContainsAny(host, ":/*@ []") {
+		if err != nil || host == "" || strings.ContainsAny(host, ":/*@ []"+separators) {
 			return nil, fmt.Errorf("hosts %s is no name: write it without scheme, port and path, like wx.example.com", name)
 		}
 		if isNumeric(host) {
