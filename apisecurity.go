@@ -3,6 +3,7 @@ package weixin
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/apisecurity"
 )
 
@@ -79,13 +81,6 @@ const (
 	optionVerify      = "verify"
 )
 
-// apiSecurity is an account's API security.
-type apiSecurity struct {
-	keys       *apisecurity.Keys
-	paths      caddyhttp.MatchPath
-	deprecated sampler // of warnings of the outgoing certificate
-}
-
 // check refuses a configuration in which something is missing.
 func (c *APISecurityConfig) check() error {
 	switch {
@@ -110,13 +105,13 @@ func checkSecuredPaths(paths []string) error {
 }
 
 // newAPISecurity returns the API security of an account, nil where there is none.
-func (app *App) newAPISecurity(account string, appID string, c *APISecurityConfig) (*apiSecurity, error) {
+func (app *App) newAPISecurity(name string, appID string, c *APISecurityConfig) (*account.APISecurity, error) {
 	if c == nil {
 		return nil, nil
 	}
-	owner := apiSecurityOf(account)
+	owner := apiSecurityOf(name)
 	if err := c.check(); err != nil {
-		return nil, fmt.Errorf("%w%s", err, app.positions.of("account "+account, optionAPISecurity))
+		return nil, fmt.Errorf("%w%s", err, app.positions.of("account "+name, optionAPISecurity))
 	}
 	resolved, err := app.resolveAPISecurity(owner, c)
 	if err != nil {
@@ -135,12 +130,15 @@ func (app *App) newAPISecurity(account string, appID string, c *APISecurityConfi
 	}
 	app.warnOfLiteral(owner, optionKey, c.Key)
 	app.warnOfLiteral(owner, optionSign, c.Sign)
-	s := &apiSecurity{keys: keys, paths: apisecurity.Paths}
+	paths := slices.Clone(caddyhttp.MatchPath(apisecurity.Paths))
 	if len(c.Paths) > 0 {
-		s.paths = c.Paths
+		paths = slices.Clone(caddyhttp.MatchPath(c.Paths))
 	}
-	s.paths = slices.Clone(s.paths)
-	return s, s.paths.Provision(caddy.Context{})
+	matches := func(req *http.Request) bool {
+		_, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer) // the matcher needs it
+		return ok && paths.Match(req)
+	}
+	return &account.APISecurity{Keys: keys, Matches: matches}, paths.Provision(caddy.Context{})
 }
 
 // resolveAPISecurity returns the configuration with its placeholders replaced.

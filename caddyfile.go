@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 	"github.com/caddy-weixin/caddy-weixin/store"
@@ -160,8 +162,8 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 			err = parseValue(d, &cfg.AppSecret, "{env.WEIXIN_SECRET}")
 		case "token":
 			if err = parseString(d, &cfg.Token, "stable"); err == nil {
-				if _, sourceErr := wechat.NewSource(cfg.Token); sourceErr != nil {
-					err = d.Err(sourceErr.Error())
+				if methodErr := checkTokenMethod(wechat.Official, cfg.Token); methodErr != nil {
+					err = d.Err(methodErr.Error())
 				}
 			}
 		case "upstream":
@@ -169,7 +171,7 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 		case "resolver":
 			err = parseResolverOption(d, &cfg.Resolver)
 		case "issue":
-			if err = parseString(d, &cfg.Issue, issueVirtual); err == nil {
+			if err = parseString(d, &cfg.Issue, account.IssueVirtual); err == nil {
 				if issueErr := checkIssue(cfg.Issue); issueErr != nil {
 					err = d.Err(issueErr.Error())
 				}
@@ -221,13 +223,13 @@ func (app *App) parseCaller(d *caddyfile.Dispenser) error {
 			err = parseList(d, &cfg.Accounts, "shop")
 		case "allow":
 			if err = parseList(d, &cfg.Allow, "/cgi-bin/message/*"); err == nil {
-				if patternErr := checkPathPatterns(cfg.Allow); patternErr != nil {
+				if patternErr := gateway.CheckPathPatterns(cfg.Allow); patternErr != nil {
 					err = d.Err(patternErr.Error())
 				}
 			}
 		case "ips":
 			if err = parseList(d, &cfg.IPs, "10.0.0.0/8"); err == nil {
-				if _, rangeErr := parseRanges(cfg.IPs); rangeErr != nil {
+				if _, rangeErr := gateway.ParseRanges(cfg.IPs); rangeErr != nil {
 					err = d.Errf("ips: %v", rangeErr)
 				}
 			}
@@ -269,7 +271,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := app.Accounts[handler.Account]; !ok && handler.Account != "" && !hasPlaceholder(handler.Account) {
+	if _, ok := app.Accounts[handler.Account]; !ok && handler.Account != "" && !gateway.HasPlaceholder(handler.Account) {
 		return nil, h.Errf("there is no account %s: write one of %s", handler.Account, strings.Join(sortedKeys(app.Accounts), ", "))
 	}
 	return handler, nil
@@ -346,7 +348,7 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err := parseForwarding(d, &t.Account, &t.Access, &t.ForwardingConfig, &t.TrustUpstream); err != nil {
 		return err
 	}
-	if hasPlaceholder(t.Account) {
+	if gateway.HasPlaceholder(t.Account) {
 		return d.Errf("the account of a transport cannot depend on the request: write its name instead of %s", t.Account)
 	}
 	var at positions
@@ -355,7 +357,7 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cfg *ForwardingConfig, trustUpstream *bool) error {
+func parseForwarding(d *caddyfile.Dispenser, account *string, access *gateway.Access, cfg *ForwardingConfig, trustUpstream *bool) error {
 	if err := checkTokens(d); err != nil {
 		return err
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/dustin/go-humanize"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/proxy"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
@@ -45,21 +47,21 @@ func parseName(d *caddyfile.Dispenser) (string, error) {
 	return name, nil
 }
 
-func parseAllowIPs(d *caddyfile.Dispenser, access *Access) error {
+func parseAllowIPs(d *caddyfile.Dispenser, access *gateway.Access) error {
 	if err := parseList(d, &access.AllowIPs, "10.0.0.0/8"); err != nil {
 		return err
 	}
-	if _, err := parseRanges(access.AllowIPs); err != nil {
+	if _, err := gateway.ParseRanges(access.AllowIPs); err != nil {
 		return d.Errf("allow_ips: %v", err)
 	}
 	return nil
 }
 
-func parseHostsOption(d *caddyfile.Dispenser, access *Access) error {
+func parseHostsOption(d *caddyfile.Dispenser, access *gateway.Access) error {
 	if err := parseList(d, &access.Hosts, "wx.example.com"); err != nil {
 		return err
 	}
-	if _, err := parseHosts(access.Hosts); err != nil {
+	if _, err := gateway.ParseHosts(access.Hosts); err != nil {
 		return d.Err(err.Error())
 	}
 	return nil
@@ -75,15 +77,12 @@ func parseList(d *caddyfile.Dispenser, values *[]string, example string) error {
 		return d.Errf("%s has no value: write %s %s, for example", option, option, example)
 	}
 	for _, value := range *values {
-		if strings.ContainsAny(value, separators) {
+		if strings.ContainsAny(value, gateway.Separators) {
 			return d.Errf("%s %s has a comma or a semicolon: write a space between values, and nothing else", option, value)
 		}
 	}
 	return nil
 }
-
-// separators are what values of lists are separated with elsewhere.
-const separators = ",;，；、"
 
 // parseString sets an option that takes one argument.
 func parseString(d *caddyfile.Dispenser, value *string, example string) error {
@@ -113,7 +112,7 @@ func parseValue(d *caddyfile.Dispenser, value *string, example string) error {
 // checkValue refuses what is seen to be wrong with a value as it stands there.
 func checkValue(d *caddyfile.Dispenser, option, value string) error {
 	err := checkPlaceholders(option, value)
-	if err == nil && !hasPlaceholder(value) {
+	if err == nil && !gateway.HasPlaceholder(value) {
 		err = checkCharacters(option, value)
 	}
 	if err != nil {
@@ -189,7 +188,7 @@ func placeOf(name string, here []string) string {
 var siteOptions = []string{"allow_ips", "hosts", "body_buffer", "body_limit", "timeout", "round_tripper", "forward_headers"}
 
 func parseKey(d *caddyfile.Dispenser, key *string, example string) error {
-	if err := parseValue(d, key, example); err != nil || hasPlaceholder(*key) {
+	if err := parseValue(d, key, example); err != nil || gateway.HasPlaceholder(*key) {
 		return err
 	}
 	if err := checkKey(*key); err != nil {
@@ -202,17 +201,17 @@ func parseForwardHeadersOption(d *caddyfile.Dispenser, cfg *ForwardingConfig) er
 	if err := parseList(d, &cfg.ForwardHeaders, "X-Something"); err != nil {
 		return err
 	}
-	if _, err := parseForwardHeaders(cfg.ForwardHeaders); err != nil {
+	if _, err := proxy.ParseForwardHeaders(cfg.ForwardHeaders); err != nil {
 		return d.Err(err.Error())
 	}
 	return nil
 }
 
 func parseUpstreamOption(d *caddyfile.Dispenser, base *string) error {
-	if err := parseValue(d, base, wechat.DefaultHost); err != nil {
+	if err := parseValue(d, base, wechat.Official.Host); err != nil {
 		return err
 	}
-	if hasPlaceholder(*base) {
+	if gateway.HasPlaceholder(*base) {
 		return nil // resolved when the configuration is loaded
 	}
 	u, err := upstream.ParseURL(*base)

@@ -3,13 +3,13 @@ package weixin
 import (
 	"encoding/json"
 	"net/http"
-	"net/netip"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 )
 
 func init() {
@@ -31,7 +31,7 @@ type HealthCheck struct {
 	AllowIPs []string `json:"allow_ips,omitempty"`
 
 	app    *App
-	ranges []netip.Prefix
+	access gateway.Access
 }
 
 // CaddyModule returns the Caddy module information.
@@ -44,16 +44,15 @@ func (HealthCheck) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the check.
 func (h *HealthCheck) Provision(ctx caddy.Context) error {
-	access := Access{AllowIPs: h.AllowIPs}
-	if err := access.provision(); err != nil {
+	h.access.AllowIPs = h.AllowIPs
+	if err := h.access.Prepare(); err != nil {
 		return err
 	}
-	h.ranges = access.ranges
 	app, err := loadApp(ctx)
 	if err != nil {
 		return err
 	}
-	if len(app.accounts) == 0 {
+	if app.accounts.Len() == 0 {
 		_, err = app.account("")
 	}
 	h.app = app
@@ -78,7 +77,7 @@ func (h *HealthCheck) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if option := d.Val(); option != "allow_ips" {
 			return unknownOption(d, "weixin_health", "allow_ips")
 		}
-		access := Access{AllowIPs: h.AllowIPs}
+		access := gateway.Access{AllowIPs: h.AllowIPs}
 		if err := parseAllowIPs(d, &access); err != nil {
 			return err
 		}
@@ -108,7 +107,7 @@ func (h *HealthCheck) serve(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	report := h.app.health(names)
-	if !containsClient(h.ranges, req) {
+	if !h.access.Contains(req) {
 		w.WriteHeader(report.status())
 		return
 	}
@@ -124,10 +123,10 @@ func (h *HealthCheck) serve(w http.ResponseWriter, req *http.Request) {
 func (h *HealthCheck) asked(req *http.Request) ([]string, bool) {
 	query := req.URL.Query()
 	if !query.Has("account") {
-		return sortedKeys(h.app.accounts), true
+		return h.app.accounts.Names(), true
 	}
 	for _, name := range query["account"] {
-		if _, ok := h.app.accounts[name]; !ok {
+		if h.app.accounts.Named(name) == nil {
 			return nil, false
 		}
 	}
@@ -145,7 +144,7 @@ type healthReport struct {
 func (app *App) health(names []string) healthReport {
 	report := healthReport{Healthy: true, Unhealthy: []string{}}
 	for _, name := range names {
-		if status := app.tokens.Status(app.accounts[name]); !status.healthy() {
+		if status := app.tokens.Status(app.accounts.Named(name)); !status.healthy() {
 			report.Healthy = false
 			report.Unhealthy = append(report.Unhealthy, name)
 		}

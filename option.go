@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
@@ -47,11 +48,11 @@ func checkStoreName(name string) error {
 }
 
 // upstreamOf returns an account's upstream.
-func (app *App) upstreamOf(owner string, cfg *AccountConfig) (*url.URL, error) {
+func (app *App) upstreamOf(owner string, kind *wechat.Kind, cfg *AccountConfig) (*url.URL, error) {
 	if cfg.Upstream == "" {
 		owner = "weixin"
 	}
-	base, err := app.resolve(owner, "upstream", cmp.Or(cfg.Upstream, app.Upstream, wechat.DefaultHost))
+	base, err := app.resolve(owner, "upstream", cmp.Or(cfg.Upstream, app.Upstream, kind.Host))
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +211,7 @@ func checkCharacters(option, value string) error {
 	}
 	for _, r := range value {
 		switch {
-		case isFullWidth(r):
+		case gateway.IsFullWidth(r):
 			return fmt.Errorf("%s has the full-width character %q: write it in ASCII", option, r)
 		case isKey:
 		case r > unicode.MaxASCII && option == optionAppID, unicode.IsSpace(r), unicode.IsControl(r):
@@ -218,12 +219,6 @@ func checkCharacters(option, value string) error {
 		}
 	}
 	return nil
-}
-
-// isFullWidth reports whether a character is a Chinese keyboard's in place of an
-// ASCII one.
-func isFullWidth(r rune) bool {
-	return r == '\u3000' || r >= '\uff01' && r <= '\uff5e' || strings.ContainsRune("“”‘’「」", r)
 }
 
 var (
@@ -246,7 +241,7 @@ func checkAppID(appID string) error {
 		return errors.New("appid has the form of an AppSecret: write the AppID, which begins with wx")
 	case strings.HasPrefix(appID, "gh_"):
 		return errors.New("appid is the account's original ID: write its AppID, which begins with wx")
-	case hasPlaceholder(appID):
+	case gateway.HasPlaceholder(appID):
 		return nil
 	}
 	if i := strings.IndexFunc(appID, isNoAppIDCharacter); i >= 0 {

@@ -2,16 +2,15 @@ package weixin
 
 import (
 	"context"
+	"iter"
 	"sync"
 	"time"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 	"github.com/caddy-weixin/caddy-weixin/store"
 )
-
-// kindOfficial is the kind of official accounts, mini programs and their like.
-const kindOfficial = "official"
 
 // AccountStatus is what can be told of an account's token without showing it.
 type AccountStatus struct {
@@ -54,6 +53,7 @@ type AccountStatus struct {
 	// rejected without another to take its place.
 	Usable bool `json:"usable"`
 
+	kind        *wechat.Kind
 	isHealthy   bool
 	isCompeting bool
 }
@@ -76,16 +76,16 @@ const (
 func (s *AccountStatus) warnings(lang wechat.Language) []StatusWarning {
 	var warnings []StatusWarning
 	if s.isLost {
-		warnings = append(warnings, StatusWarning{warningUnreachable, unreachableAdvice(lang)})
+		warnings = append(warnings, StatusWarning{warningUnreachable, account.UnreachableAdvice(lang)})
 	}
 	if s.isCompeting {
-		warnings = append(warnings, StatusWarning{warningCompeting, competingAdvice(lang)})
+		warnings = append(warnings, StatusWarning{warningCompeting, s.kind.CompetingAdvice[lang]})
 	}
 	if s.Quota.Fetches.Near() {
-		warnings = append(warnings, StatusWarning{warningQuota + credential.QuotaFetches, quotaAdvice(credential.QuotaFetches, lang)})
+		warnings = append(warnings, StatusWarning{warningQuota + credential.QuotaFetches, account.QuotaAdvice(credential.QuotaFetches, lang)})
 	}
 	if s.Quota.Forced != nil && s.Quota.Forced.Near() {
-		warnings = append(warnings, StatusWarning{warningQuota + credential.QuotaForced, quotaAdvice(credential.QuotaForced, lang)})
+		warnings = append(warnings, StatusWarning{warningQuota + credential.QuotaForced, account.QuotaAdvice(credential.QuotaForced, lang)})
 	}
 	if !s.store.Up {
 		warnings = append(warnings, StatusWarning{warningStore, storeAdvice(s.store.Advice, lang)})
@@ -126,9 +126,9 @@ func (s *AccountStatus) isFailing() bool {
 func (s *AccountStatus) advice(lang wechat.Language) string {
 	switch {
 	case s.State == credential.Refused:
-		return rejectedAdvice(lang)
+		return s.kind.RejectedAdvice[lang]
 	case s.isFailing():
-		return s.LastError.advice(lang)
+		return s.LastError.advice(s.kind, lang)
 	default:
 		return ""
 	}
@@ -146,26 +146,23 @@ type StatusError struct {
 	Advice      string    `json:"advice,omitempty"`
 }
 
-func (e *StatusError) advice(lang wechat.Language) string {
-	return failureAdvice(e.Errcode, e.Errmsg, lang)
+func (e *StatusError) advice(kind *wechat.Kind, lang wechat.Language) string {
+	return account.FailureAdvice(kind, e.Errcode, e.Errmsg, lang)
 }
 
 // Status returns an account's status, as far as this process knows. It asks
 // nobody.
-func (m *TokenManager) Status(a *Account) AccountStatus {
-	is := m.credentials.Status(&a.credential)
+func (m *TokenManager) Status(a *account.Account) AccountStatus {
+	is := m.credentials.Status(a.Credential())
 	status := AccountStatus{
-		Name: a.Name, Kind: kindOfficial, AppID: a.Credentials.AppID, Method: a.Source.Method(),
+		Name: a.Name, Kind: a.Kind.Name, AppID: a.Credentials.ID, Method: a.Endpoint.Name,
 		State: is.State, Since: is.Since, Fingerprint: is.Fingerprint, FetchedAt: is.FetchedAt, ExpiresAt: is.ExpiresAt,
 		RetryAt: is.RetryAt, Fetches: is.Fetches, Replays: is.Replays, Quota: is.Quotas, EarlyDeaths: is.EarlyDeaths,
-		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, store: m.store.State(),
-	}
-	if a.reach.lost(time.Now()) {
-		status.isLost = true
+		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, store: m.store.State(), kind: a.Kind, isLost: a.IsOutOfReach(time.Now()),
 	}
 	if e := is.LastError; e != nil {
 		status.LastError = &StatusError{Errcode: e.Errcode, Unreachable: e.Unreachable, Errmsg: e.Message, At: e.At}
-		status.LastError.Advice = status.LastError.advice(wechat.English)
+		status.LastError.Advice = status.LastError.advice(a.Kind, wechat.English)
 	}
 	status.Advice = status.advice(wechat.English)
 	status.Warnings = status.warnings(wechat.English)
@@ -179,8 +176,8 @@ func (s *AccountStatus) healthy() bool { return s.isHealthy }
 // History returns how often this process has fetched the account's token in the
 // last hour, and how often it has replayed a request, in slots of two minutes,
 // the newest last.
-func (m *TokenManager) History(a *Account) (fetches, replays []int) {
-	return m.credentials.History(&a.credential)
+func (m *TokenManager) History(a *account.Account) (fetches, replays []int) {
+	return m.credentials.History(a.Credential())
 }
 
 // What other processes know is looked for in the store before the status is
@@ -192,12 +189,12 @@ const (
 )
 
 // look has the status of accounts be what all processes know together.
-func (m *TokenManager) look(ctx context.Context, accounts map[string]*Account) {
+func (m *TokenManager) look(ctx context.Context, accounts iter.Seq[*account.Account]) {
 	ctx, cancel := context.WithTimeout(ctx, lookFor)
 	defer cancel()
 	var wg sync.WaitGroup
 	turns := make(chan struct{}, lookAtOnce)
-	for _, a := range accounts {
+	for a := range accounts {
 		select {
 		case turns <- struct{}{}:
 		case <-ctx.Done():
@@ -205,7 +202,7 @@ func (m *TokenManager) look(ctx context.Context, accounts map[string]*Account) {
 			return
 		}
 		wg.Go(func() {
-			m.credentials.Look(ctx, &a.credential, lookPause)
+			m.credentials.Look(ctx, a.Credential(), lookPause)
 			<-turns
 		})
 	}

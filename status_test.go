@@ -16,13 +16,13 @@ func TestAdviceWhileFailing(t *testing.T) {
 		status AccountStatus
 		want   bool
 	}{
-		"backing off":                {AccountStatus{State: credential.BackOff, LastError: &StatusError{At: now}}, true},
-		"backing off with a token":   {AccountStatus{State: credential.BackOff, LastError: &StatusError{At: now}, Usable: true}, true},
-		"between two attempts":       {AccountStatus{State: credential.Renewing, LastError: &StatusError{At: now}}, true},
-		"renewing ahead":             {AccountStatus{State: credential.Renewing, LastError: &StatusError{At: now}, Usable: true}, false},
-		"renewing, history":          {AccountStatus{State: credential.Renewing, LastError: &StatusError{At: now}, FetchedAt: now.Add(time.Hour)}, false},
-		"renewing for the first":     {AccountStatus{State: credential.Renewing}, false},
-		"a token, and it is history": {AccountStatus{State: credential.OK, LastError: &StatusError{At: now}, Usable: true}, false},
+		"backing off":                {AccountStatus{kind: wechat.Official, State: credential.BackOff, LastError: &StatusError{At: now}}, true},
+		"backing off with a token":   {AccountStatus{kind: wechat.Official, State: credential.BackOff, LastError: &StatusError{At: now}, Usable: true}, true},
+		"between two attempts":       {AccountStatus{kind: wechat.Official, State: credential.Renewing, LastError: &StatusError{At: now}}, true},
+		"renewing ahead":             {AccountStatus{kind: wechat.Official, State: credential.Renewing, LastError: &StatusError{At: now}, Usable: true}, false},
+		"renewing, history":          {AccountStatus{kind: wechat.Official, State: credential.Renewing, LastError: &StatusError{At: now}, FetchedAt: now.Add(time.Hour)}, false},
+		"renewing for the first":     {AccountStatus{kind: wechat.Official, State: credential.Renewing}, false},
+		"a token, and it is history": {AccountStatus{kind: wechat.Official, State: credential.OK, LastError: &StatusError{At: now}, Usable: true}, false},
 	} {
 		if got := c.status.advice(wechat.English) != ""; got != c.want {
 			t.Errorf("%s: %v", name, got)

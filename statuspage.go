@@ -23,8 +23,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -40,7 +42,7 @@ type StatusPage struct {
 	// Whether to leave out the button that fetches a token.
 	ReadOnly bool `json:"read_only,omitempty"`
 
-	Access
+	gateway.Access
 
 	app    *App
 	logger *zap.Logger
@@ -62,13 +64,13 @@ func (p *StatusPage) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(app.accounts) == 0 {
+	if app.accounts.Len() == 0 {
 		_, err := app.account("")
 		return err
 	}
 	p.app = app
 	p.key = statusKey(app)
-	return p.provision()
+	return p.Prepare()
 }
 
 // statusKey returns what the buttons' token is made with. Proxies with the same
@@ -77,8 +79,8 @@ func (p *StatusPage) Provision(ctx caddy.Context) error {
 func statusKey(app *App) []byte {
 	h := sha256.New()
 	h.Write([]byte("weixin status page\n"))
-	for _, name := range sortedKeys(app.accounts) {
-		h.Write(app.accounts[name].virtualKey)
+	for a := range app.accounts.All() {
+		h.Write(a.VirtualKey())
 	}
 	return h.Sum(nil)
 }
@@ -89,10 +91,10 @@ func statusKey(app *App) []byte {
 const buttonHeader = "X-Weixin-Status"
 
 // token returns what the buttons on a caller's page prove themselves with.
-func (p *StatusPage) token(c *caller) string {
+func (p *StatusPage) token(c *gateway.Caller) string {
 	mac := hmac.New(sha256.New, p.key)
 	if c != nil {
-		mac.Write([]byte(c.name))
+		mac.Write([]byte(c.Name))
 	}
 	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
@@ -147,7 +149,7 @@ type statusRequest struct {
 	format statusFormat
 	lang   wechat.Language
 	text   *statusText
-	caller *caller // nil where there are none
+	caller *gateway.Caller // nil where there are none
 }
 
 // ServeHTTP shows the page, or does what its button is for. It answers every
@@ -220,18 +222,18 @@ func (refusal statusRefusal) status() int {
 // admit applies the rules of the proxy, as far as they make sense for a page.
 func (r *statusRequest) admit() statusRefusal {
 	p := r.page
-	if !p.allowsAddress(p.app, r.Request, true) {
+	if !p.AllowsAddress(p.app.registry, r.Request, true) {
 		return refusedAddress
 	}
-	if !mayShowToWebPage(r.Request) {
+	if !gateway.MayShowToWebPage(r.Request) {
 		return refusedWebPage
 	}
 	// Where a key is needed, another web site has none: browsers keep them apart
 	// by the site's name.
-	switch p.judgeHost(p.app, r.Request, r.Host) {
-	case hostForeign:
+	switch p.JudgeHost(p.app.registry, r.Request, r.Host) {
+	case gateway.HostForeign:
 		return refusedHost
-	case hostUnspecified:
+	case gateway.HostUnspecified:
 		return refusedUnspecified
 	default:
 	}
@@ -251,24 +253,24 @@ func (r *statusRequest) admit() statusRefusal {
 
 // identify finds out the caller by its key, which a browser sends as a password.
 func (r *statusRequest) identify() statusRefusal {
-	app := r.page.app
-	if len(app.callers) == 0 {
+	registry := r.page.app.registry
+	if !registry.HasCallers() {
 		return admitted
 	}
-	key, ok := bearerOf(r.Header)
+	key, ok := gateway.BearerOf(r.Header)
 	if !ok {
 		_, key, ok = r.BasicAuth()
 	}
 	if !ok {
 		return refusedKey
 	}
-	c := app.callerByKey(key)
+	c := registry.CallerByKey(key)
 	switch {
 	case c == nil:
 		return refusedKey
-	case c.ips != nil && !containsClient(c.ips, r.Request):
+	case !c.MayCallFrom(r.Request):
 		return refusedIPs
-	case c.allow != nil && !c.allow.Match(r.Request):
+	case !c.MayCall(r.Request):
 		return refusedAllow
 	}
 	r.caller = c
@@ -278,7 +280,7 @@ func (r *statusRequest) identify() statusRefusal {
 // fromButton says whether a POST comes from the button of a page that the caller
 // has been shown.
 func (r *statusRequest) fromButton() bool {
-	if !isFromOwnPage(r.Request) {
+	if !gateway.IsFromOwnPage(r.Request) {
 		return false
 	}
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -291,11 +293,11 @@ func (r *statusRequest) refuse(w http.ResponseWriter, refusal statusRefusal) {
 	status, message := refusal.status(), r.text.refusals[refusal]
 	reason := statusTexts[wechat.English].refusals[refusal]
 	if refusal == refusedHost || refusal == refusedUnspecified {
-		message, reason = fmt.Sprintf(message, shownHost(r.Host)), fmt.Sprintf(reason, shownHost(r.Host))
+		message, reason = fmt.Sprintf(message, gateway.ShownHost(r.Host)), fmt.Sprintf(reason, gateway.ShownHost(r.Host))
 	}
 	if refusal != refusedKey || r.Header.Get("Authorization") != "" {
 		r.page.logger.Info("status page refused", zap.Int("status", status), zap.String("reason", reason),
-			zap.String("method", r.Method), zap.Stringer("client", clientAddr(r.Request)))
+			zap.String("method", r.Method), zap.Stringer("client", gateway.ClientAddr(r.Request)))
 	}
 	switch refusal {
 	case refusedKey:
@@ -350,7 +352,7 @@ func (r *statusRequest) writeHTML(w http.ResponseWriter, status int, name string
 
 // show shows the accounts that the caller may use.
 func (r *statusRequest) show(w http.ResponseWriter) {
-	r.page.app.tokens.look(r.Context(), r.page.app.accounts)
+	r.page.app.tokens.look(r.Context(), r.page.app.accounts.All())
 	view := r.view()
 	switch r.format {
 	case formatJSON:
@@ -377,30 +379,30 @@ func (r *statusRequest) refresh(w http.ResponseWriter) {
 		r.refuse(w, refusedBody)
 		return
 	}
-	account, ok := p.app.accounts[order.Account]
-	if !ok || r.caller != nil && !r.caller.mayUse(account) {
+	a := p.app.accounts.Named(order.Account)
+	if a == nil || r.caller != nil && !r.caller.MayUse(a) {
 		r.refuse(w, refusedUnknown)
 		return
 	}
-	fields := []zap.Field{zap.String("account", account.Name), zap.Stringer("client", clientAddr(r.Request))}
+	fields := []zap.Field{zap.String("account", a.Name), zap.Stringer("client", gateway.ClientAddr(r.Request))}
 	if r.caller != nil {
-		fields = append(fields, zap.String("caller", r.caller.name))
+		fields = append(fields, zap.String("caller", r.caller.Name))
 	}
 	p.logger.Info("token refresh asked for on the status page", fields...)
-	before := p.app.tokens.Status(account).Fingerprint
-	if err := p.app.tokens.RenewGently(r.Context(), account); err != nil {
+	before := p.app.tokens.Status(a).Fingerprint
+	if err := a.RenewGently(r.Context()); err != nil {
 		if refused, ok := errors.AsType[*credential.RefusedError](err); ok {
-			r.refuseRenewal(w, account, refused)
+			r.refuseRenewal(w, a, refused)
 			return
 		}
 		message := r.text.notes[noteNoToken]
-		if tokenErr, ok := errors.AsType[*TokenError](err); ok {
-			message = strings.TrimSpace(tokenErr.cause() + " " + tokenErr.Advice(r.lang))
+		if tokenErr, ok := errors.AsType[*account.TokenError](err); ok {
+			message = strings.TrimSpace(tokenErr.Failure.Error() + " " + tokenErr.Advice(r.lang))
 		}
 		r.writeJSON(w, http.StatusBadGateway, statusMessage{message})
 		return
 	}
-	after := p.app.tokens.Status(account).Fingerprint
+	after := p.app.tokens.Status(a).Fingerprint
 	message := r.text.renewed
 	if after == before {
 		message = r.text.current
@@ -409,13 +411,13 @@ func (r *statusRequest) refresh(w http.ResponseWriter) {
 }
 
 // refuseRenewal answers where a refresh would do the account harm.
-func (r *statusRequest) refuseRenewal(w http.ResponseWriter, account *Account, refused *credential.RefusedError) {
-	wait := max(refused.RetryAt.Sub(r.page.app.tokens.now()), time.Second).Round(time.Second)
+func (r *statusRequest) refuseRenewal(w http.ResponseWriter, a *account.Account, refused *credential.RefusedError) {
+	wait := max(refused.RetryAt.Sub(a.Now()), time.Second).Round(time.Second)
 	message := fmt.Sprintf(r.text.tooEarly[refused.Reason], wait)
 	if f := refused.Failure; f != nil {
-		message = strings.TrimSpace(message + " " + f.Error() + " " + failureAdvice(f.Errcode, f.Message, r.lang))
+		message = strings.TrimSpace(message + " " + f.Error() + " " + account.FailureAdvice(a.Kind, f.Errcode, f.Message, r.lang))
 	}
-	r.page.logger.Info("token refresh on the status page refused", zap.String("account", account.Name), zap.Error(refused))
+	r.page.logger.Info("token refresh on the status page refused", zap.String("account", a.Name), zap.Error(refused))
 	w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)))
 	r.writeJSON(w, http.StatusTooManyRequests, statusMessage{message})
 }
@@ -470,27 +472,26 @@ type accountView struct {
 func (r *statusRequest) view() *statusView {
 	p := r.page
 	v := &statusView{
-		Now: p.app.tokens.now().UTC(), Attention: []string{}, Text: r.text, Severity: severityOK,
+		Now: p.app.tokens.credentials.Now().UTC(), Attention: []string{}, Text: r.text, Severity: severityOK,
 		Style: template.CSS(statusPageStyle), Script: template.JS(statusPageScript), //nolint:gosec // they are constants
 	}
 	if !p.ReadOnly {
 		v.Token = p.token(r.caller)
 	}
-	for _, name := range sortedKeys(p.app.accounts) {
-		account := p.app.accounts[name]
-		if r.caller != nil && !r.caller.mayUse(account) {
+	for shown := range p.app.accounts.All() {
+		if r.caller != nil && !r.caller.MayUse(shown) {
 			continue
 		}
-		a := r.accountView(account, v.Now)
+		a := r.accountView(shown, v.Now)
 		switch a.Severity {
 		case severityBad:
 			v.Severity = severityBad
-			v.Attention = append(v.Attention, name)
+			v.Attention = append(v.Attention, shown.Name)
 		case severityWarn:
 			if v.Severity != severityBad {
 				v.Severity = severityWarn
 			}
-			v.Attention = append(v.Attention, name)
+			v.Attention = append(v.Attention, shown.Name)
 		default:
 		}
 		v.Accounts = append(v.Accounts, a)
@@ -509,13 +510,13 @@ func (v *statusView) status() int {
 	return http.StatusServiceUnavailable
 }
 
-func (r *statusRequest) accountView(account *Account, now time.Time) accountView {
+func (r *statusRequest) accountView(shown *account.Account, now time.Time) accountView {
 	tokens := r.page.app.tokens
-	a := accountView{AccountStatus: tokens.Status(account), Text: r.text, Button: !r.page.ReadOnly}
+	a := accountView{AccountStatus: tokens.Status(shown), Text: r.text, Button: !r.page.ReadOnly}
 	a.Warnings = a.warnings(r.lang)
 	if a.LastError != nil {
 		e := *a.LastError
-		e.Advice = e.advice(r.lang)
+		e.Advice = e.advice(shown.Kind, r.lang)
 		a.LastError = &e
 	}
 	a.Severity, a.Word = severityOf(&a.AccountStatus), r.text.words[a.State]
@@ -531,7 +532,7 @@ func (r *statusRequest) accountView(account *Account, now time.Time) accountView
 	if a.State == credential.Refused {
 		a.Note = a.Advice
 	}
-	if account.credential.Policy.Idempotent {
+	if shown.Credential().Policy.Idempotent {
 		a.Question = r.text.questionIdempotent
 	}
 	left := max(a.ExpiresAt.Sub(now), 0)
@@ -540,7 +541,7 @@ func (r *statusRequest) accountView(account *Account, now time.Time) accountView
 	a.Clock = fmt.Sprintf("%d:%02d:%02d", int(left.Hours()), int(left.Minutes())%60, int(left.Seconds())%60)
 	a.NearFetches, a.NearForced = a.Quota.Fetches.Near(), a.Quota.Forced != nil && a.Quota.Forced.Near()
 
-	a.FetchHistory, a.ReplayHistory = tokens.History(account)
+	a.FetchHistory, a.ReplayHistory = tokens.History(shown)
 	fetches, replays := sum(a.FetchHistory), sum(a.ReplayHistory)
 	a.SparkLabel = fmt.Sprintf(r.text.spark, fetches, replays)
 	top := max(slices.Max(a.FetchHistory), slices.Max(a.ReplayHistory))

@@ -21,7 +21,7 @@ import (
 
 func TestParseUpstream(t *testing.T) {
 	for _, tc := range []struct{ in, want string }{
-		{wechat.DefaultHost, "https://api.weixin.qq.com"},
+		{wechat.Official.Host, "https://api.weixin.qq.com"},
 		{"https://api2.weixin.qq.com/", "https://api2.weixin.qq.com"},
 		{"HTTPS://sh.api.weixin.qq.com", "https://sh.api.weixin.qq.com"},
 		{"http://127.0.0.1:8080", "http://127.0.0.1:8080"},
@@ -48,7 +48,7 @@ func TestParseUpstream(t *testing.T) {
 			continue
 		}
 		// The error goes into a log line, and the URL may hold a password.
-		if text := err.Error(); strings.Contains(text, "CANARY") || !strings.Contains(text, wechat.DefaultHost) {
+		if text := err.Error(); strings.Contains(text, "CANARY") || !strings.Contains(text, wechat.Official.Host) {
 			t.Errorf("ParseURL(%q): %s", in, text)
 		}
 	}
@@ -56,7 +56,7 @@ func TestParseUpstream(t *testing.T) {
 
 // Paths are appended to the upstream, by the transport and by sources alike.
 func FuzzParseUpstream(f *testing.F) {
-	for _, seed := range []string{wechat.DefaultHost, "http://[::1]:80/a/b/", "https://u:p@h/?q#f", "https:x", "http://h/%2f/", "http://h//"} {
+	for _, seed := range []string{wechat.Official.Host, "http://[::1]:80/a/b/", "https://u:p@h/?q#f", "https:x", "http://h/%2f/", "http://h//"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
