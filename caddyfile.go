@@ -42,6 +42,9 @@ func init() {
 //			upstream <url>
 //			resolver <ip[:port]>
 //			issue    virtual|real|off
+//			api_security {
+//				...
+//			}
 //		}
 //		caller <name> {
 //			key      <key>
@@ -173,8 +176,10 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 					err = d.Err(issueErr.Error())
 				}
 			}
+		case optionAPISecurity:
+			err = app.parseAPISecurity(d, name, &cfg.APISecurity)
 		default:
-			return unknownOption(d, "account "+name, "appid", "secret", "token", "upstream", "issue", "resolver")
+			return unknownOption(d, "account "+name, "appid", "secret", "token", "upstream", "issue", "resolver", optionAPISecurity)
 		}
 		if err != nil {
 			return err

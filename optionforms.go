@@ -47,6 +47,8 @@ var (
 		"upstream": `"https://api.weixin.qq.com"`,
 		"resolver": `"223.5.5.5"`,
 		"issue":    `"virtual"`,
+
+		optionAPISecurity: `{` + exampleOf(apiSecurityForms) + `}`,
 	}
 	callerForms = optionForms{
 		"key":      `"{env.ORDERS_KEY}"`,
