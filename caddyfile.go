@@ -1,8 +1,6 @@
 package weixin
 
 import (
-	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -36,7 +34,10 @@ func init() {
 //		resolver <ip[:port]>
 //		store    <module> ...
 //		account <name> {
+//			kind     official|wecom
 //			appid    <appid>
+//			corpid   <corpid>
+//			agentid  <agentid>
 //			secret   <secret>
 //			token    stable|classic
 //			upstream <url>
@@ -158,6 +159,14 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 				return d.Errf("appid %s is that of account %s already: give every account an appid of its own", cfg.AppID, other)
 			}
 			appIDs[cfg.AppID] = name
+		case optionKind:
+			if err = parseString(d, &cfg.Kind, wechat.WeCom.Name); err == nil && wechat.KindNamed(cfg.Kind) == nil {
+				err = d.Errf("unknown kind %s: write official or wecom", cfg.Kind)
+			}
+		case optionCorpID:
+			err = parseValue(d, &cfg.CorpID, "{env.CORPID}")
+		case optionAgentID:
+			err = parseValue(d, (*string)(&cfg.AgentID), "1000002")
 		case "secret":
 			err = parseValue(d, &cfg.AppSecret, "{env.WEIXIN_SECRET}")
 		case "token":
@@ -179,21 +188,24 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 		case optionAPISecurity:
 			err = app.parseAPISecurity(d, name, &cfg.APISecurity)
 		default:
-			return unknownOption(d, "account "+name, "appid", "secret", "token", "upstream", "issue", "resolver", optionAPISecurity)
+			return unknownOption(d, "account "+name, "kind", "appid", "corpid", "agentid", "secret", "token", "upstream", "issue", "resolver", optionAPISecurity)
 		}
 		if err != nil {
 			return err
 		}
 		app.positions.remember(d, "account "+name, option)
 	}
-	if cfg.AppID == "" {
+	if cfg.Kind == wechat.WeCom.Name && cfg.AppID == "" && cfg.CorpID == "" {
+		return d.Errf("account %s has no corpid: write corpid {env.CORPID}, for example", name)
+	}
+	if cfg.Kind != wechat.WeCom.Name && cfg.AppID == "" && cfg.CorpID == "" {
 		return d.Errf("account %s has no appid: write appid {env.WEIXIN_APPID}, for example", name)
 	}
 	if cfg.AppSecret == "" {
 		return d.Errf("account %s has no secret: write secret {env.WEIXIN_SECRET}, for example", name)
 	}
-	if err := cmp.Or(checkNotSwapped(cfg.AppID, cfg.AppSecret), checkAppID(cfg.AppID)); err != nil {
-		return fmt.Errorf("account %s: %w%s", name, err, app.positions.of("account "+name, optionAppID))
+	if err := app.checkParsedAccount(name, cfg); err != nil {
+		return err
 	}
 	if app.Accounts == nil {
 		app.Accounts = make(map[string]*AccountConfig)

@@ -113,7 +113,7 @@ func commandStatus(cmd *cobra.Command, _ []string) error {
 // printStatuses prints a table, and below it what to do.
 func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 	var t table
-	t.row("ACCOUNT", "APPID", "METHOD", "STATE", "TOKEN", "EXPIRES IN", "FETCHES", "TODAY", "REPLAYS", "LAST ERROR")
+	t.row("ACCOUNT", "KIND", "ID", "METHOD", "STATE", "TOKEN", "EXPIRES IN", "FETCHES", "TODAY", "REPLAYS", "LAST ERROR")
 	for _, s := range statuses {
 		token, left, lastError := "-", "-", "-"
 		if s.Fingerprint != "" {
@@ -125,7 +125,7 @@ func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 		if s.LastError != nil {
 			lastError = fmt.Sprintf("%s, %s ago", s.LastError.kind(), now.Sub(s.LastError.At).Round(time.Second))
 		}
-		t.row(s.Name, s.AppID, s.Method, string(s.State), token, left, strconv.FormatInt(s.Fetches, 10),
+		t.row(s.Name, s.Kind, s.id(), s.Method, string(s.State), token, left, strconv.FormatInt(s.Fetches, 10),
 			fmt.Sprintf("%d/%d", s.Quota.Fetches.Used, s.Quota.Fetches.Limit), strconv.FormatInt(s.Replays, 10), lastError)
 	}
 	if err := t.writeTo(w); err != nil {

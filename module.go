@@ -41,7 +41,8 @@ func init() {
 // App holds the WeChat accounts, keeps their tokens valid, and gives them to
 // the `weixin` handler and the `weixin` transport.
 type App struct {
-	// The WeChat API's base URL, for accounts that have none of their own.
+	// The WeChat API's base URL, for accounts of kind `official` that have none of
+	// their own.
 	// Default: `https://api.weixin.qq.com`
 	Upstream string `json:"upstream,omitempty"`
 
@@ -75,13 +76,26 @@ type App struct {
 	runners   []string // keys of what this configuration holds of runnerPool
 }
 
-// AccountConfig is an official account or a mini program.
+// AccountConfig is an official account, a mini program, or an application of a
+// WeCom corporation.
 type AccountConfig struct {
+	// What the account is: `official`, which is everything with an AppID and an
+	// AppSecret at api.weixin.qq.com, or `wecom`, which is one application of a
+	// corporation at qyapi.weixin.qq.com. Default: official
+	Kind string `json:"kind,omitempty"`
+
+	// The corporation's ID, for kind `wecom`, which needs it. Placeholders are
+	// resolved when the configuration is loaded.
+	CorpID string `json:"corpid,omitempty"`
+
+	// The application's AgentId, for kind `wecom`: a number.
+	AgentID AgentID `json:"agentid,omitempty"`
+
 	// The AppID. Placeholders such as `{env.WEIXIN_APPID}` are resolved when
-	// the configuration is loaded. Required.
+	// the configuration is loaded. Required for kind `official`.
 	AppID string `json:"appid,omitempty"`
 
-	// The AppSecret. Write it as a placeholder, such as `{env.WEIXIN_SECRET}`
+	// The AppSecret, or the WeCom application's Secret. Write it as a placeholder, such as `{env.WEIXIN_SECRET}`
 	// or `{file./run/secrets/weixin}`: placeholders are resolved when the
 	// configuration is loaded, and the secret itself appears nowhere. Required.
 	AppSecret string `json:"secret,omitempty"`
@@ -91,7 +105,8 @@ type AccountConfig struct {
 	// /cgi-bin/token, where every fetch ends the token before. Default: stable
 	Token string `json:"token,omitempty"`
 
-	// The WeChat API's base URL for this account. Default: the app's.
+	// The API's base URL for this account, which may have a path. Default: the
+	// app's, or for kind `wecom` `https://qyapi.weixin.qq.com`
 	Upstream string `json:"upstream,omitempty"`
 
 	// The DNS server to ask for this account's upstream's address, as an IP
@@ -175,7 +190,7 @@ func (app *App) provisionAccounts(ctx caddy.Context) error {
 	}
 	app.accounts, err = account.NewDirectory(accounts...)
 	if duplicate, ok := errors.AsType[*account.DuplicateError](err); ok {
-		return fmt.Errorf("account %s: %w%s", duplicate.Account.Name, err, app.positions.of("account "+duplicate.Account.Name, optionAppID))
+		return fmt.Errorf("account %s: %w%s", duplicate.Account.Name, err, app.positions.of("account "+duplicate.Account.Name, duplicate.Account.Kind.ID))
 	}
 	return err
 }
@@ -203,9 +218,16 @@ func (app *App) newAccount(name string, cfg *AccountConfig) (*account.Account, e
 	if cfg == nil {
 		cfg = new(AccountConfig)
 	}
-	kind := wechat.Official
 	owner := "account " + name
+	if err := app.checkKind(owner, cfg); err != nil {
+		return nil, err
+	}
+	kind := wechat.KindNamed(cfg.Kind)
 	cred, err := app.credentialsOf(owner, cfg)
+	if err != nil {
+		return nil, err
+	}
+	agentID, err := app.agentIDOf(owner, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -231,6 +253,7 @@ func (app *App) newAccount(name string, cfg *AccountConfig) (*account.Account, e
 	return app.bind(&account.Account{
 		Name:        name,
 		Kind:        kind,
+		AgentID:     agentID,
 		Credentials: cred,
 		Endpoint:    kind.TokenEndpoint(cfg.Token),
 		Upstream:    u,
@@ -255,6 +278,9 @@ func (app *App) bind(a *account.Account) (*account.Account, error) {
 
 // credentialsOf returns what an account proves itself with.
 func (app *App) credentialsOf(owner string, cfg *AccountConfig) (wechat.Credentials, error) {
+	if cfg.Kind == wechat.WeCom.Name {
+		return app.corpCredentialsOf(owner, cfg)
+	}
 	appID, err := app.resolve(owner, optionAppID, cfg.AppID)
 	if err != nil {
 		return wechat.Credentials{}, err
@@ -271,8 +297,8 @@ func (app *App) credentialsOf(owner string, cfg *AccountConfig) (wechat.Credenti
 
 // checkName refuses names that could not be written in a Caddyfile or a URL.
 func checkName(name string) error {
-	if name == "" || strings.ContainsAny(name, " \t\r\n/{}") {
-		return fmt.Errorf("%q is no name: write one without spaces, slashes and braces", name)
+	if name == "" || strings.ContainsAny(name, " \t\r\n/{}:") {
+		return fmt.Errorf("%q is no name: write one without spaces, slashes, braces and colons", name)
 	}
 	return nil
 }

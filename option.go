@@ -52,7 +52,7 @@ func (app *App) upstreamOf(owner string, kind *wechat.Kind, cfg *AccountConfig) 
 	if cfg.Upstream == "" {
 		owner = "weixin"
 	}
-	base, err := app.resolve(owner, "upstream", cmp.Or(cfg.Upstream, app.Upstream, kind.Host))
+	base, err := app.resolve(owner, "upstream", cmp.Or(cfg.Upstream, app.upstreamFor(kind), kind.Host))
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +65,14 @@ func (app *App) upstreamOf(owner string, kind *wechat.Kind, cfg *AccountConfig) 
 		return nil, fmt.Errorf("upstream %w%s", err, app.positions.of(owner, "upstream"))
 	}
 	return u, nil
+}
+
+// upstreamFor returns the app's upstream if it is the kind's.
+func (app *App) upstreamFor(kind *wechat.Kind) string {
+	if kind.Host != wechat.Official.Host {
+		return ""
+	}
+	return app.Upstream
 }
 
 // resolve returns an option's value with its placeholders replaced. Its errors
@@ -166,7 +174,7 @@ func checkPlaceholders(option, value string) error {
 	if brokenPlaceholder.MatchString(value) {
 		return fmt.Errorf("%s has a placeholder with a brace too few or too many: write {env.NAME} or {file./path/of/it}", option)
 	}
-	if option == optionAppID || option == optionSecret {
+	if option == optionAppID || option == optionCorpID || option == optionSecret {
 		switch {
 		case bareVariable.MatchString(value):
 			return fmt.Errorf("%s is the name of a variable: write {env.%s}", option, strings.TrimPrefix(value, "env."))
@@ -176,7 +184,7 @@ func checkPlaceholders(option, value string) error {
 			return fmt.Errorf("%s is in angle brackets, as what is to be filled in: write the value itself, or {env.NAME}", option)
 		}
 	}
-	if option == optionAppID {
+	if option == optionAppID || option == optionCorpID {
 		if match := anyDollar.FindStringSubmatch(value); match != nil {
 			return refuse(match)
 		}
@@ -186,9 +194,12 @@ func checkPlaceholders(option, value string) error {
 
 // Options whose values have a form of WeChat's.
 const (
-	optionAppID  = "appid"
-	optionSecret = "secret"
-	optionKey    = "key"
+	optionKind    = "kind"
+	optionAppID   = "appid"
+	optionCorpID  = "corpid"
+	optionAgentID = "agentid"
+	optionSecret  = "secret"
+	optionKey     = "key"
 )
 
 // quotes are what values are put into where they come from.
@@ -214,7 +225,7 @@ func checkCharacters(option, value string) error {
 		case gateway.IsFullWidth(r):
 			return fmt.Errorf("%s has the full-width character %q: write it in ASCII", option, r)
 		case isKey:
-		case r > unicode.MaxASCII && option == optionAppID, unicode.IsSpace(r), unicode.IsControl(r):
+		case r > unicode.MaxASCII && (option == optionAppID || option == optionCorpID), unicode.IsSpace(r), unicode.IsControl(r):
 			return fmt.Errorf("%s has a space, or a character that is not ASCII: leave it out", option)
 		}
 	}

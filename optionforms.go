@@ -41,7 +41,10 @@ var (
 	statusPageForms = optionForms{"read_only": `true`}.with(accessForms)
 	healthForms     = optionForms{"allow_ips": accessForms["allow_ips"]}
 	accountForms    = optionForms{ //nolint:gosec // they are placeholders
+		"kind":     `"official"`,
 		"appid":    `"{env.WEIXIN_APPID}"`,
+		"corpid":   `"{env.CORPID}"`,
+		"agentid":  `"1000002"`,
 		"secret":   `"{env.WEIXIN_SECRET}"`,
 		"token":    `"stable"`,
 		"upstream": `"https://api.weixin.qq.com"`,

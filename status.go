@@ -1,6 +1,7 @@
 package weixin
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"sync"
@@ -14,11 +15,13 @@ import (
 
 // AccountStatus is what can be told of an account's token without showing it.
 type AccountStatus struct {
-	Name   string           `json:"name"`
-	Kind   string           `json:"kind"`
-	AppID  string           `json:"appid"`
-	Method string           `json:"method"`
-	State  credential.State `json:"state"` // empty, ok, renewing, rejected or backoff
+	Name    string           `json:"name"`
+	Kind    string           `json:"kind"`
+	AppID   string           `json:"appid,omitempty"`
+	CorpID  string           `json:"corpid,omitempty"`
+	AgentID string           `json:"agentid,omitempty"`
+	Method  string           `json:"method"`
+	State   credential.State `json:"state"` // empty, ok, renewing, rejected or backoff
 
 	// Since is when a state began that is none to be in, rejected or backoff, and
 	// Advice what to do about it.
@@ -156,10 +159,15 @@ func (e *StatusError) advice(kind *wechat.Kind, lang wechat.Language) string {
 func (m *TokenManager) Status(a *account.Account) AccountStatus {
 	is := m.credentials.Status(a.Credential())
 	status := AccountStatus{
-		Name: a.Name, Kind: a.Kind.Name, AppID: a.Credentials.ID, Method: a.Endpoint.Name,
+		Name: a.Name, Kind: a.Kind.Name, AgentID: a.AgentID, Method: a.Endpoint.Name,
 		State: is.State, Since: is.Since, Fingerprint: is.Fingerprint, FetchedAt: is.FetchedAt, ExpiresAt: is.ExpiresAt,
 		RetryAt: is.RetryAt, Fetches: is.Fetches, Replays: is.Replays, Quota: is.Quotas, EarlyDeaths: is.EarlyDeaths,
 		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, checkedAt: is.CheckedAt, store: m.store.State(), kind: a.Kind, isLost: a.IsOutOfReach(time.Now()),
+	}
+	if a.Kind == wechat.WeCom {
+		status.CorpID = a.Credentials.ID
+	} else {
+		status.AppID = a.Credentials.ID
 	}
 	if e := is.LastError; e != nil {
 		status.LastError = &StatusError{Errcode: e.Errcode, Unreachable: e.Unreachable, Errmsg: e.Message, At: e.At}
@@ -168,6 +176,15 @@ func (m *TokenManager) Status(a *account.Account) AccountStatus {
 	status.Advice = status.advice(wechat.English)
 	status.Warnings = status.warnings(wechat.English)
 	return status
+}
+
+// id returns the AppID, or the corpid and the AgentId.
+func (s *AccountStatus) id() string {
+	id := cmp.Or(s.AppID, s.CorpID)
+	if s.AgentID != "" {
+		id += " " + s.AgentID
+	}
+	return id
 }
 
 // healthy reports whether requests get a token that WeChat accepts, or nobody

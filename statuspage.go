@@ -187,7 +187,7 @@ func (app *App) shownAccount(of *account.Account, lang wechat.Language) statuspa
 	s.SecondsLeft = max(time.Until(s.ExpiresAt), 0).Seconds()
 	s.Advice, s.Warnings = s.advice(lang), s.warnings(lang)
 	a := statuspage.Account{
-		Name: s.Name, Kind: s.Kind, ID: cmp.Or(s.AppID, "–"), Method: s.Method,
+		Name: s.Name, Kind: s.Kind, ID: cmp.Or(s.id(), "–"), Method: s.Method,
 		State: s.State, Usable: s.Usable, Healthy: s.healthy(), Since: s.Since, Advice: s.Advice,
 		Fingerprint: s.Fingerprint, FetchedAt: s.FetchedAt, ExpiresAt: s.ExpiresAt, HandedOutAt: s.checkedAt, RetryAt: s.RetryAt,
 		Idempotent: of.Credential().Policy.Idempotent, Fetches: s.Fetches, Replays: s.Replays,

@@ -32,6 +32,7 @@ type Account struct {
 	Name        string
 	Kind        *wechat.Kind
 	Credentials wechat.Credentials
+	AgentID     string                // of a WeCom application, or ""
 	Endpoint    *wechat.TokenEndpoint // of the token
 	Upstream    *url.URL
 	Resolver    *upstream.Resolver // of the upstream's name; nil for the system's

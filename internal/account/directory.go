@@ -47,6 +47,10 @@ type DuplicateError struct{ Account, Other *Account }
 
 // Error tells what they have in common.
 func (e *DuplicateError) Error() string {
+	if e.Account.Kind.SecretsApart {
+		return fmt.Sprintf("%s %s and its secret are those of account %s already: give every account a secret of its own",
+			e.Account.Kind.ID, e.Account.Credentials.ID, e.Other.Name)
+	}
 	return fmt.Sprintf("%s %s is that of account %s already: give every account an %[1]s of its own",
 		e.Account.Kind.ID, e.Account.Credentials.ID, e.Other.Name)
 }
@@ -87,6 +91,27 @@ func (d *Directory) Named(name string) *Account { return d.byName[name] }
 // WithID returns the account with an AppID or a corpid, or nil where there is none
 // or several have it.
 func (d *Directory) WithID(id string) *Account { return d.byID[id] }
+
+// AllWithID returns the accounts of a kind with an AppID or a corpid, in the order
+// of their names.
+func (d *Directory) AllWithID(kind *wechat.Kind, id string) []*Account {
+	if a := d.byID[id]; a != nil {
+		if a.Kind != kind {
+			return nil
+		}
+		return []*Account{a}
+	}
+	if _, ok := d.byID[id]; !ok {
+		return nil
+	}
+	var same []*Account
+	for a := range d.All() {
+		if a.Kind == kind && a.Credentials.ID == id {
+			same = append(same, a)
+		}
+	}
+	return same
+}
 
 // WithVirtualID returns the account that a virtual token names, or nil.
 func (d *Directory) WithVirtualID(id VirtualID) *Account { return d.byVirtualID[id] }

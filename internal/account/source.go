@@ -79,6 +79,12 @@ func policyOf(endpoint *wechat.TokenEndpoint) *credential.Policy {
 		ForceGap:      p.ForceGap,
 		FetchesPerDay: p.FetchesPerDay,
 		Zone:          beijing,
+
+		Extension:            p.Extension,
+		Rejected:             credential.Waits(p.Rejected),
+		ConfigurationBackoff: credential.Waits(p.ConfigurationBackoff),
+		FailureClass:         p.FailureClass,
+		FailuresPerHour:      p.FailuresPerHour,
 	})
 	return policy.(*credential.Policy)
 }

@@ -31,7 +31,11 @@ type TokenError struct {
 
 // Error returns the account and the cause.
 func (e *TokenError) Error() string {
-	return fmt.Sprintf("no access_token for account %s: %s", e.Account.Name, e.Failure.Error())
+	failure := e.Failure
+	if e.Account.Kind != nil {
+		failure.Message = e.Account.Kind.WithoutHint(failure.Message)
+	}
+	return fmt.Sprintf("no access_token for account %s: %s", e.Account.Name, failure.Error())
 }
 
 // Unwrap returns the cause.

@@ -33,6 +33,10 @@ type Error struct {
 	// doing: the body is read to its end before.
 	ReadBody bool
 
+	// AboutToken is for an answer with the errcode of a token error, which is about
+	// a token that the proxy has issued.
+	AboutToken bool
+
 	// Whose request it was, as far as that is known.
 	Account *account.Account
 	Caller  string

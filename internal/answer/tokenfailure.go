@@ -47,5 +47,8 @@ func ofToken(e *account.TokenError, now time.Time) *Error {
 	case wechat.InvalidCredential:
 		p.Errcode = wechat.InvalidAppSecret
 	}
+	if own := e.Account.Kind.OwnErrcode; own != wechat.OK {
+		p.Errcode = own
+	}
 	return p
 }

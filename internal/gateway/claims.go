@@ -35,6 +35,7 @@ func (g *Gateway) readClaims(call *apiCall) (*claims, error) {
 		if c.tokenRequest, err = readTokenRequest(call); err != nil {
 			return nil, err
 		}
+		g.Registry.readSecret(c.tokenRequest)
 		c.id = c.tokenRequest.id
 		return c, nil
 	case wechat.TakesSecret:
@@ -132,5 +133,5 @@ func (c *apiCall) tokenRefused(cause error) error {
 	if errors.Is(cause, errVirtualTokenForged) {
 		told = &c.kind.TokenForged
 	}
-	return &answer.Error{Status: http.StatusOK, Errcode: told.Code, Message: told.Msg + ": " + cause.Error(), ReadBody: true}
+	return &answer.Error{Status: http.StatusOK, Errcode: told.Code, Message: told.Msg + ": " + cause.Error(), ReadBody: true, AboutToken: true}
 }

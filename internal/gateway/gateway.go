@@ -61,6 +61,14 @@ type apiCall struct {
 // *answer.Error.
 func (g *Gateway) Admit(req *http.Request) (*Admission, error) {
 	call := g.call(req)
+	p, err := g.admit(call)
+	if err != nil {
+		return nil, call.ownErrcode(err)
+	}
+	return p, nil
+}
+
+func (g *Gateway) admit(call *apiCall) (*Admission, error) {
 	if err := g.checkRequest(call); err != nil {
 		return nil, err
 	}
@@ -80,7 +88,7 @@ func (g *Gateway) Admit(req *http.Request) (*Admission, error) {
 	if err != nil {
 		return nil, answer.Of(err, nil, name)
 	}
-	p := &Admission{Account: a, Caller: name, Request: req, Virtual: claims.virtual != nil}
+	p := &Admission{Account: a, Caller: name, Request: call.Request, Virtual: claims.virtual != nil}
 	if err := g.permit(p, call, claims, caller); err != nil {
 		return nil, answer.Of(err, a, name)
 	}
@@ -112,7 +120,7 @@ func (g *Gateway) permit(p *Admission, call *apiCall, claims *claims, caller *Ca
 // its account is known.
 func (g *Gateway) call(req *http.Request) *apiCall {
 	kind, ok := g.kindOf(req)
-	return &apiCall{Request: req, kind: kind, route: kind.Route(req.URL.Path), isOfKind: ok}
+	return &apiCall{Request: req, kind: kind, route: kind.RouteOf(req.URL), isOfKind: ok}
 }
 
 // kindOf returns the kind of account that a request means, and reports whether
@@ -139,6 +147,11 @@ func (g *Gateway) kindOf(req *http.Request) (kind *wechat.Kind, ok bool) {
 		return kind, true
 	}
 	for _, kind := range kinds {
+		if kind.HasForeignToken(req.URL.RawQuery) {
+			return kind, true
+		}
+	}
+	for _, kind := range kinds {
 		id, _ := wechat.QueryParam(req.URL.RawQuery, kind.ID)
 		if a := accounts.WithID(id); a != nil && a.Kind == kind {
 			return kind, true
@@ -154,6 +167,11 @@ func (g *Gateway) tokensAccount(req *http.Request) *account.Account {
 		token, _ := wechat.QueryParam(req.URL.RawQuery, kind.TokenParam)
 		if claims, _, _ := readVirtualToken(token); claims != nil {
 			return g.Registry.Accounts.WithVirtualID(claims.account)
+		}
+		if token != "" {
+			if a := g.Registry.realTokenOwner(req.Context(), token, nil); a != nil {
+				return a
+			}
 		}
 	}
 	return nil
@@ -241,9 +259,9 @@ func (g *Gateway) identify(call *apiCall, c *claims) (*Caller, error) {
 		}
 		return caller, nil
 	case c.tokenRequest != nil:
-		caller := g.Registry.CallerByKey(c.tokenRequest.secret)
+		caller := g.Registry.CallerByKey(c.tokenRequest.key)
 		if caller == nil {
-			return nil, answer.WeChat(wechat.InvalidAppSecret, "invalid appsecret: the secret is no caller's key")
+			return nil, secretRefused(call, "the secret is no caller's key")
 		}
 		return caller, nil
 	case c.virtual != nil:
@@ -269,13 +287,7 @@ func (g *Gateway) selectAccount(call *apiCall, c *claims, caller *Caller) (*acco
 		return nil, answer.BadRequest(err.Error())
 	}
 	if c.tokenRequest != nil {
-		if named == nil {
-			named = g.Registry.Accounts.WithID(c.id)
-		}
-		if named == nil || named.Credentials.ID != c.id {
-			return nil, invalidID(call)
-		}
-		return named, nil
+		return g.accountOfTokenRequest(call, c.tokenRequest, named, caller)
 	}
 	if c.bound != nil && named != nil && named != c.bound {
 		return nil, call.tokenRefused(errOtherAccount)
@@ -288,10 +300,21 @@ func (g *Gateway) selectAccount(call *apiCall, c *claims, caller *Caller) (*acco
 		return nil, invalidID(call)
 	}
 	if a == nil {
-		return nil, answer.BadRequest("several accounts are served here: name one with its " + call.kind.ID +
-			" in the query, or with a token fetched here for it")
+		return nil, errAccountUnclear(call)
 	}
 	return a, nil
+}
+
+// errAccountUnclear says how to tell which account is meant. An identity that
+// several have does not.
+func errAccountUnclear(call *apiCall) error {
+	if call.kind.SecretsApart || !call.isOfKind {
+		return answer.BadRequest("several accounts are served here, and the request does not tell which is meant: " +
+			"use a token fetched here for one, write its name in the directive, as in weixin <account>, " +
+			"or for an official account its appid in the query")
+	}
+	return answer.BadRequest("several accounts are served here: name one with its " + call.kind.ID +
+		" in the query, or with a token fetched here for it")
 }
 
 func invalidID(call *apiCall) error {

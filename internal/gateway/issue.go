@@ -26,6 +26,10 @@ const maxSmallBody = 64 << 10
 // tokenRequest is an application's request for a token.
 type tokenRequest struct {
 	grantType, id, secret string
+
+	// account is the account's name that stands before the key, or in place of the
+	// secret; "" is none. key is the caller's.
+	account, key string
 }
 
 // readTokenRequest reads a request to a token endpoint, in the form in which the
@@ -51,6 +55,7 @@ func readTokenRequest(call *apiCall) (*tokenRequest, error) {
 	case r.grantType != endpoint.GrantType && endpoint.GrantType != "":
 		return nil, answer.WeChat(wechat.InvalidGrantType, "invalid grant_type")
 	}
+	r.key = r.secret
 	return r, nil
 }
 

@@ -44,7 +44,9 @@ var madeUp = (&wechat.Kind{
 	TokenExpired: wechat.Error{Code: 7001, Msg: "too old"},
 	TokenForged:  wechat.Error{Code: 7003, Msg: "not ours"},
 	ErrorHeader:  "X-Code",
-	CheckPath:    "/ping",
+
+	SecretRefused: wechat.Error{Code: 7004, Msg: "wrong passphrase"},
+	CheckPath:     "/ping",
 	Routes: []wechat.Route{
 		{Path: "/login", Takes: wechat.TakesSecret, SecretParam: "pass"},
 		{Path: "/robot/*", Takes: wechat.TakesOwn},

@@ -147,7 +147,7 @@ type exchange struct {
 }
 
 func (x *exchange) do() (*http.Response, error) {
-	if x.Account.Kind.Route(x.URL.Path).Takes != wechat.TakesToken {
+	if x.Account.Kind.RouteOf(x.URL).Takes != wechat.TakesToken {
 		return x.tryUnlessNested()
 	}
 	var err error

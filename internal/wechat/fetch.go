@@ -47,7 +47,28 @@ type Policy struct {
 
 	// FetchesPerDay is the endpoint's daily quota.
 	FetchesPerDay int
+
+	// Extension, if not 0, says that a token lives from when it was first handed
+	// out, whatever the endpoint says when it hands it out again. At its end, the
+	// same token again is good for so much longer.
+	Extension time.Duration
+
+	// Rejected is how long to wait, growing, before the endpoint is asked again
+	// that hands out a rejected token again.
+	Rejected Waits
+
+	// ConfigurationBackoff are the waits after Configuration failures in a row.
+	// Zero waits are the default.
+	ConfigurationBackoff Waits
+
+	// FailureClass, if not "", names what shares a budget of failed fetches in a
+	// process: FailuresPerHour.
+	FailureClass    string
+	FailuresPerHour int
 }
+
+// Waits are waits that double from the least to the most.
+type Waits struct{ Least, Most time.Duration }
 
 // UserAgent is what token endpoints are asked as.
 const UserAgent = "caddy-weixin"

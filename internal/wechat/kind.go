@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Kind is what is known about a kind of account: facts, and nothing that
@@ -47,6 +48,26 @@ type Kind struct {
 	// TokenExpired and TokenForged tell applications that a token of the proxy's own
 	// has expired, and that it is none. SDKs are to ask for another.
 	TokenExpired, TokenForged Error
+
+	// SecretRefused tells an application that asks for a token that it has shown
+	// the wrong secret.
+	SecretRefused Error
+
+	// OwnErrcode is the errcode of all errors of the proxy's own at an API, but for
+	// those that are about its own tokens; 0 is that of the error's kind.
+	OwnErrcode int
+
+	// HintMark is where an errmsg goes over into what is about one request alone,
+	// or "".
+	HintMark string
+
+	// Told are the errcodes of APIs that an operator has to do something about:
+	// Advice says what.
+	Told []int
+
+	// ForeignTokens are the query parameters with tokens of others than accounts,
+	// beside which no account's token is taken.
+	ForeignTokens []string
 
 	// ErrorHeader is the header in which every answer has its errcode, or "".
 	// Where the header is, the body need not be looked at.
@@ -111,6 +132,16 @@ func (k *Kind) HeaderErrcode(h http.Header) (errcode int, ok bool) {
 	}
 	errcode, err := strconv.Atoi(h.Get(k.ErrorHeader))
 	return errcode, err == nil
+}
+
+// WithoutHint returns an errmsg without what is about one request alone: the hint,
+// the address and where to read more.
+func (k *Kind) WithoutHint(errmsg string) string {
+	if k.HintMark == "" {
+		return errmsg
+	}
+	before, _, _ := strings.Cut(errmsg, k.HintMark)
+	return before
 }
 
 // TokenEndpoint returns the kind's token endpoint of that name, or nil. "" is

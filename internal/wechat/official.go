@@ -19,10 +19,12 @@ var Official = (&Kind{
 	Undecided:      []int{SystemBusy, BackendFailed, TooFrequent, AccessTokenMissing},
 	// Every SDK asks for another token for this errcode, and for no other.
 	// EasyWeChat does so only where it finds WeChat's own words beside it.
-	TokenExpired: Error{AccessTokenExpired, "access_token expired"},
-	TokenForged:  Error{AccessTokenExpired, "access_token expired"},
-	CheckPath:    "/cgi-bin/get_api_domain_ip",
-	Routes:       officialRoutes,
+	TokenExpired:  Error{AccessTokenExpired, "access_token expired"},
+	TokenForged:   Error{AccessTokenExpired, "access_token expired"},
+	SecretRefused: Error{InvalidAppSecret, "invalid appsecret"},
+	ForeignTokens: []string{"cloudbase_access_token"},
+	CheckPath:     "/cgi-bin/get_api_domain_ip",
+	Routes:        officialRoutes,
 	Families: []string{
 		"/bizwifi/", "/card/", "/channels/", "/cityservice/", "/componenttcb/", "/customservice/", "/cv/", "/datacube/", "/device/",
 		"/donut/", "/hardware/", "/intp/", "/merchant/", "/nontax/", "/product/", "/promoter/", "/publisher/", "/redpacketcover/",

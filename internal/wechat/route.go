@@ -1,6 +1,7 @@
 package wechat
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -57,6 +58,52 @@ func (k *Kind) Route(path string) *Route {
 		}
 	}
 	return takesToken
+}
+
+var (
+	takesOwn            = &Route{Takes: TakesOwn}
+	takesComponentToken = &Route{Takes: TakesComponentToken}
+)
+
+// componentToken is the parameter with a third-party platform's token.
+const componentToken = "component_access_token"
+
+// RouteOf returns what a request takes: what its path takes, unless its query has
+// a credential of somebody else's, beside which nothing is to be put.
+func (k *Kind) RouteOf(u *url.URL) *Route {
+	r := k.Route(u.Path)
+	if r.Takes != TakesToken && r.Takes != TakesSecret || !mayHaveForeignToken(u.RawQuery) {
+		return r
+	}
+	if hasParam(u.RawQuery, componentToken) {
+		return takesComponentToken
+	}
+	if slices.ContainsFunc(Kinds, func(k *Kind) bool { return k.HasForeignToken(u.RawQuery) }) {
+		return takesOwn
+	}
+	return r
+}
+
+// HasForeignToken reports whether a query has a token that only the kind's API
+// takes, and that is none of an account's.
+func (k *Kind) HasForeignToken(rawQuery string) bool {
+	return mayHaveForeignToken(rawQuery) && slices.ContainsFunc(k.ForeignTokens, func(name string) bool { return hasParam(rawQuery, name) })
+}
+
+// mayHaveForeignToken tells most queries apart at little cost. A name may be
+// escaped.
+func mayHaveForeignToken(rawQuery string) bool {
+	return strings.Contains(rawQuery, "_access_token=") || strings.Contains(rawQuery, "%")
+}
+
+// hasParam reports whether a parameter is there and not empty.
+func hasParam(rawQuery, name string) bool {
+	for value := range QueryParams(rawQuery, name) {
+		if value != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // Indexed prepares a kind whose facts are all there for look-ups. It returns it.

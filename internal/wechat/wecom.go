@@ -18,13 +18,18 @@ var WeCom = (&Kind{
 	TokenParam:     "access_token",
 	// An errcode 40001 is about the secret here, and 40014 says also that a
 	// token has expired.
-	TokenErrors:  []int{InvalidAccessToken, AccessTokenExpired},
-	Undecided:    []int{SystemBusy, TooFrequent, QuotaExhausted, TooManyConcurrent, AccessTokenMissing},
-	TokenExpired: Error{AccessTokenExpired, "access_token expired"},
-	TokenForged:  Error{InvalidAccessToken, "invalid access_token"},
-	ErrorHeader:  "Error-Code",
-	CheckPath:    "/cgi-bin/get_api_domain_ip",
-	Routes:       wecomRoutes,
+	TokenErrors:   []int{InvalidAccessToken, AccessTokenExpired},
+	Undecided:     []int{SystemBusy, TooFrequent, QuotaExhausted, TooManyConcurrent, AccessTokenMissing},
+	TokenExpired:  Error{AccessTokenExpired, "access_token expired"},
+	TokenForged:   Error{InvalidAccessToken, "invalid access_token"},
+	SecretRefused: Error{InvalidCredential, "invalid credential"},
+	OwnErrcode:    SystemBusy,
+	HintMark:      ", hint: [",
+	ForeignTokens: []string{"suite_access_token", "provider_access_token", "model_access_token", "device_access_token"},
+	Told:          []int{UntrustedIP, WrongAgent},
+	ErrorHeader:   "Error-Code",
+	CheckPath:     "/cgi-bin/get_api_domain_ip",
+	Routes:        wecomRoutes,
 	Families: []string{
 		"/cgi-bin/gettoken", "/cgi-bin/webhook/", "/cgi-bin/service/", "/cgi-bin/license/", "/cgi-bin/paytool/", "/cgi-bin/advanced_api/",
 		"/cgi-bin/openhw/", "/cgi-bin/get_jsapi_ticket", "/cgi-bin/ticket/get",
@@ -48,8 +53,15 @@ var gettoken = &TokenEndpoint{
 	SecretMissing:    "corpsecret missing",
 	ErrcodeOnSuccess: true,
 	Policy: Policy{
-		Lead:       4 * time.Minute,
+		Lead:       time.Minute,
 		Idempotent: true,
+		// expires_in of a token that is handed out again is that of a new one.
+		Extension: 5 * time.Minute,
+		Rejected:  Waits{time.Second, 30 * time.Second},
+		// WeCom blocks an address that goes on failing.
+		ConfigurationBackoff: Waits{10 * time.Second, 15 * time.Minute},
+		FailureClass:         "wecom",
+		FailuresPerHour:      100,
 	},
 }
 
@@ -101,7 +113,7 @@ var wecomAdvice = map[int][2]string{
 		"请在企业微信管理后台“应用管理 > 该应用 > 企业可信IP”中加入 {ip}；第三方应用和代开发应用请加入服务商后台的 IP 白名单。",
 	},
 	WrongAgent: {
-		"The token is another agent's than the agentid in the request: have the application use the account of that agent.",
+		"The request has another agent's token, not that of the agentid in it: have the application use the account of that agent.",
 		"该 token 属于另一个应用，与请求中的 agentid 不符：请让业务系统使用该应用对应的账号。",
 	},
 }
