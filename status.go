@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"iter"
+	"strconv"
 	"sync"
 	"time"
 
@@ -56,6 +57,12 @@ type AccountStatus struct {
 	// rejected without another to take its place.
 	Usable bool `json:"usable"`
 
+	// failure is the last one to get a token, where LastError is another.
+	failure *StatusError
+
+	trouble   account.Trouble
+	inTrouble bool
+
 	kind        *wechat.Kind
 	isHealthy   bool
 	isCompeting bool
@@ -64,7 +71,7 @@ type AccountStatus struct {
 
 // StatusWarning is a trouble that the state does not tell.
 type StatusWarning struct {
-	Code   string `json:"code"` // unreachable, thief, quota_fetches, quota_forced or store
+	Code   string `json:"code"` // unreachable, thief, quota_fetches, quota_forced, store, or errcode_ and that of an API
 	Advice string `json:"advice"`
 }
 
@@ -74,6 +81,7 @@ const (
 	warningCompeting = "thief"
 	warningQuota     = "quota_" // and the quota's name
 	warningStore     = "store"
+	warningAPI       = "errcode_" // and the errcode of an API
 )
 
 // warnings returns what the status gives cause for, in a language.
@@ -90,6 +98,11 @@ func (s *AccountStatus) warnings(lang wechat.Language) []StatusWarning {
 	}
 	if s.Quota.Forced != nil && s.Quota.Forced.Near() {
 		warnings = append(warnings, StatusWarning{warningQuota + credential.QuotaForced, account.QuotaAdvice(credential.QuotaForced, lang)})
+	}
+	if s.inTrouble {
+		warnings = append(warnings, StatusWarning{
+			warningAPI + strconv.Itoa(s.trouble.Errcode), s.kind.AdviceFor(s.trouble.Errcode, s.trouble.Errmsg, lang),
+		})
 	}
 	if !s.store.Up {
 		warnings = append(warnings, StatusWarning{warningStore, storeAdvice(s.store.Advice, lang)})
@@ -116,11 +129,11 @@ func storeAdvice(advice store.Advice, lang wechat.Language) string {
 // isFailing reports whether WeChat gave no token when it was asked last. Between
 // two attempts the state is that a token is needed, and the cause is the same.
 func (s *AccountStatus) isFailing() bool {
-	switch {
-	case s.LastError == nil:
+	switch failure := s.tokenFailure(); {
+	case failure == nil:
 		return false
 	case s.State == credential.Renewing:
-		return !s.Usable && s.LastError.At.After(s.FetchedAt)
+		return !s.Usable && failure.At.After(s.FetchedAt)
 	default:
 		return s.State == credential.BackOff
 	}
@@ -132,14 +145,33 @@ func (s *AccountStatus) advice(lang wechat.Language) string {
 	case s.State == credential.Refused:
 		return s.kind.RejectedAdvice[lang]
 	case s.isFailing():
-		return s.LastError.advice(s.kind, lang)
+		return s.tokenFailure().advice(s.kind, lang)
 	default:
 		return ""
 	}
 }
 
+// tokenFailure returns the last failure to get a token, or nil.
+func (s *AccountStatus) tokenFailure() *StatusError {
+	if s.LastError != nil && s.LastError.isAtAPI {
+		return s.failure
+	}
+	return s.LastError
+}
+
+// noteTrouble has the last error be that of an API where it is newer.
+func (s *AccountStatus) noteTrouble(a *account.Account) {
+	s.trouble, s.inTrouble = a.Trouble()
+	if t := s.trouble; !t.At.IsZero() && (s.LastError == nil || s.LastError.At.Before(t.At)) {
+		s.failure = s.LastError
+		s.LastError = &StatusError{Errcode: t.Errcode, Errmsg: t.Errmsg, At: t.At, isAtAPI: true}
+		s.LastError.Advice = s.LastError.advice(a.Kind, wechat.English)
+	}
+}
+
 // StatusError is the last failure to get a token, by whichever process that
-// shares the store. It stays, with its time, when it is over.
+// shares the store, or a later error of an API, of which this process knows, that
+// an operator has to do something about. It stays, with its time, when it is over.
 type StatusError struct {
 	// Errcode is WeChat's. It is left out where WeChat did not answer with one,
 	// and Unreachable is true.
@@ -148,6 +180,8 @@ type StatusError struct {
 	Errmsg      string    `json:"errmsg"`
 	At          time.Time `json:"at"`
 	Advice      string    `json:"advice,omitempty"`
+
+	isAtAPI bool
 }
 
 func (e *StatusError) advice(kind *wechat.Kind, lang wechat.Language) string {
@@ -173,6 +207,7 @@ func (m *TokenManager) Status(a *account.Account) AccountStatus {
 		status.LastError = &StatusError{Errcode: e.Errcode, Unreachable: e.Unreachable, Errmsg: e.Message, At: e.At}
 		status.LastError.Advice = status.LastError.advice(a.Kind, wechat.English)
 	}
+	status.noteTrouble(a)
 	status.Advice = status.advice(wechat.English)
 	status.Warnings = status.warnings(wechat.English)
 	return status

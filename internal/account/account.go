@@ -51,6 +51,10 @@ type Account struct {
 	// the answers that nobody here can read.
 	APIErrors, Unreadable Sampler
 
+	// Troubles are the warnings of what Trouble is about.
+	Troubles Sampler
+
+	troubles  troubles
 	reach     reach
 	redaction redaction
 	manager   *credential.Manager

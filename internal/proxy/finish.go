@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,6 +18,9 @@ const (
 	// errcodeLogInterval is how often an errcode of WeChat's is logged at INFO for
 	// an account.
 	errcodeLogInterval = time.Minute
+
+	// troubleLogInterval is how often an account's troubles are warned of.
+	troubleLogInterval = time.Minute
 
 	// encodingLogInterval is how often answers that cannot be read are warned of.
 	encodingLogInterval = time.Hour
@@ -38,6 +42,7 @@ func (x *exchange) finish(res *http.Response) {
 			errmsg := wechat.ErrmsgOf(beginning)
 			o.RID = wechat.RIDOf(errmsg)
 			x.logErrcode(errmsg)
+			x.noteTrouble(header, errmsg)
 		}
 	})
 }
@@ -63,6 +68,26 @@ func (x *exchange) logErrcode(errmsg string) {
 		fields = append(fields, zap.Int("repeated", skipped))
 	}
 	c.Write(fields...)
+}
+
+// noteTrouble notes an error that an operator has to do something about, and warns
+// of it once in a while.
+func (x *exchange) noteTrouble(h http.Header, errmsg string) {
+	kind, errcode := x.Account.Kind, x.Outcome.Errcode
+	if x.token == nil || !slices.Contains(kind.Told, errcode) {
+		return
+	}
+	if errmsg == "" && kind.ErrorMessageHeader != "" {
+		errmsg = x.redactor().String(h.Get(kind.ErrorMessageHeader))
+	}
+	x.Account.InTrouble(account.Trouble{Errcode: errcode, Errmsg: errmsg, At: time.Now()})
+	first, skipped := x.Account.Troubles.First("", troubleLogInterval)
+	if !first {
+		return
+	}
+	x.Logger.Warn("WeChat refuses requests of an account for what has to be changed there",
+		zap.String("account", x.Account.Name), zap.Int("errcode", errcode), zap.String("errmsg", errmsg),
+		zap.String("advice", kind.AdviceFor(errcode, errmsg, wechat.English)), zap.Int("repeated", skipped))
 }
 
 // warnOfEncoding warns of answers that nobody here can read: their token errors

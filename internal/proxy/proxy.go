@@ -283,6 +283,9 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 	}
 	if v.accepted && x.token != nil {
 		x.token.Accept()
+		if v.errcode == wechat.OK {
+			x.Account.Succeeded()
+		}
 	}
 	return res, v, nil
 }

@@ -73,6 +73,9 @@ type Kind struct {
 	// Where the header is, the body need not be looked at.
 	ErrorHeader string
 
+	// ErrorMessageHeader is the header in which every answer has its errmsg, or "".
+	ErrorMessageHeader string
+
 	// CheckPath is a GET API that looks at the token and has no effect.
 	CheckPath string
 
