@@ -167,11 +167,13 @@ func (p *caddy) write(w *weChat, c config) {
 				replace access_token REDACTED
 				replace secret REDACTED
 				replace appsecret REDACTED
+				replace corpsecret REDACTED
 			}
 			uri query {
 				replace access_token REDACTED
 				replace secret REDACTED
 				replace appsecret REDACTED
+				replace corpsecret REDACTED
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"crypto/subtle"
+	"errors"
 	"strings"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
@@ -108,8 +109,8 @@ func accountOfCaller(call *apiCall, caller *Caller, same []*account.Account) (*a
 // kind wants for it. Errors at a token endpoint, and about tokens that the proxy
 // has issued, are for SDKs to understand.
 func (c *apiCall) ownErrcode(err error) error {
-	e, ok := err.(*answer.Error)
-	if !ok || c.kind.OwnErrcode == wechat.OK || c.route.Takes == wechat.TakesTokenRequest || e.AboutToken {
+	e, ok := errors.AsType[*answer.Error](err)
+	if !ok || !c.isOfKind || c.kind.OwnErrcode == wechat.OK || c.route.Takes == wechat.TakesTokenRequest || e.AboutToken {
 		return err
 	}
 	e.Errcode = c.kind.OwnErrcode
