@@ -37,6 +37,10 @@ func init() {
 //			upstream <url>
 //			resolver <ip[:port]>
 //			issue    virtual|real|off
+//			tickets  kept|pass
+//			mirror   wxjava|silenceper|wechatpy|powerwechat <redis url> {
+//				prefix <prefix>
+//			}
 //		}
 //		caller <name> {
 //			key      <key>
@@ -167,8 +171,12 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 					err = d.Err(issueErr.Error())
 				}
 			}
+		case "tickets":
+			err = parseTickets(d, &cfg.Tickets)
+		case "mirror":
+			err = parseMirror(d, cfg)
 		default:
-			return d.Errf("unknown option %s of account %s: write one of appid, secret, token, upstream, issue, resolver", optionName(option), name)
+			return d.Errf("unknown option %s of account %s: write one of appid, secret, token, upstream, issue, resolver, tickets, mirror", optionName(option), name)
 		}
 		if err != nil {
 			return err
@@ -260,10 +268,15 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := app.Accounts[handler.Account]; !ok && handler.Account != "" && !hasPlaceholder(handler.Account) {
-		return nil, h.Errf("there is no account %s: write one of %s", handler.Account, strings.Join(sortedKeys(app.Accounts), ", "))
+	return handler, checkAccountNamed(h, app, handler.Account)
+}
+
+// checkAccountNamed refuses the name of an account that there is not.
+func checkAccountNamed(h httpcaddyfile.Helper, app *App, name string) error {
+	if _, ok := app.Accounts[name]; !ok && name != "" && !hasPlaceholder(name) {
+		return h.Errf("there is no account %s: write one of %s", name, strings.Join(sortedKeys(app.Accounts), ", "))
 	}
-	return handler, nil
+	return nil
 }
 
 // parseStatusDirective sets up the status page from the weixin_status

@@ -72,6 +72,8 @@ func (g *gateway) admit(req *http.Request) (*passage, *proxyError) {
 		p.grant, err = g.app.grant(req.Context(), account, caller)
 	case wechat.AppSecret:
 		p.request, err = claims.secretRequest.inject(req, account)
+	case wechat.AccountToken:
+		p.grant, err = g.app.ticketAnswer(req, account)
 	default:
 	}
 	if err != nil {

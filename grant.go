@@ -100,6 +100,8 @@ func readSmallBody(req *http.Request) ([]byte, *proxyError) {
 type grantAnswer struct {
 	AccessToken string `json:"access_token"`
 	ExpiresIn   int64  `json:"expires_in"` // seconds
+
+	raw []byte // the answer itself, where it is another API's
 }
 
 // grant answers a request for a token.
@@ -113,7 +115,7 @@ func (app *App) grant(ctx context.Context, account *Account, caller *caller) (*g
 			return nil, tokenFailure(err, account, app.tokens.now())
 		}
 		app.realIssuers.note(account, token)
-		return &grantAnswer{token.Secret(), int64(token.ExpiresAt().Sub(app.tokens.now()) / time.Second)}, nil
+		return &grantAnswer{AccessToken: token.Secret(), ExpiresIn: int64(token.ExpiresAt().Sub(app.tokens.now()) / time.Second)}, nil
 	}
 	claims := virtualClaims{account: account.virtualID, expiresAt: app.tokens.now().Add(virtualTokenLifetime + time.Second)}
 	name := ""
@@ -121,7 +123,7 @@ func (app *App) grant(ctx context.Context, account *Account, caller *caller) (*g
 		claims.caller, name = caller.id, caller.name
 	}
 	app.logger.Debug("virtual token issued", zap.String("account", account.Name), zap.String("caller", name))
-	return &grantAnswer{claims.sign(app.virtualSecrets(claims.account, claims.caller)), int64(virtualTokenLifetime / time.Second)}, nil
+	return &grantAnswer{AccessToken: claims.sign(app.virtualSecrets(claims.account, claims.caller)), ExpiresIn: int64(virtualTokenLifetime / time.Second)}, nil
 }
 
 // tokenFailure returns the answer where there is no token.
@@ -159,6 +161,9 @@ func (app *App) virtualSecrets(account, caller virtualID) *virtualSecrets {
 
 // body returns the answer as WeChat writes it.
 func (g *grantAnswer) body() []byte {
+	if g.raw != nil {
+		return g.raw
+	}
 	// Encoding a string and an int cannot fail.
 	body, _ := json.Marshal(g)
 	return body

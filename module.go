@@ -77,6 +77,8 @@ type App struct {
 	// little another site's as their AppSecrets are.
 	upstreamHosts map[string]bool
 
+	mirrors []*accountMirror
+
 	positions positions
 	runners   []string // keys of what this configuration holds of runnerPool
 }
@@ -109,6 +111,15 @@ type AccountConfig struct {
 	// applications that call WeChat directly; `off` is status 403.
 	// Default: virtual
 	Issue string `json:"issue,omitempty"`
+
+	// What applications get that ask for a ticket of the JS-SDK or for cards:
+	// `kept` is one that the proxy keeps, with an `expires_in` that is true;
+	// `pass` is WeChat's own answer. Default: kept
+	Tickets string `json:"tickets,omitempty"`
+
+	// The places in Redis where the account's token and tickets are written for
+	// applications that call WeChat directly.
+	Mirrors []*MirrorConfig `json:"mirrors,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -139,7 +150,9 @@ func (app *App) Provision(ctx caddy.Context) error {
 	connections := upstream.NewTransport(fetchTimeout)
 	// On a connection that was kept, a fetch might be sent twice.
 	connections.DisableKeepAlives = true
-	app.endpoint, err = upstream.NewResolving(connections, app.resolvers.all, func(t *http.Transport) (upstream.RoundTripper, error) { return upstream.NewRoundTripper(upstream.NetHTTP, t) })
+	app.endpoint, err = upstream.NewResolving(connections, app.resolvers.all, func(t *http.Transport) (upstream.RoundTripper, error) {
+		return upstream.NewRoundTripper(upstream.NetHTTP, t)
+	})
 	if err != nil {
 		return err
 	}
@@ -160,6 +173,9 @@ func (app *App) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("account %s: %w", name, err)
 		}
 		app.accounts[name].watcher = observerOf(name)
+		if err := app.addMirrors(app.accounts[name], app.Accounts[name]); err != nil {
+			return fmt.Errorf("account %s: %w", name, err)
+		}
 		if app.issue[name] == issueReal {
 			if err := app.realIssuers.add(app.accounts[name]); err != nil {
 				return err
@@ -252,6 +268,9 @@ func (app *App) addAccount(name string, cfg *AccountConfig) error {
 	}
 	app.accounts[name], app.byAppID[appID], app.byVirtualID[account.virtualID] = account, account, account
 	app.issue[name] = cfg.Issue
+	if err := app.addTickets(account, cfg.Tickets); err != nil {
+		return err
+	}
 	app.upstreamHosts[strings.ToLower(u.Hostname())] = true
 	return nil
 }
@@ -285,6 +304,8 @@ func (app *App) Start() error {
 	for _, a := range app.accounts {
 		app.tokens.KeepWarm(a, time.Duration(len(app.accounts)-1)*startPause)
 	}
+	app.tokens.tickets.keepWarm()
+	app.startMirrors()
 	app.setRunning(true)
 	return nil
 }
@@ -299,18 +320,22 @@ const stopTimeout = 5 * time.Second
 // theirs.
 func (app *App) Stop() error {
 	app.setRunning(false)
+	app.stopMirrors()
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, a := range app.accounts {
 		wg.Go(func() { app.tokens.Release(ctx, a) })
 	}
+	wg.Go(func() { app.tokens.tickets.release(ctx) })
 	wg.Wait()
 	return nil
 }
 
 // Cleanup gives back what Provision took.
 func (app *App) Cleanup() error {
+	app.stopMirrors()
+	app.closeMirrors()
 	for _, key := range app.runners {
 		if _, err := runnerPool.Delete(key); err != nil {
 			return err
@@ -323,6 +348,9 @@ func (app *App) Cleanup() error {
 		}
 	}
 	if app.tokens != nil {
+		if err := app.tokens.tickets.cleanup(); err != nil {
+			return err
+		}
 		app.tokens.credentials.Close()
 	}
 	if app.endpoint != nil {

@@ -23,6 +23,7 @@ type proxyError struct {
 	retryAfter time.Duration
 	cause      error // for the log alone
 	replayed   int   // the errcode for which the request was replayed, or 0
+	isWeChats  bool  // it is what WeChat has answered
 
 	// readBody is for an answer that has to reach the client whatever that is
 	// doing: the body is read to its end before.
@@ -66,8 +67,16 @@ func (e *proxyError) body() []byte {
 	_ = enc.Encode(struct {
 		Errcode int    `json:"errcode"`
 		Errmsg  string `json:"errmsg"`
-	}{e.errcode, "weixin proxy: " + e.message})
+	}{e.errcode, e.errmsg()})
 	return bytes.TrimRight(b.Bytes(), "\n")
+}
+
+// errmsg is the message, from which one tells whose error it is.
+func (e *proxyError) errmsg() string {
+	if e.isWeChats {
+		return e.message
+	}
+	return "weixin proxy: " + e.message
 }
 
 func (e *proxyError) setHeader(h http.Header, body []byte) {

@@ -44,6 +44,9 @@ type AccountStatus struct {
 	// Warnings are what will be a failure if nobody does anything about it.
 	Warnings []StatusWarning `json:"warnings,omitempty"`
 
+	// Tickets are those that are kept.
+	Tickets []TicketStatus `json:"tickets,omitempty"`
+
 	// store is the store's state, which all accounts share.
 	store store.State
 
@@ -145,6 +148,7 @@ func (m *TokenManager) Status(a *Account) AccountStatus {
 	}
 	status.Advice = status.advice(wechat.English)
 	status.Warnings = status.warnings(wechat.English)
+	status.Tickets = m.tickets.status(a)
 	return status
 }
 
@@ -182,6 +186,7 @@ func (m *TokenManager) look(ctx context.Context, accounts map[string]*Account) {
 		}
 		wg.Go(func() {
 			m.credentials.Look(ctx, &a.credential, lookPause)
+			m.tickets.look(ctx, a)
 			<-turns
 		})
 	}
