@@ -174,6 +174,7 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 		case "tickets":
 			err = parseTickets(d, &cfg.Tickets)
 		case "mirror":
+			app.positions.remember(d, "account "+name, mirrorOption(len(cfg.Mirrors)))
 			err = parseMirror(d, cfg)
 		default:
 			return d.Errf("unknown option %s of account %s: write one of appid, secret, token, upstream, issue, resolver, tickets, mirror", optionName(option), name)

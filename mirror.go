@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -48,7 +49,6 @@ func (c *MirrorConfig) UnmarshalJSON(data []byte) error {
 type accountMirror struct {
 	app     *App
 	account *Account
-	preset  string
 	target  [sha256.Size]byte // where it writes what
 	client  *store.RedisClient
 	writer  *mirror.Writer
@@ -64,13 +64,13 @@ type accountMirror struct {
 
 // addMirrors sets up an account's mirrors.
 func (app *App) addMirrors(account *Account, cfg *AccountConfig) error {
-	for _, c := range cfg.Mirrors {
+	for i, c := range cfg.Mirrors {
 		if c == nil {
 			c = new(MirrorConfig)
 		}
 		m, err := app.newMirror(account, c)
 		if err != nil {
-			return err
+			return fmt.Errorf("mirror %s: %w%s", c.Preset, err, app.positions.of("account "+account.Name, mirrorOption(i)))
 		}
 		app.mirrors = append(app.mirrors, m)
 	}
@@ -84,28 +84,30 @@ func (app *App) addMirrors(account *Account, cfg *AccountConfig) error {
 func (app *App) newMirror(account *Account, c *MirrorConfig) (*accountMirror, error) {
 	preset, err := mirror.ParsePreset(c.Preset)
 	if err != nil {
-		return nil, fmt.Errorf("mirror: %w", err)
+		return nil, err
 	}
-	at := app.positions.of("account "+account.Name, "mirror")
 	url, err := resolveOption("url", c.URL)
 	if err != nil {
-		return nil, fmt.Errorf("mirror %s: %w%s", preset, err, at)
+		return nil, err
 	}
 	target := sha256.Sum256([]byte(strings.Join([]string{c.Preset, url, c.Prefix, account.Credentials.AppID}, "\x00")))
 	if slices.ContainsFunc(app.mirrors, func(m *accountMirror) bool { return m.target == target }) {
-		return nil, fmt.Errorf("mirror %s is given twice for the same Redis and prefix: leave one out%s", preset, at)
+		return nil, errors.New("it is given twice for the same Redis and prefix: leave one out")
 	}
 	client, err := store.NewRedisClient(c.URL, 0, app.logger)
 	if err != nil {
-		return nil, fmt.Errorf("mirror %s: %w%s", preset, err, at)
+		return nil, err
 	}
 	return &accountMirror{
-		app: app, account: account, preset: c.Preset, target: target, client: client,
+		app: app, account: account, target: target, client: client,
 		writer: &mirror.Writer{Client: client, Preset: preset, Prefix: c.Prefix},
 		logger: app.logger.With(zap.String("account", account.Name), zap.String("mirror", c.Preset)),
 		wake:   make(chan struct{}, 1), written: make(map[mirror.Type]bool),
 	}, nil
 }
+
+// mirrorOption is what the n-th mirror of an account is called in positions.
+func mirrorOption(n int) string { return "mirror " + strconv.Itoa(n) }
 
 // mirroredAccount sees what may change an account's values.
 type mirroredAccount struct {
@@ -347,6 +349,11 @@ func parseMirror(d *caddyfile.Dispenser, cfg *AccountConfig) error {
 	}
 	if err := checkValue(d, "url", c.URL); err != nil {
 		return err
+	}
+	if !hasPlaceholder(c.URL) {
+		if err := store.CheckRedisURL(c.URL); err != nil {
+			return d.Err(err.Error())
+		}
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if option := d.Val(); option != "prefix" {

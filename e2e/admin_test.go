@@ -180,7 +180,7 @@ func TestCommands(t *testing.T) {
 	}
 	// Failures are text, and none is JSON in JSON.
 	for want, args := range map[string][]string{
-		"Error: there is no account shopp\n":      {"refresh", "shopp", address},
+		"Error: there is no account shopp\n":                            {"refresh", "shopp", address},
 		"Error: an account has no usable token, or WeChat rejects it\n": {"status", address},
 		"errcode 40164": {"refresh", "shop", address},
 		"Error: no Caddy answers at 127.0.0.1:1: start":  {"status", "--address=127.0.0.1:1"},
