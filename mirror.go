@@ -90,7 +90,13 @@ func (app *App) newMirror(account *Account, c *MirrorConfig) (*accountMirror, er
 	if err != nil {
 		return nil, err
 	}
-	target := sha256.Sum256([]byte(strings.Join([]string{c.Preset, url, c.Prefix, account.Credentials.AppID}, "\x00")))
+	prefix := c.Prefix
+	if hasPlaceholder(prefix) {
+		if prefix, err = resolveOption("prefix", prefix); err != nil {
+			return nil, err
+		}
+	}
+	target := sha256.Sum256([]byte(strings.Join([]string{c.Preset, url, prefix, account.Credentials.AppID}, "\x00")))
 	if slices.ContainsFunc(app.mirrors, func(m *accountMirror) bool { return m.target == target }) {
 		return nil, errors.New("it is given twice for the same Redis and prefix: leave one out")
 	}
@@ -100,7 +106,7 @@ func (app *App) newMirror(account *Account, c *MirrorConfig) (*accountMirror, er
 	}
 	return &accountMirror{
 		app: app, account: account, target: target, client: client,
-		writer: &mirror.Writer{Client: client, Preset: preset, Prefix: c.Prefix},
+		writer: &mirror.Writer{Client: client, Preset: preset, Prefix: prefix},
 		logger: app.logger.With(zap.String("account", account.Name), zap.String("mirror", c.Preset)),
 		wake:   make(chan struct{}, 1), written: make(map[mirror.Type]bool),
 	}, nil
