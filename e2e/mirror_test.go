@@ -81,7 +81,7 @@ func TestMirrorPresets(t *testing.T) {
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int    `json:"expires_in"`
 	}
-	for _, key := range strings.Fields(r.cli("keys", "powerwechat.access_token.*")) {
+	for key := range strings.FieldsSeq(r.cli("keys", "powerwechat.access_token.*")) {
 		if err := json.Unmarshal([]byte(r.cli("get", key)), &power); err != nil {
 			t.Error(err)
 		}
