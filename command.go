@@ -117,11 +117,26 @@ func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 	}
 	for _, s := range statuses {
 		printTrouble(w, &s, now)
+		printTickets(w, &s, now)
 		for _, warning := range s.Warnings {
 			fmt.Fprintf(w, "\n%s: %s\n", s.Name, warning.Advice)
 		}
 	}
 	return nil
+}
+
+// printTickets prints which tickets are kept.
+func printTickets(w io.Writer, s *AccountStatus, now time.Time) {
+	for _, t := range s.Tickets {
+		fmt.Fprintf(w, "\n%s: ticket %s", s.Name, t.Type)
+		if t.Fingerprint != "" {
+			fmt.Fprintf(w, " %s, confirmed %s ago", t.Fingerprint, now.Sub(t.CheckedAt).Round(time.Second))
+		}
+		if e := t.LastError; e != nil {
+			fmt.Fprintf(w, ", last error %s %s ago: %s", e.kind(), now.Sub(e.At).Round(time.Second), e.Errmsg)
+		}
+		fmt.Fprintln(w)
+	}
 }
 
 // printTrouble prints why an account is in a state that is none to be in, and what

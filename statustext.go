@@ -18,6 +18,7 @@ type statusText struct {
 	Rejected, Expired, NoToken                   string
 	Fingerprint, Fetches, Replays, Quota, Forced string
 	Error, LastError, NextTry                    string
+	Ticket, Confirmed                            string
 	Refresh, Yes, No, Running, Unknown           string // the button
 
 	allFine, attention string // headlines
@@ -52,7 +53,7 @@ var statusTexts = [...]statusText{
 		TimeLeft: "Time left", Left: "left", Expires: "until", Fetched: "fetched", Rejected: "Rejected by WeChat", Expired: "Expired",
 		NoToken:     "There is no token.",
 		Fingerprint: "The token's fingerprint: the first digits of its SHA-256", Fetches: "Fetches", Replays: "Replays",
-		Quota: "Quota", Forced: "Forced", Error: "Error", LastError: "Last error", NextTry: "Next try:",
+		Quota: "Quota", Forced: "Forced", Error: "Error", LastError: "Last error", NextTry: "Next try:", Ticket: "Ticket", Confirmed: "confirmed",
 		Refresh: "Refresh", Yes: "Fetch", No: "Cancel", Running: "Fetching …", Unknown: "The proxy gave no answer.",
 
 		allFine: "All is well", attention: "%d of %d need attention:",
@@ -97,7 +98,7 @@ var statusTexts = [...]statusText{
 		TimeLeft: "剩余时间", Left: "后过期", Expires: "有效至", Fetched: "获取于", Rejected: "已被微信拒绝", Expired: "已过期",
 		NoToken:     "没有 token。",
 		Fingerprint: "token 指纹：其 SHA-256 的前几位", Fetches: "获取", Replays: "重放",
-		Quota: "额度", Forced: "强制", Error: "错误", LastError: "最近的错误", NextTry: "下次尝试：",
+		Quota: "额度", Forced: "强制", Error: "错误", LastError: "最近的错误", NextTry: "下次尝试：", Ticket: "Ticket", Confirmed: "确认于",
 		Refresh: "刷新", Yes: "获取", No: "取消", Running: "正在获取……", Unknown: "代理没有应答。",
 
 		allFine: "一切正常", attention: "%[2]d 个账号中有 %[1]d 个需要处理：",

@@ -306,9 +306,10 @@ func TestTicketsAreGuarded(t *testing.T) {
 	}
 }
 
-func TestTicketMetrics(t *testing.T) {
+// A ticket is told of wherever an operator looks, and shown nowhere.
+func TestTicketStatus(t *testing.T) {
 	w := startWeChat(t)
-	p := startCaddy(t, w, config{})
+	p := startCaddy(t, w, config{site: "weixin_status /status\nweixin"})
 	get(t, p.url+getTicketPath+"?type=jsapi")
 	m := get(t, p.admin+"/metrics").body
 	for _, want := range []string{
@@ -331,6 +332,16 @@ func TestTicketMetrics(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(get(t, p.admin+"/weixin/accounts/shop").body), &s); err != nil || len(s.Tickets) != 1 {
 		t.Fatalf("%+v, %v", s, err)
+	}
+	if out, ok := run(t, nil, "weixin", "status", "--address", strings.TrimPrefix(p.admin, "http://")); !ok || !strings.Contains(out, "ticket jsapi "+s.Tickets[0].Fingerprint+", confirmed ") {
+		t.Errorf("the command says %s", out)
+	}
+	for language, word := range map[string]string{"en": "confirmed", "zh-CN": "确认于"} {
+		req := newRequest(t, http.MethodGet, p.url+"/status", nil)
+		req.Header.Set("Accept-Language", language)
+		if a := do(t, req); !strings.Contains(a.body, "Ticket jsapi") || !strings.Contains(a.body, s.Tickets[0].Fingerprint) || !strings.Contains(a.body, word) {
+			t.Errorf("the page says %s", a)
+		}
 	}
 	if got := s.Tickets[0]; got.Type != "jsapi" || len(got.Fingerprint) != 8 || time.Since(got.CheckedAt) > time.Minute || got.FetchedAt.IsZero() {
 		t.Errorf("%+v", got)
