@@ -223,7 +223,6 @@ func (app *App) closeMirrors() {
 	for _, m := range app.mirrors {
 		_ = m.client.Close() // nothing depends on it
 	}
-	app.mirrors = nil
 }
 
 const (
