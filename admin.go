@@ -12,6 +12,9 @@ import (
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 )
 
 func init() {
@@ -91,15 +94,15 @@ func handleAccounts(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return err
 	}
-	app.tokens.look(req.Context(), app.accounts)
+	app.tokens.look(req.Context(), app.accounts.All())
 	return writeStatus(w, http.StatusOK, app.statuses())
 }
 
 // statuses returns all accounts', by name.
 func (app *App) statuses() []AccountStatus {
-	statuses := make([]AccountStatus, 0, len(app.accounts))
-	for _, name := range sortedKeys(app.accounts) {
-		statuses = append(statuses, app.tokens.Status(app.accounts[name]))
+	statuses := make([]AccountStatus, 0, app.accounts.Len())
+	for a := range app.accounts.All() {
+		statuses = append(statuses, app.tokens.Status(a))
 	}
 	return statuses
 }
@@ -110,8 +113,8 @@ func handleAccount(w http.ResponseWriter, req *http.Request) error {
 		return err
 	}
 	name, action, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/weixin/accounts/"), "/")
-	account, ok := app.accounts[name]
-	if !ok {
+	a := app.accounts.Named(name)
+	if a == nil {
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is no account %s", name)}
 	}
 	switch action {
@@ -119,13 +122,13 @@ func handleAccount(w http.ResponseWriter, req *http.Request) error {
 		if err := requireMethod(req, http.MethodGet); err != nil {
 			return err
 		}
-		app.tokens.look(req.Context(), map[string]*Account{name: account})
-		return writeStatus(w, http.StatusOK, app.tokens.Status(account))
+		app.tokens.look(req.Context(), slices.Values([]*account.Account{a}))
+		return writeStatus(w, http.StatusOK, app.tokens.Status(a))
 	case "refresh":
 		if err := requireMethod(req, http.MethodPost); err != nil {
 			return err
 		}
-		return app.handleRefresh(w, req, account)
+		return app.handleRefresh(w, req, a)
 	}
 	return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is nothing at %s", req.URL.Path)}
 }
@@ -135,7 +138,7 @@ const maxRefreshBody = 4 << 10
 
 // handleRefresh renews a token. An optional body {"rejected":"<fingerprint>"}
 // makes it compare-and-swap.
-func (app *App) handleRefresh(w http.ResponseWriter, req *http.Request, account *Account) error {
+func (app *App) handleRefresh(w http.ResponseWriter, req *http.Request, a *account.Account) error {
 	var order struct {
 		Rejected string `json:"rejected"`
 	}
@@ -146,14 +149,14 @@ func (app *App) handleRefresh(w http.ResponseWriter, req *http.Request, account 
 	if err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New(`the body is none of {"rejected":"<fingerprint>"}: write that, or leave it out`)}
 	}
-	if err := app.tokens.Renew(req.Context(), account, order.Rejected); err != nil {
+	if err := a.Renew(req.Context(), order.Rejected); err != nil {
 		message := err.Error()
-		if tokenErr, ok := errors.AsType[*TokenError](err); ok {
-			message = tokenErr.proxyError(app.tokens.now()).message
+		if tokenErr, ok := errors.AsType[*account.TokenError](err); ok {
+			message = answer.TokenFailure(tokenErr, a, a.Now()).Error()
 		}
 		return caddy.APIError{HTTPStatus: http.StatusBadGateway, Err: errors.New(message)}
 	}
-	return writeStatus(w, http.StatusOK, app.tokens.Status(account))
+	return writeStatus(w, http.StatusOK, app.tokens.Status(a))
 }
 
 // unmarshalStrict decodes one JSON value whose fields are all known, and nothing
@@ -180,7 +183,7 @@ func handleHealth(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return err
 	}
-	report := app.health(sortedKeys(app.accounts))
+	report := app.health(app.accounts.Names())
 	return writeStatus(w, report.status(), report)
 }
 

@@ -1,6 +1,9 @@
 package weixin
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -8,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 	"github.com/caddy-weixin/caddy-weixin/store"
@@ -51,6 +56,7 @@ func init() {
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
+		d.Next() // where it is given again
 		return nil, d.Err("the weixin global option is given twice: put everything into one block")
 	}
 	app := new(App)
@@ -98,7 +104,7 @@ func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		default:
-			return d.Errf("unknown option %s of weixin: write one of upstream, resolver, store, account, caller", optionName(option))
+			return unknownOption(d, "weixin", "upstream", "resolver", "store", "account", "caller")
 		}
 	}
 	if len(app.Accounts) == 0 {
@@ -109,7 +115,7 @@ func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func (app *App) parseStore(d *caddyfile.Dispenser) error {
 	if app.StoreRaw != nil {
-		return d.Err("store is given twice")
+		return d.Err("store is given twice: leave one out")
 	}
 	if !d.NextArg() {
 		return d.Err("store needs a module: write store storage, for example")
@@ -140,7 +146,7 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 		return err
 	}
 	if _, ok := app.Accounts[name]; ok {
-		return d.Errf("account %s is given twice", name)
+		return d.Errf("account %s is given twice: give each a name of its own", name)
 	}
 	cfg := new(AccountConfig)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -157,8 +163,8 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 			err = parseValue(d, &cfg.AppSecret, "{env.WEIXIN_SECRET}")
 		case "token":
 			if err = parseString(d, &cfg.Token, "stable"); err == nil {
-				if _, sourceErr := wechat.NewSource(cfg.Token); sourceErr != nil {
-					err = d.Err(sourceErr.Error())
+				if methodErr := checkTokenMethod(wechat.Official, cfg.Token); methodErr != nil {
+					err = d.Err(methodErr.Error())
 				}
 			}
 		case "upstream":
@@ -166,7 +172,7 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 		case "resolver":
 			err = parseResolverOption(d, &cfg.Resolver)
 		case "issue":
-			if err = parseString(d, &cfg.Issue, issueVirtual); err == nil {
+			if err = parseString(d, &cfg.Issue, account.IssueVirtual); err == nil {
 				if issueErr := checkIssue(cfg.Issue); issueErr != nil {
 					err = d.Err(issueErr.Error())
 				}
@@ -177,7 +183,7 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 			app.positions.remember(d, "account "+name, mirrorOption(len(cfg.Mirrors)))
 			err = parseMirror(d, cfg)
 		default:
-			return d.Errf("unknown option %s of account %s: write one of appid, secret, token, upstream, issue, resolver, tickets, mirror", optionName(option), name)
+			return unknownOption(d, "account "+name, "appid", "secret", "token", "upstream", "issue", "resolver", "tickets", "mirror")
 		}
 		if err != nil {
 			return err
@@ -190,8 +196,8 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 	if cfg.AppSecret == "" {
 		return d.Errf("account %s has no secret: write secret {env.WEIXIN_SECRET}, for example", name)
 	}
-	if err := checkNotSwapped(cfg.AppID, cfg.AppSecret); err != nil {
-		return d.Err(err.Error())
+	if err := cmp.Or(checkNotSwapped(cfg.AppID, cfg.AppSecret), checkAppID(cfg.AppID)); err != nil {
+		return fmt.Errorf("account %s: %w%s", name, err, app.positions.of("account "+name, optionAppID))
 	}
 	if app.Accounts == nil {
 		app.Accounts = make(map[string]*AccountConfig)
@@ -208,7 +214,7 @@ func (app *App) parseCaller(d *caddyfile.Dispenser) error {
 		return err
 	}
 	if _, ok := app.Callers[name]; ok {
-		return d.Errf("caller %s is given twice", name)
+		return d.Errf("caller %s is given twice: give each a name of its own", name)
 	}
 	cfg := new(CallerConfig)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -221,18 +227,18 @@ func (app *App) parseCaller(d *caddyfile.Dispenser) error {
 			err = parseList(d, &cfg.Accounts, "shop")
 		case "allow":
 			if err = parseList(d, &cfg.Allow, "/cgi-bin/message/*"); err == nil {
-				if patternErr := checkPathPatterns(cfg.Allow); patternErr != nil {
+				if patternErr := gateway.CheckPathPatterns(cfg.Allow); patternErr != nil {
 					err = d.Err(patternErr.Error())
 				}
 			}
 		case "ips":
 			if err = parseList(d, &cfg.IPs, "10.0.0.0/8"); err == nil {
-				if _, rangeErr := parseRanges(cfg.IPs); rangeErr != nil {
+				if _, rangeErr := gateway.ParseRanges(cfg.IPs); rangeErr != nil {
 					err = d.Errf("ips: %v", rangeErr)
 				}
 			}
 		default:
-			return d.Errf("unknown option %s of caller %s: write one of key, accounts, allow, ips", optionName(option), name)
+			return unknownOption(d, "caller "+name, "key", "accounts", "allow", "ips")
 		}
 		if err != nil {
 			return err
@@ -274,7 +280,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 
 // checkAccountNamed refuses the name of an account that there is not.
 func checkAccountNamed(h httpcaddyfile.Helper, app *App, name string) error {
-	if _, ok := app.Accounts[name]; !ok && name != "" && !hasPlaceholder(name) {
+	if _, ok := app.Accounts[name]; !ok && name != "" && !gateway.HasPlaceholder(name) {
 		return h.Errf("there is no account %s: write one of %s", name, strings.Join(sortedKeys(app.Accounts), ", "))
 	}
 	return nil
@@ -323,7 +329,7 @@ func (p *StatusPage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		default:
-			return d.Errf("unknown option %s of weixin_status: write one of read_only, allow_ips, hosts", optionName(option))
+			return unknownOption(d, "weixin_status", "read_only", "allow_ips", "hosts")
 		}
 	}
 	return nil
@@ -351,7 +357,7 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err := parseForwarding(d, &t.Account, &t.Access, &t.ForwardingConfig, &t.TrustUpstream); err != nil {
 		return err
 	}
-	if hasPlaceholder(t.Account) {
+	if gateway.HasPlaceholder(t.Account) {
 		return d.Errf("the account of a transport cannot depend on the request: write its name instead of %s", t.Account)
 	}
 	var at positions
@@ -360,7 +366,7 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cfg *ForwardingConfig, trustUpstream *bool) error {
+func parseForwarding(d *caddyfile.Dispenser, account *string, access *gateway.Access, cfg *ForwardingConfig, trustUpstream *bool) error {
 	if err := checkTokens(d); err != nil {
 		return err
 	}
@@ -370,6 +376,9 @@ func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cf
 		*account = d.Val()
 	}
 	if d.NextArg() {
+		if strings.HasPrefix(d.Val(), "/") || strings.HasPrefix(d.Val(), "@") {
+			return d.Errf("the matcher comes first: write %s %s %s", directive, d.Val(), *account)
+		}
 		return d.Errf("%s takes one account, but there is also %s", directive, d.Val())
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -396,7 +405,11 @@ func parseForwarding(d *caddyfile.Dispenser, account *string, access *Access, cf
 		case "forward_headers":
 			err = parseForwardHeadersOption(d, cfg)
 		default:
-			err = d.Errf("unknown option %s of %s: write one of allow_ips, hosts, body_buffer, body_limit, timeout, round_tripper, forward_headers", optionName(option), directive)
+			options := siteOptions
+			if trustUpstream != nil {
+				options = append(slices.Clone(options), "trust_upstream")
+			}
+			err = unknownOption(d, directive, options...)
 		}
 		if err != nil {
 			return err
@@ -411,7 +424,7 @@ func parseTrustUpstream(d *caddyfile.Dispenser, trust *bool) error {
 	case trust == nil:
 		return d.Err("trust_upstream is an option of transport weixin: the weixin directive sends requests to the account's upstream alone, so leave it out")
 	case *trust:
-		return d.Err("trust_upstream is given twice")
+		return d.Err("trust_upstream is given twice: leave one out")
 	case d.NextArg():
 		return d.Errf("trust_upstream takes no value, but there is %s", d.Val())
 	}

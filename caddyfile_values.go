@@ -2,6 +2,7 @@ package weixin
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -10,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/dustin/go-humanize"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/proxy"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
@@ -32,6 +35,9 @@ func parseName(d *caddyfile.Dispenser) (string, error) {
 		return "", d.Errf("%s needs a name: write %s <name> { … }", kind, kind)
 	}
 	name := d.Val()
+	if bare, ok := strings.CutSuffix(name, "{"); ok && bare != "" {
+		return "", d.Errf("%s %s has no space before the brace: write %s %s {", kind, name, kind, bare)
+	}
 	if err := checkName(name); err != nil {
 		return "", d.Err(err.Error())
 	}
@@ -41,21 +47,21 @@ func parseName(d *caddyfile.Dispenser) (string, error) {
 	return name, nil
 }
 
-func parseAllowIPs(d *caddyfile.Dispenser, access *Access) error {
+func parseAllowIPs(d *caddyfile.Dispenser, access *gateway.Access) error {
 	if err := parseList(d, &access.AllowIPs, "10.0.0.0/8"); err != nil {
 		return err
 	}
-	if _, err := parseRanges(access.AllowIPs); err != nil {
+	if _, err := gateway.ParseRanges(access.AllowIPs); err != nil {
 		return d.Errf("allow_ips: %v", err)
 	}
 	return nil
 }
 
-func parseHostsOption(d *caddyfile.Dispenser, access *Access) error {
+func parseHostsOption(d *caddyfile.Dispenser, access *gateway.Access) error {
 	if err := parseList(d, &access.Hosts, "wx.example.com"); err != nil {
 		return err
 	}
-	if _, err := parseHosts(access.Hosts); err != nil {
+	if _, err := gateway.ParseHosts(access.Hosts); err != nil {
 		return d.Err(err.Error())
 	}
 	return nil
@@ -70,6 +76,11 @@ func parseList(d *caddyfile.Dispenser, values *[]string, example string) error {
 	if *values = d.RemainingArgs(); len(*values) == 0 {
 		return d.Errf("%s has no value: write %s %s, for example", option, option, example)
 	}
+	for _, value := range *values {
+		if strings.ContainsAny(value, gateway.Separators) {
+			return d.Errf("%s %s has a comma or a semicolon: write a space between values, and nothing else", option, value)
+		}
+	}
 	return nil
 }
 
@@ -77,14 +88,14 @@ func parseList(d *caddyfile.Dispenser, values *[]string, example string) error {
 func parseString(d *caddyfile.Dispenser, value *string, example string) error {
 	option := d.Val()
 	if *value != "" {
-		return d.Errf("%s is given twice", option)
+		return d.Errf("%s is given twice: leave one out", option)
 	}
 	if !d.NextArg() || d.Val() == "" {
 		return d.Errf("%s has no value: write %s %s, for example", option, option, example)
 	}
 	*value = d.Val()
 	if d.NextArg() {
-		return d.Errf("%s takes one value, but there is also another", option)
+		return d.Errf("%s takes one value, but there is also another: write it without spaces, =, : and comments, like %s %s", option, option, example)
 	}
 	return nil
 }
@@ -101,7 +112,7 @@ func parseValue(d *caddyfile.Dispenser, value *string, example string) error {
 // checkValue refuses what is seen to be wrong with a value as it stands there.
 func checkValue(d *caddyfile.Dispenser, option, value string) error {
 	err := checkPlaceholders(option, value)
-	if err == nil && !hasPlaceholder(value) {
+	if err == nil && !gateway.HasPlaceholder(value) {
 		err = checkCharacters(option, value)
 	}
 	if err != nil {
@@ -135,17 +146,49 @@ func checkTokens(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// optionName returns what of an unknown option is its name: beside that there may
-// be a secret.
-func optionName(word string) string {
-	if i := strings.IndexAny(word, "=:"); i > 0 {
-		return word[:i]
+// unknownOption says which options there are, and where an option belongs that
+// is one elsewhere. Of the word it repeats the option's name alone: beside that
+// there may be a secret.
+func unknownOption(d *caddyfile.Dispenser, of string, options ...string) error {
+	name := d.Val()
+	if name == "{" {
+		return d.Errf("there is a { behind an option of %s that has no block: leave it out, and the } that belongs to it", of)
 	}
-	return word
+	if i := strings.IndexAny(name, "=:"); i > 0 {
+		if name = name[:i]; slices.Contains(options, name) {
+			return d.Errf("option %s of %s has %q after it: write %s, a space and the value", name, of, d.Val()[i], name)
+		}
+	}
+	oneOf := "one of "
+	if len(options) == 1 {
+		oneOf = ""
+	}
+	return d.Errf("unknown option %s of %s: write %s%s%s", name, of, oneOf, strings.Join(options, ", "), placeOf(name, options))
 }
 
+// placeOf says where an option belongs that is unknown where it stands.
+func placeOf(name string, here []string) string {
+	atSite := slices.Contains(here, "timeout") || slices.Contains(here, "allow_ips")
+	switch {
+	case atSite && slices.Contains([]string{"account", "caller", "store", "upstream", "resolver"}, name):
+		return "; " + name + " belongs into the global option, { weixin { … } }, at the top of the file"
+	case slices.Contains(here, "account") && slices.Contains([]string{"appid", "secret", "token", "issue", "tickets", "mirror"}, name):
+		return "; " + name + " belongs into an account: account <name> { … }"
+	case slices.Contains(here, "account") && slices.Contains(siteOptions, name):
+		return "; " + name + " belongs into the directive weixin of a site"
+	case slices.Contains(here, "appid") && slices.Contains([]string{"key", "accounts", "allow", "ips"}, name):
+		return "; " + name + " belongs into a caller: caller <name> { … }"
+	case slices.Contains([]string{"account", "caller", "store"}, name) && !slices.Contains(here, "accounts"):
+		return "; " + name + " is no part of this block: write it behind the } of this one"
+	}
+	return ""
+}
+
+// siteOptions are the options of the directive weixin.
+var siteOptions = []string{"allow_ips", "hosts", "body_buffer", "body_limit", "timeout", "round_tripper", "forward_headers"}
+
 func parseKey(d *caddyfile.Dispenser, key *string, example string) error {
-	if err := parseValue(d, key, example); err != nil || hasPlaceholder(*key) {
+	if err := parseValue(d, key, example); err != nil || gateway.HasPlaceholder(*key) {
 		return err
 	}
 	if err := checkKey(*key); err != nil {
@@ -158,17 +201,17 @@ func parseForwardHeadersOption(d *caddyfile.Dispenser, cfg *ForwardingConfig) er
 	if err := parseList(d, &cfg.ForwardHeaders, "X-Something"); err != nil {
 		return err
 	}
-	if _, err := parseForwardHeaders(cfg.ForwardHeaders); err != nil {
+	if _, err := proxy.ParseForwardHeaders(cfg.ForwardHeaders); err != nil {
 		return d.Err(err.Error())
 	}
 	return nil
 }
 
 func parseUpstreamOption(d *caddyfile.Dispenser, base *string) error {
-	if err := parseValue(d, base, wechat.DefaultHost); err != nil {
+	if err := parseValue(d, base, wechat.Official.Host); err != nil {
 		return err
 	}
-	if hasPlaceholder(*base) {
+	if gateway.HasPlaceholder(*base) {
 		return nil // resolved when the configuration is loaded
 	}
 	u, err := upstream.ParseURL(*base)
@@ -197,7 +240,7 @@ func parseSize(d *caddyfile.Dispenser, size *int64, example string) error {
 	option := d.Val()
 	var text string
 	if *size != 0 {
-		return d.Errf("%s is given twice", option)
+		return d.Errf("%s is given twice: leave one out", option)
 	}
 	if err := parseQuantity(d, &text, example); err != nil {
 		return err
@@ -213,7 +256,7 @@ func parseSize(d *caddyfile.Dispenser, size *int64, example string) error {
 func parseTimeout(d *caddyfile.Dispenser, timeout *caddy.Duration) error {
 	var text string
 	if *timeout != 0 {
-		return d.Err("timeout is given twice")
+		return d.Err("timeout is given twice: leave one out")
 	}
 	if err := parseQuantity(d, &text, "30s"); err != nil {
 		return err

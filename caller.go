@@ -1,16 +1,14 @@
 package weixin
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
-	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 )
 
 // CallerConfig is an application that may use the proxy. Once there is a
@@ -35,16 +33,6 @@ type CallerConfig struct {
 	IPs []string `json:"ips,omitempty"`
 }
 
-// caller is a caller whose configuration was resolved.
-type caller struct {
-	name      string
-	id        virtualID
-	keyDigest [sha256.Size]byte
-	accounts  []string
-	allow     caddyhttp.MatchPath
-	ips       []netip.Prefix
-}
-
 // addCaller resolves one caller.
 func (app *App) addCaller(ctx caddy.Context, name string, cfg *CallerConfig) error {
 	if err := checkName(name); err != nil {
@@ -61,11 +49,9 @@ func (app *App) addCaller(ctx caddy.Context, name string, cfg *CallerConfig) err
 	if err := app.checkKey(key); err != nil {
 		return fmt.Errorf("%w%s", err, app.positions.of(owner, optionKey))
 	}
-	c := &caller{name: name, id: newVirtualID("caller", name), keyDigest: sha256.Sum256([]byte(key)), accounts: cfg.Accounts}
-	for _, other := range app.callers {
-		if other.keyDigest == c.keyDigest {
-			return fmt.Errorf("its key is that of caller %s already: give every caller a key of its own%s", other.name, app.positions.of(owner, optionKey))
-		}
+	c := &gateway.Caller{Name: name, Accounts: cfg.Accounts}
+	if other := app.registry.AddCaller(c, key); other != nil {
+		return fmt.Errorf("its key is that of caller %s already: give every caller a key of its own%s", other.Name, app.positions.of(owner, optionKey))
 	}
 	for option, values := range map[string][]string{"accounts": cfg.Accounts, "allow": cfg.Allow, "ips": cfg.IPs} {
 		if values != nil && len(values) == 0 {
@@ -73,74 +59,31 @@ func (app *App) addCaller(ctx caddy.Context, name string, cfg *CallerConfig) err
 		}
 	}
 	app.warnOfLiteral(owner, optionKey, cfg.Key)
-	for _, account := range cfg.Accounts {
-		if _, ok := app.accounts[account]; !ok {
-			return fmt.Errorf("there is no account %s: write one of %s%s", account,
-				strings.Join(sortedKeys(app.accounts), ", "), app.positions.of(owner, "accounts"))
+	for _, name := range cfg.Accounts {
+		if app.accounts.Named(name) == nil {
+			return fmt.Errorf("there is no account %s: write one of %s%s", name,
+				strings.Join(app.accounts.Names(), ", "), app.positions.of(owner, "accounts"))
 		}
 	}
-	if err := checkPathPatterns(cfg.Allow); err != nil {
+	if err := gateway.CheckPathPatterns(cfg.Allow); err != nil {
 		return err
 	}
-	c.allow = slices.Clone(caddyhttp.MatchPath(cfg.Allow))
-	if err := c.allow.Provision(ctx); err != nil {
+	c.Allow = slices.Clone(caddyhttp.MatchPath(cfg.Allow))
+	if err := c.Allow.Provision(ctx); err != nil {
 		return err
 	}
-	if c.ips, err = parseRanges(cfg.IPs); err != nil {
+	if c.IPs, err = gateway.ParseRanges(cfg.IPs); err != nil {
 		return fmt.Errorf("ips: %w", err)
 	}
-	app.callers = append(app.callers, c)
-	app.callersByID[c.id] = c
 	return nil
 }
 
 // checkKey refuses keys that could be guessed, or are worth more than a key.
 func (app *App) checkKey(key string) error {
-	for _, name := range sortedKeys(app.accounts) {
-		if app.accounts[name].Credentials.AppSecret == key {
-			return fmt.Errorf("its key is the AppSecret of account %s: give the caller a key of its own, such as `openssl rand -hex 16` gives", name)
+	for a := range app.accounts.All() {
+		if a.Credentials.Secret == key {
+			return fmt.Errorf("its key is the AppSecret of account %s: give the caller a key of its own, such as `openssl rand -hex 16` gives", a.Name)
 		}
 	}
 	return checkKey(key)
-}
-
-// checkPathPatterns refuses patterns that match no path of WeChat's.
-func checkPathPatterns(patterns []string) error {
-	for _, pattern := range patterns {
-		if !strings.HasPrefix(pattern, "/") && !strings.HasPrefix(pattern, "*") {
-			return fmt.Errorf("allow %s matches no path: write it with a leading slash, like /cgi-bin/message/*", pattern)
-		}
-	}
-	return nil
-}
-
-// callerByKey returns whose key this is, or nil. It takes as long for every key.
-func (app *App) callerByKey(key string) *caller {
-	digest := sha256.Sum256([]byte(key))
-	var found *caller
-	for _, c := range app.callers {
-		if subtle.ConstantTimeCompare(digest[:], c.keyDigest[:]) == 1 {
-			found = c
-		}
-	}
-	return found
-}
-
-func (c *caller) mayUse(account *Account) bool {
-	return c.accounts == nil || slices.Contains(c.accounts, account.Name)
-}
-
-// check says whether the caller may make a request. The error names the caller
-// and the rule.
-func (c *caller) check(req *http.Request, account *Account, tokenEndpoint bool) *proxyError {
-	switch {
-	case !c.mayUse(account):
-		return forbidden(fmt.Sprintf("caller %s may not use account %s: its accounts are %s",
-			c.name, account.Name, strings.Join(c.accounts, ", ")))
-	case c.ips != nil && !containsClient(c.ips, req):
-		return forbidden(fmt.Sprintf("caller %s may not call from this address: add it to its ips", c.name))
-	case c.allow != nil && !tokenEndpoint && !c.allow.Match(req):
-		return forbidden(fmt.Sprintf("caller %s may not call %s: its allow does not have it", c.name, req.URL.Path))
-	}
-	return nil
 }

@@ -20,8 +20,10 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/capture"
 	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 )
 
@@ -91,7 +93,11 @@ func (c *Capture) Provision(ctx caddy.Context) error {
 	if err := c.Handler.Provision(ctx); err != nil {
 		return err
 	}
-	c.hosts = capture.NewHosts(c.gateway.app.upstreams())
+	app, err := loadApp(ctx)
+	if err != nil {
+		return err
+	}
+	c.hosts = capture.NewHosts(app.upstreams())
 	events, err := ctx.App("events")
 	if err != nil {
 		return err
@@ -112,9 +118,9 @@ func (c *Capture) Provision(ctx caddy.Context) error {
 // upstreams returns where requests go that need no capturing, one for each
 // account at least.
 func (app *App) upstreams() []*url.URL {
-	urls := make([]*url.URL, 0, len(app.accounts)+1)
-	for _, account := range app.accounts {
-		urls = append(urls, account.Upstream)
+	urls := make([]*url.URL, 0, app.accounts.Len()+1)
+	for a := range app.accounts.All() {
+		urls = append(urls, a.Upstream)
 	}
 	if app.Upstream != "" {
 		// One that no account has need not be a good one.
@@ -201,20 +207,20 @@ func (c *Capture) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddy
 	}
 	// It is for a proxy that asks for it. This one does not.
 	req.Header.Del("Proxy-Authorization")
-	if !c.Access.allowsAddress(c.gateway.app, req, true) {
-		return c.refuseCapture(w, req, forbidden("the client's address may not call: add it to allow_ips"))
+	if !c.AllowsAddress(c.gateway.Registry, req, true) {
+		return c.refuseCapture(w, req, answer.Forbidden("the client's address may not call: add it to allow_ips"))
 	}
 	if req.Method == http.MethodConnect {
 		return c.connect(w, req)
 	}
 	if req.URL.Host == "" {
-		return c.refuseCapture(w, req, forbidden("this is an HTTP proxy for applications with HTTPS_PROXY and HTTP_PROXY: as base URL use a site with weixin"))
+		return c.refuseCapture(w, req, answer.Forbidden("this is an HTTP proxy for applications with HTTPS_PROXY and HTTP_PROXY: as base URL use a site with weixin"))
 	}
 	return c.serveAbsolute(w, req, next)
 }
 
 // refuseCapture answers with an error of the proxy's own.
-func (c *Capture) refuseCapture(w http.ResponseWriter, req *http.Request, err *proxyError) error {
+func (c *Capture) refuseCapture(w http.ResponseWriter, req *http.Request, err error) error {
 	if req.Method == http.MethodConnect && req.ProtoMajor == 1 {
 		// What comes next may be meant for the tunnel.
 		w.Header().Set("Connection", "close")
@@ -236,7 +242,7 @@ func (c *Capture) serveAbsolute(w http.ResponseWriter, req *http.Request, next c
 		return c.refuseCapture(w, req, c.unknownTarget(host, port.Number))
 	}
 	if req.URL.User != nil {
-		return c.refuseCapture(w, req, badRequest("the URL has a user or a password, which WeChat does not know"))
+		return c.refuseCapture(w, req, answer.BadRequest("the URL has a user or a password, which WeChat does not know"))
 	}
 	inner := *req
 	inner.Host = host
@@ -253,18 +259,18 @@ var defaultPorts = map[string]string{"http": "80", "https": "443"}
 
 // unknownTarget returns the answer to a request for a host or a port that is not
 // captured.
-func (c *Capture) unknownTarget(host, port string) *proxyError {
+func (c *Capture) unknownTarget(host, port string) error {
 	if capture.IsWeChat(host) && c.findSite(host, "443") == nil {
 		return noSite(host, "443")
 	}
-	return forbidden(capture.JoinAuthority(host, port) + " is none of WeChat's hosts and those of the upstreams, on their own ports, which this proxy is for alone")
+	return answer.Forbidden(capture.JoinAuthority(host, port) + " is none of WeChat's hosts and those of the upstreams, on their own ports, which this proxy is for alone")
 }
 
 // noSite returns the answer to a request for a host that has no site here.
-func noSite(host, port string) *proxyError {
+func noSite(host, port string) error {
 	address := "https://" + capture.JoinAuthority(host, port)
 	address = strings.TrimSuffix(address, ":443")
-	return unavailable(http.StatusBadGateway, "there is no site for "+host+" here: add "+address+" { tls internal … weixin } to the Caddyfile")
+	return answer.Unavailable(http.StatusBadGateway, "there is no site for "+host+" here: add "+address+" { tls internal … weixin } to the Caddyfile")
 }
 
 // connect answers a CONNECT request.
@@ -288,20 +294,20 @@ func (c *Capture) connect(w http.ResponseWriter, req *http.Request) error {
 		err = capture.Hijack(w, tunnelTo)
 	}
 	if errors.Is(err, capture.ErrClosed) {
-		return c.refuseCapture(w, req, unavailable(http.StatusServiceUnavailable, "the proxy is shutting down"))
+		return c.refuseCapture(w, req, answer.Unavailable(http.StatusServiceUnavailable, "the proxy is shutting down"))
 	}
 	return err
 }
 
 // destination returns the server that a tunnel leads to, and the host that it is
 // for.
-func (c *Capture) destination(req *http.Request) (*caddyhttp.Server, string, *proxyError) {
+func (c *Capture) destination(req *http.Request) (*caddyhttp.Server, string, error) {
 	host, port := capture.SplitAuthority(req.URL.Host)
 	if !c.hosts.HasPort(host, capture.Port{Scheme: "https", Number: port}) {
 		return nil, "", c.unknownTarget(host, port)
 	}
 	if req.URL.User != nil || len(req.Header[":protocol"]) > 0 || req.ProtoMajor == 1 && req.ContentLength != 0 {
-		return nil, "", badRequest("a CONNECT request has a host and a port, and nothing else")
+		return nil, "", answer.BadRequest("a CONNECT request has a host and a port, and nothing else")
 	}
 	server := c.findSite(host, port)
 	if server == nil {
@@ -313,7 +319,7 @@ func (c *Capture) destination(req *http.Request) (*caddyhttp.Server, string, *pr
 // clientAddress returns the address of the application that a tunnel is for, as
 // Caddy understands it.
 func clientAddress(req *http.Request, conn net.Conn) net.Addr {
-	addr := clientAddr(req)
+	addr := gateway.ClientAddr(req)
 	remote, err := netip.ParseAddrPort(req.RemoteAddr)
 	if !addr.IsValid() || err != nil && addr.IsLoopback() { // a unix socket
 		return conn.RemoteAddr()

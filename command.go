@@ -45,14 +45,14 @@ func addCommands(cmd *cobra.Command) {
 	status := &cobra.Command{
 		Use:   "status [--json] [--address <interface>]",
 		Short: "Shows the state of every account",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE:  commandStatus,
 	}
 	status.Flags().Bool("json", false, "Print JSON, as the admin endpoint answers")
 	refresh := &cobra.Command{
 		Use:               "refresh <account> [--address <interface>]",
 		Short:             "Renews an account's token at once",
-		Args:              cobra.ExactArgs(1),
+		Args:              oneAccount,
 		ValidArgsFunction: completeAccount,
 		RunE:              commandRefresh,
 	}
@@ -62,12 +62,28 @@ func addCommands(cmd *cobra.Command) {
 	cmd.AddCommand(status, refresh, &cobra.Command{
 		Use:   "version",
 		Short: "Shows the version of the WeChat module",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), moduleVersion())
 			return err
 		},
 	})
+}
+
+// oneAccount refuses arguments that are not the name of one account.
+func oneAccount(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("write the name of one account: %s <account>; %s status shows all names", cmd.CommandPath(), cmd.Parent().CommandPath())
+	}
+	return nil
+}
+
+// noArguments refuses any argument.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unknown command %q for %q: it takes no argument, so leave that out", args[0], cmd.CommandPath())
+	}
+	return nil
 }
 
 func commandStatus(cmd *cobra.Command, _ []string) error {
@@ -118,11 +134,30 @@ func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 	for _, s := range statuses {
 		printTrouble(w, &s, now)
 		printTickets(w, &s, now)
+	}
+	printWarnings(w, statuses)
+	return nil
+}
+
+// printWarnings prints what is to be done beside that, each thing once.
+func printWarnings(w io.Writer, statuses []AccountStatus) {
+	var order []string
+	names := make(map[string][]string)
+	for _, s := range statuses {
 		for _, warning := range s.Warnings {
-			fmt.Fprintf(w, "\n%s: %s\n", s.Name, warning.Advice)
+			if names[warning.Advice] == nil {
+				order = append(order, warning.Advice)
+			}
+			names[warning.Advice] = append(names[warning.Advice], s.Name)
 		}
 	}
-	return nil
+	for _, advice := range order {
+		of := names[advice]
+		if len(of) == len(statuses) && len(of) > 1 {
+			of = []string{"all accounts"}
+		}
+		fmt.Fprintf(w, "\n%s: %s\n", strings.Join(of, ", "), advice)
+	}
 }
 
 // printTickets prints which tickets are kept.
@@ -144,7 +179,7 @@ func printTickets(w io.Writer, s *AccountStatus, now time.Time) {
 func printTrouble(w io.Writer, s *AccountStatus, now time.Time) {
 	since := now.Sub(s.Since).Round(time.Second)
 	switch {
-	case s.State == credential.BackOff && s.LastError != nil:
+	case s.isFailing():
 		fmt.Fprintf(w, "\n%s: %s: %s\n", s.Name, s.LastError.cause(), s.LastError.Errmsg)
 	case s.State == credential.Refused:
 		fmt.Fprintf(w, "\n%s: rejected by WeChat for %s\n", s.Name, since)

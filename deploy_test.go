@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/programtest"
 )
 
 const (
@@ -113,22 +115,11 @@ func TestDeployAlerts(t *testing.T) {
 }
 
 func TestPromtool(t *testing.T) {
-	requireProgram(t, "promtool")
+	programtest.Require(t, "promtool")
 	for _, args := range [][]string{{"check", "rules", rulesFile}, {"test", "rules", rulesTestsFile}} {
 		if out, err := exec.Command("promtool", args...).CombinedOutput(); err != nil {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
-	}
-}
-
-// requireProgram skips where a developer has not installed a program. CI has.
-func requireProgram(t *testing.T, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is missing", name)
-		}
-		t.Skipf("NOT TESTED: %s is missing", name)
 	}
 }
 

@@ -3,14 +3,17 @@ package weixin
 import (
 	"errors"
 	"net/http"
-	"strings"
+	"net/url"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/proxy"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 )
 
@@ -41,12 +44,12 @@ type Handler struct {
 	// only one.
 	Account string `json:"account,omitempty"`
 
-	Access
+	gateway.Access
 	ForwardingConfig
 
-	gateway gateway
+	gateway gateway.Gateway
 	logger  *zap.Logger
-	sender  *transport
+	proxy   *proxy.Proxy
 }
 
 // ForwardingConfig says how requests are forwarded.
@@ -84,11 +87,11 @@ const (
 	defaultTimeout    = 30 * time.Second
 )
 
-// newSender returns the transport for a configuration. The function configures
-// the connections.
-func (c ForwardingConfig) newSender(app *App, logger *zap.Logger, configure func(*http.Transport) error) (*transport, error) {
+// newProxy returns the proxy for a configuration. The function configures the
+// connections.
+func (c ForwardingConfig) newProxy(app *App, logger *zap.Logger, configure func(*http.Transport) error) (*proxy.Proxy, error) {
 	if c.BodyBuffer < 0 || c.BodyLimit < 0 || c.Timeout < 0 {
-		return nil, errors.New("body_buffer, body_limit and timeout must not be negative")
+		return nil, errors.New("body_buffer, body_limit and timeout must not be negative: leave them out for what is the default")
 	}
 	if c.BodyBuffer == 0 {
 		c.BodyBuffer = defaultBodyBuffer
@@ -99,7 +102,7 @@ func (c ForwardingConfig) newSender(app *App, logger *zap.Logger, configure func
 	if c.Timeout == 0 {
 		c.Timeout = caddy.Duration(defaultTimeout)
 	}
-	forwardHeaders, err := parseForwardHeaders(c.ForwardHeaders)
+	forwardHeaders, err := proxy.ParseForwardHeaders(c.ForwardHeaders)
 	if err != nil {
 		return nil, err
 	}
@@ -113,17 +116,15 @@ func (c ForwardingConfig) newSender(app *App, logger *zap.Logger, configure func
 	if err != nil {
 		return nil, err
 	}
-	return &transport{
-		base:       base,
-		tokens:     app.tokens,
-		logger:     logger,
-		repeats:    newRepeatLog(logger),
-		bodyBuffer: c.BodyBuffer,
-		bodyLimit:  c.BodyLimit,
-		timeout:    time.Duration(c.Timeout),
-
-		forwardHeaders: forwardHeaders,
-	}, nil
+	return proxy.New(proxy.Config{
+		Base:           base,
+		Logger:         logger,
+		Log:            answer.NewLog(logger),
+		BodyBuffer:     c.BodyBuffer,
+		BodyLimit:      c.BodyLimit,
+		Timeout:        time.Duration(c.Timeout),
+		ForwardHeaders: forwardHeaders,
+	}), nil
 }
 
 // CaddyModule returns the Caddy module information.
@@ -141,25 +142,24 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(app.accounts) == 0 || h.Account != "" && !hasPlaceholder(h.Account) {
+	if app.accounts.Len() == 0 || h.Account != "" && !gateway.HasPlaceholder(h.Account) {
 		if _, err := app.account(h.Account); err != nil {
 			return err
 		}
 	}
-	if err := h.provision(); err != nil {
+	if err := h.Prepare(); err != nil {
 		return err
 	}
-	h.gateway = gateway{app: app, access: &h.Access, account: h.Account}
-	h.sender, err = h.newSender(app, h.logger, func(*http.Transport) error { return nil })
+	h.gateway = gateway.Gateway{Registry: app.registry, Access: &h.Access, Account: h.Account}
+	h.proxy, err = h.newProxy(app, h.logger, func(*http.Transport) error { return nil })
 	return err
 }
 
 // Cleanup closes the connections to WeChat that are idle. Requests that are
 // under way end with theirs.
 func (h *Handler) Cleanup() error {
-	if h.sender != nil {
-		h.sender.repeats.Close()
-		h.sender.base.Close()
+	if h.proxy != nil {
+		h.proxy.Close()
 	}
 	return nil
 }
@@ -173,39 +173,56 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhtt
 
 func (h *Handler) serve(w http.ResponseWriter, original *http.Request) {
 	o := newOutcome(original)
-	req, leave, refusal := watchLoops(original)
-	if refusal != nil {
-		h.refuse(w, original, refusal)
+	req, leave, err := h.gateway.Registry.WatchLoops(original)
+	if err != nil {
+		h.refuse(w, original, err)
 		return
 	}
 	defer leave()
-	p, refusal := h.gateway.admit(req)
-	if refusal != nil {
-		h.refuse(w, req, refusal)
+	admission, err := h.gateway.Admit(req)
+	if err != nil {
+		h.refuse(w, req, err)
 		return
 	}
-	o.of(p.account, p.caller)
-	if p.grant == nil {
-		h.forward(w, p)
+	o.Account, o.Caller = admission.Account.Name, admission.Caller
+	if admission.Issued != nil {
+		admission.Served(http.StatusOK)
+		admission.Issued.Write(w)
 		return
 	}
-	p.served(http.StatusOK)
-	p.grant.setHeader(w.Header())
-	// The client may be gone, which is no concern of the proxy's.
-	_, _ = w.Write(p.grant.body())
+	if err := h.proxy.Forward(w, forwarded(admission, admission.Account.Upstream, o)); err != nil {
+		h.refuse(w, req, answer.Of(err, admission.Account, admission.Caller))
+	}
+}
+
+// forwarded returns a request that was admitted as the proxy gets it.
+func forwarded(admission *gateway.Admission, target *url.URL, o *answer.Outcome) *proxy.Request {
+	return &proxy.Request{
+		Request: admission.Request,
+		Account: admission.Account,
+		Target:  target,
+		Caller:  admission.Caller,
+		Client:  gateway.ClientAddr(admission.Request),
+		Outcome: o,
+		Virtual: admission.Virtual,
+	}
 }
 
 // refuse answers with an error of the proxy's own.
-func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, err *proxyError) {
-	outcomeOf(req.Context()).refused(err)
-	countRefusal(err)
-	h.sender.logRefusal(req, err)
-	err.awaitBody(req, h.sender.bodyLimit)
-	err.write(w)
+func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, err error) {
+	noteRefusal(h.proxy, req, err).Write(w)
 }
 
-// hasPlaceholder says whether a name depends on the request.
-func hasPlaceholder(name string) bool { return strings.Contains(name, "{") }
+// noteRefusal notes an error of the proxy's own, and returns it once it may be
+// written.
+func noteRefusal(p *proxy.Proxy, req *http.Request, err error) *answer.Error {
+	refusal := answer.From(err)
+	outcomeOf(req.Context()).Refused(refusal)
+	countRefusal(refusal)
+	p.Log.LogRefusal(req, refusal, gateway.ClientAddr(req))
+	refusal.AwaitBody(req, p.BodyLimit)
+	return refusal
+}
 
 // Interface guards
 var (

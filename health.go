@@ -3,11 +3,13 @@ package weixin
 import (
 	"encoding/json"
 	"net/http"
-	"net/netip"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 )
 
 func init() {
@@ -29,7 +31,7 @@ type HealthCheck struct {
 	AllowIPs []string `json:"allow_ips,omitempty"`
 
 	app    *App
-	ranges []netip.Prefix
+	access gateway.Access
 }
 
 // CaddyModule returns the Caddy module information.
@@ -42,16 +44,15 @@ func (HealthCheck) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the check.
 func (h *HealthCheck) Provision(ctx caddy.Context) error {
-	access := Access{AllowIPs: h.AllowIPs}
-	if err := access.provision(); err != nil {
+	h.access.AllowIPs = h.AllowIPs
+	if err := h.access.Prepare(); err != nil {
 		return err
 	}
-	h.ranges = access.ranges
 	app, err := loadApp(ctx)
 	if err != nil {
 		return err
 	}
-	if len(app.accounts) == 0 {
+	if app.accounts.Len() == 0 {
 		_, err = app.account("")
 	}
 	h.app = app
@@ -74,9 +75,9 @@ func (h *HealthCheck) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if option := d.Val(); option != "allow_ips" {
-			return d.Errf("unknown option %s of weixin_health: write allow_ips", optionName(option))
+			return unknownOption(d, "weixin_health", "allow_ips")
 		}
-		access := Access{AllowIPs: h.AllowIPs}
+		access := gateway.Access{AllowIPs: h.AllowIPs}
 		if err := parseAllowIPs(d, &access); err != nil {
 			return err
 		}
@@ -87,29 +88,33 @@ func (h *HealthCheck) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // ServeHTTP answers every request itself.
 func (h *HealthCheck) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
+	clientbody.Serve(w, req, h.serve)
+	return nil
+}
+
+func (h *HealthCheck) serve(w http.ResponseWriter, req *http.Request) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {
 		header.Set("Allow", "GET, HEAD")
 		w.WriteHeader(http.StatusMethodNotAllowed)
-		return nil
+		return
 	}
 	names, ok := h.asked(req)
 	if !ok {
 		w.WriteHeader(http.StatusNotFound)
-		return nil
+		return
 	}
 	report := h.app.health(names)
-	if !containsClient(h.ranges, req) {
+	if !h.access.Contains(req) {
 		w.WriteHeader(report.status())
-		return nil
+		return
 	}
 	header.Set("Content-Type", "application/json")
 	w.WriteHeader(report.status())
 	// The client may be gone, which is no concern of the proxy's.
 	_ = json.NewEncoder(w).Encode(report)
-	return nil
 }
 
 // asked returns the names of the accounts that a request asks for, and reports
@@ -118,10 +123,10 @@ func (h *HealthCheck) ServeHTTP(w http.ResponseWriter, req *http.Request, _ cadd
 func (h *HealthCheck) asked(req *http.Request) ([]string, bool) {
 	query := req.URL.Query()
 	if !query.Has("account") {
-		return sortedKeys(h.app.accounts), true
+		return h.app.accounts.Names(), true
 	}
 	for _, name := range query["account"] {
-		if _, ok := h.app.accounts[name]; !ok {
+		if h.app.accounts.Named(name) == nil {
 			return nil, false
 		}
 	}
@@ -139,7 +144,7 @@ type healthReport struct {
 func (app *App) health(names []string) healthReport {
 	report := healthReport{Healthy: true, Unhealthy: []string{}}
 	for _, name := range names {
-		if status := app.tokens.Status(app.accounts[name]); !status.healthy() {
+		if status := app.tokens.Status(app.accounts.Named(name)); !status.healthy() {
 			report.Healthy = false
 			report.Unhealthy = append(report.Unhealthy, name)
 		}

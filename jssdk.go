@@ -11,8 +11,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 	"github.com/caddy-weixin/caddy-weixin/internal/jssdk"
-	"github.com/caddy-weixin/caddy-weixin/internal/ticket"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -60,7 +62,7 @@ func (h *JSSDK) Provision(ctx caddy.Context) error {
 	if h.app, err = loadApp(ctx); err != nil {
 		return err
 	}
-	if h.Account == "" || !hasPlaceholder(h.Account) {
+	if h.Account == "" || !gateway.HasPlaceholder(h.Account) {
 		if _, err := h.app.account(h.Account); err != nil {
 			return err
 		}
@@ -79,7 +81,7 @@ func jssdkHosts(names []string) (jssdk.Hosts, error) {
 	resolved := make([]string, len(names))
 	for i, name := range names {
 		resolved[i] = name
-		if hasPlaceholder(name) {
+		if gateway.HasPlaceholder(name) {
 			var err error
 			if resolved[i], err = resolveOption("hosts", name); err != nil {
 				return jssdk.Hosts{}, err
@@ -96,9 +98,9 @@ func (h *JSSDK) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.
 }
 
 // accountOf returns the account that a request means.
-func (h *JSSDK) accountOf(ctx context.Context) (*Account, error) {
+func (h *JSSDK) accountOf(ctx context.Context) (*account.Account, error) {
 	name := h.Account
-	if hasPlaceholder(name) {
+	if gateway.HasPlaceholder(name) {
 		repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 		if !ok {
 			return nil, errors.New("the account's name cannot be told for this request")
@@ -107,11 +109,11 @@ func (h *JSSDK) accountOf(ctx context.Context) (*Account, error) {
 			return nil, errNoSuchPage
 		}
 	}
-	account, err := h.app.account(name)
+	a, err := h.app.account(name)
 	if err != nil {
 		return nil, errNoSuchPage
 	}
-	return account, nil
+	return a, nil
 }
 
 // errNoSuchPage is what a page is told whose request means no account.
@@ -121,36 +123,32 @@ var errNoSuchPage = &jssdk.Error{
 }
 
 func (h *JSSDK) identity(ctx context.Context) (jssdk.Identity, error) {
-	account, err := h.accountOf(ctx)
+	a, err := h.accountOf(ctx)
 	if err != nil {
 		return jssdk.Identity{}, err
 	}
-	return jssdk.Identity{AppID: account.Credentials.AppID}, nil
+	return jssdk.Identity{AppID: a.Credentials.ID}, nil
 }
 
 // ticket returns the ticket to sign with. Of an error a page sees no more than
 // WeChat's errcode: the rest is about the proxy, and in its log.
 func (h *JSSDK) ticket(ctx context.Context) (string, error) {
-	account, err := h.accountOf(ctx)
+	a, err := h.accountOf(ctx)
 	if err != nil {
 		return "", err
 	}
-	t, ok := ticketTypes(account).Named(ticket.JSAPI)
+	t, ok := a.Kind.Tickets.Named(wechat.JSAPITicket)
 	if !ok {
-		return "", fmt.Errorf("account %s has no tickets for pages", account.Name)
+		return "", fmt.Errorf("account %s has no tickets for pages", a.Name)
 	}
-	value, refusal := h.app.tokens.tickets.value(ctx, account, t)
-	switch {
-	case refusal == nil:
-		return value, nil
-	case refusal.isWeChats:
+	value, err := h.app.tokens.tickets.value(ctx, a, t)
+	if e, ok := errors.AsType[*answer.Error](err); ok && e.OfWeChat {
 		return "", &jssdk.Error{
-			Status: http.StatusBadGateway, Errcode: refusal.errcode,
+			Status: http.StatusBadGateway, Errcode: e.Errcode,
 			Errmsg: "weixin proxy: WeChat gives the account no ticket",
 		}
-	default:
-		return "", refusal
 	}
+	return value, err
 }
 
 // parseJSSDKDirective sets up the handler from the weixin_jssdk directive. Syntax:
@@ -199,7 +197,7 @@ func (h *JSSDK) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 			h.Agent = true
 		default:
-			return d.Errf("unknown option %s of weixin_jssdk: write one of hosts, agent", optionName(option))
+			return unknownOption(d, "weixin_jssdk", "hosts", "agent")
 		}
 	}
 	if len(h.Hosts) == 0 {
@@ -211,7 +209,7 @@ func (h *JSSDK) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // checkJSSDKHosts refuses what is seen to be no host as it stands there.
 func checkJSSDKHosts(d *caddyfile.Dispenser, names []string) error {
 	for _, name := range names {
-		if hasPlaceholder(name) {
+		if gateway.HasPlaceholder(name) {
 			continue // resolved when the configuration is loaded
 		}
 		if _, err := jssdk.ParseHosts([]string{name}); err != nil {

@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
@@ -74,6 +76,15 @@ func (m *metrics) register(registry *prometheus.Registry) error {
 		}
 	}
 	return nil
+}
+
+// countRefusal counts an error of the proxy's own.
+func countRefusal(e *answer.Error) {
+	if e.Account == nil {
+		collectors().unclear(e.Caller, e.Status)
+		return
+	}
+	e.Account.Observer.Served(e.Caller, e.Status)
 }
 
 // unclear counts a request whose account could not be told.
@@ -151,9 +162,9 @@ func (accountCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// reporter is an account's observer. It fills the metrics and emits Caddy's
+// accountObserver is an account's observer. It fills the metrics and emits Caddy's
 // events.
-type reporter struct {
+type accountObserver struct {
 	*metrics
 	account string
 	ctx     caddy.Context
@@ -164,8 +175,8 @@ type reporter struct {
 	latency  prometheus.Observer
 }
 
-// reporters returns a function that returns an account's observer.
-func reporters(ctx caddy.Context) (func(account string) *reporter, error) {
+// observers returns a function that returns an account's observer.
+func observers(ctx caddy.Context) (func(account string) *accountObserver, error) {
 	m := collectors()
 	if err := m.register(ctx.GetMetricsRegistry()); err != nil {
 		return nil, fmt.Errorf("registering metrics: %v", err)
@@ -174,11 +185,11 @@ func reporters(ctx caddy.Context) (func(account string) *reporter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loading the events app: %v", err)
 	}
-	return func(account string) *reporter {
+	return func(account string) *accountObserver {
 		// A counter that appears with its first event hides that one from rate.
 		m.fetches.WithLabelValues(account, "ok")
 		m.deaths.WithLabelValues(account)
-		return &reporter{
+		return &accountObserver{
 			metrics: m, account: account, ctx: ctx, events: events.(*caddyevents.App),
 			servedOK: m.requests.WithLabelValues(account, codeOK),
 			latency:  m.upstream.WithLabelValues(account),
@@ -187,16 +198,16 @@ func reporters(ctx caddy.Context) (func(account string) *reporter, error) {
 }
 
 // Fetched implements credential.Observer.
-func (r *reporter) Fetched(token *Token) {
-	r.fetches.WithLabelValues(r.account, "ok").Inc()
-	r.events.Emit(r.ctx, "weixin.token_refreshed", map[string]any{
-		"account": r.account, "fingerprint": token.Fingerprint(), "expires_at": token.ExpiresAt(),
+func (o *accountObserver) Fetched(token *account.Token) {
+	o.fetches.WithLabelValues(o.account, "ok").Inc()
+	o.events.Emit(o.ctx, "weixin.token_refreshed", map[string]any{
+		"account": o.account, "fingerprint": token.Fingerprint(), "expires_at": token.ExpiresAt(),
 	})
 }
 
 // Failed implements credential.Observer.
-func (r *reporter) Failed(err *credential.UnavailableError) {
-	event := map[string]any{"account": r.account, "errmsg": err.Message, "retry_at": err.RetryAt}
+func (o *accountObserver) Failed(err *credential.UnavailableError) {
+	event := map[string]any{"account": o.account, "errmsg": err.Message, "retry_at": err.RetryAt}
 	result := "unreachable"
 	if err.Unreachable() {
 		event["unreachable"] = true
@@ -204,47 +215,50 @@ func (r *reporter) Failed(err *credential.UnavailableError) {
 		result = wechat.ErrcodeLabel(err.Errcode)
 		event["errcode"] = err.Errcode
 	}
-	r.fetches.WithLabelValues(r.account, result).Inc()
-	r.events.Emit(r.ctx, "weixin.token_failed", event)
+	o.fetches.WithLabelValues(o.account, result).Inc()
+	o.events.Emit(o.ctx, "weixin.token_failed", event)
 }
 
 // DiedEarly implements credential.Observer.
-func (r *reporter) DiedEarly() {
-	r.deaths.WithLabelValues(r.account).Inc()
+func (o *accountObserver) DiedEarly() {
+	o.deaths.WithLabelValues(o.account).Inc()
 }
 
 // CompetingFetcher implements credential.Observer.
-func (r *reporter) CompetingFetcher(deaths int) {
-	r.events.Emit(r.ctx, "weixin.thief_suspected", map[string]any{"account": r.account, "deaths": deaths})
+func (o *accountObserver) CompetingFetcher(deaths int) {
+	o.events.Emit(o.ctx, "weixin.thief_suspected", map[string]any{"account": o.account, "deaths": deaths})
 }
 
 // QuotaNear implements credential.Observer.
-func (r *reporter) QuotaNear(quota string, q credential.Quota) {
-	r.events.Emit(r.ctx, "weixin.quota_near", map[string]any{
-		"account": r.account, "quota": quota, "used": q.Used, "limit": q.Limit,
+func (o *accountObserver) QuotaNear(quota string, q credential.Quota) {
+	o.events.Emit(o.ctx, "weixin.quota_near", map[string]any{
+		"account": o.account, "quota": quota, "used": q.Used, "limit": q.Limit,
 	})
 }
 
-func (r *reporter) answered(d time.Duration, errcode int) {
-	r.latency.Observe(d.Seconds())
+// Answered implements account.Observer.
+func (o *accountObserver) Answered(d time.Duration, errcode int) {
+	o.latency.Observe(d.Seconds())
 	if errcode != 0 {
-		r.errcodes.WithLabelValues(r.account, wechat.ErrcodeLabel(errcode)).Inc()
+		o.errcodes.WithLabelValues(o.account, wechat.ErrcodeLabel(errcode)).Inc()
 	}
 }
 
-func (r *reporter) replayed(errcode int, result replayResult) {
-	r.replays.WithLabelValues(r.account, wechat.ErrcodeLabel(errcode), string(result)).Inc()
+// Replayed implements account.Observer.
+func (o *accountObserver) Replayed(errcode int, result account.ReplayResult) {
+	o.replays.WithLabelValues(o.account, wechat.ErrcodeLabel(errcode), string(result)).Inc()
 }
 
-func (r *reporter) served(caller string, status int) {
+// Served implements account.Observer.
+func (o *accountObserver) Served(caller string, status int) {
 	if status == http.StatusOK {
-		r.servedOK.Inc()
-		r.called(caller, r.account, codeOK)
+		o.servedOK.Inc()
+		o.called(caller, o.account, codeOK)
 		return
 	}
 	code := strconv.Itoa(status)
-	r.requests.WithLabelValues(r.account, code).Inc()
-	r.called(caller, r.account, code)
+	o.requests.WithLabelValues(o.account, code).Inc()
+	o.called(caller, o.account, code)
 }
 
 // codeOK is the label of most answers.

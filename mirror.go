@@ -14,9 +14,11 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 	"github.com/caddy-weixin/caddy-weixin/internal/mirror"
-	"github.com/caddy-weixin/caddy-weixin/internal/ticket"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 	"github.com/caddy-weixin/caddy-weixin/store"
 )
 
@@ -48,7 +50,7 @@ func (c *MirrorConfig) UnmarshalJSON(data []byte) error {
 // accountMirror keeps one SDK's keys of one account in one Redis.
 type accountMirror struct {
 	app     *App
-	account *Account
+	account *account.Account
 	target  [sha256.Size]byte // where it writes what
 	client  *store.RedisClient
 	writer  *mirror.Writer
@@ -63,25 +65,25 @@ type accountMirror struct {
 }
 
 // addMirrors sets up an account's mirrors.
-func (app *App) addMirrors(account *Account, cfg *AccountConfig) error {
+func (app *App) addMirrors(a *account.Account, cfg *AccountConfig) error {
 	for i, c := range cfg.Mirrors {
 		if c == nil {
 			c = new(MirrorConfig)
 		}
-		m, err := app.newMirror(account, c)
+		m, err := app.newMirror(a, c)
 		if err != nil {
-			return fmt.Errorf("mirror %s: %w%s", c.Preset, err, app.positions.of("account "+account.Name, mirrorOption(i)))
+			return fmt.Errorf("mirror %s: %w%s", c.Preset, err, app.positions.of("account "+a.Name, mirrorOption(i)))
 		}
 		app.mirrors = append(app.mirrors, m)
 	}
 	if len(cfg.Mirrors) > 0 {
-		account.watcher = mirroredAccount{account.watcher, account, app}
+		a.Observer = mirroredAccount{a.Observer, a, app}
 		app.tokens.tickets.changed = app.wakeMirrors
 	}
 	return nil
 }
 
-func (app *App) newMirror(account *Account, c *MirrorConfig) (*accountMirror, error) {
+func (app *App) newMirror(a *account.Account, c *MirrorConfig) (*accountMirror, error) {
 	preset, err := mirror.ParsePreset(c.Preset)
 	if err != nil {
 		return nil, err
@@ -91,12 +93,12 @@ func (app *App) newMirror(account *Account, c *MirrorConfig) (*accountMirror, er
 		return nil, err
 	}
 	prefix := c.Prefix
-	if hasPlaceholder(prefix) {
+	if gateway.HasPlaceholder(prefix) {
 		if prefix, err = resolveOption("prefix", prefix); err != nil {
 			return nil, err
 		}
 	}
-	target := sha256.Sum256([]byte(strings.Join([]string{c.Preset, url, prefix, account.Credentials.AppID}, "\x00")))
+	target := sha256.Sum256([]byte(strings.Join([]string{c.Preset, url, prefix, a.Credentials.ID}, "\x00")))
 	if slices.ContainsFunc(app.mirrors, func(m *accountMirror) bool { return m.target == target }) {
 		return nil, errors.New("it is given twice for the same Redis and prefix: leave one out")
 	}
@@ -105,9 +107,9 @@ func (app *App) newMirror(account *Account, c *MirrorConfig) (*accountMirror, er
 		return nil, err
 	}
 	return &accountMirror{
-		app: app, account: account, target: target, client: client,
+		app: app, account: a, target: target, client: client,
 		writer: &mirror.Writer{Client: client, Preset: preset, Prefix: prefix},
-		logger: app.logger.With(zap.String("account", account.Name), zap.String("mirror", c.Preset)),
+		logger: app.logger.With(zap.String("account", a.Name), zap.String("mirror", c.Preset)),
 		wake:   make(chan struct{}, 1), written: make(map[mirror.Type]bool),
 	}, nil
 }
@@ -117,34 +119,34 @@ func mirrorOption(n int) string { return "mirror " + strconv.Itoa(n) }
 
 // mirroredAccount sees what may change an account's values.
 type mirroredAccount struct {
-	accountObserver
-	account *Account
+	account.Observer
+	account *account.Account
 	app     *App
 }
 
 // Fetched implements credential.Observer.
 func (a mirroredAccount) Fetched(v *credential.Value) {
 	a.app.wakeMirrors(a.account)
-	a.accountObserver.Fetched(v)
+	a.Observer.Fetched(v)
 }
 
 // Failed implements credential.Observer.
 func (a mirroredAccount) Failed(err *credential.UnavailableError) {
 	a.app.wakeMirrors(a.account)
-	a.accountObserver.Failed(err)
+	a.Observer.Failed(err)
 }
 
-// replayed implements accountObserver. A value that was refused may be one that
+// Replayed implements account.Observer. A value that was refused may be one that
 // must not be used any more, or another process has got the next.
-func (a mirroredAccount) replayed(errcode int, result replayResult) {
+func (a mirroredAccount) Replayed(errcode int, result account.ReplayResult) {
 	a.app.wakeMirrors(a.account)
-	a.accountObserver.replayed(errcode, result)
+	a.Observer.Replayed(errcode, result)
 }
 
 // wakeMirrors has an account's mirrors be written.
-func (app *App) wakeMirrors(account *Account) {
+func (app *App) wakeMirrors(a *account.Account) {
 	for _, m := range app.mirrors {
-		if m.account == account {
+		if m.account == a {
 			newestMirror(m).poke()
 		}
 	}
@@ -186,7 +188,7 @@ func (m *accountMirror) start() {
 	runningMirrors.by[m.target] = append(runningMirrors.by[m.target], m)
 	runningMirrors.Unlock()
 	m.logger.Warn("the account's real token is written into Redis, where the SDK looks for it: whoever can read that Redis can use it, and no caller's rules bind them")
-	for _, t := range ticketTypes(m.account) {
+	for _, t := range m.account.Kind.Tickets {
 		m.app.tokens.tickets.acquire(m.account, t) // those in the store are mirrored, too
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -282,8 +284,8 @@ var errMirrorOfHub = errors.New("the account's upstream is a proxy like this one
 // write writes all that the account has. It returns when to do so again.
 func (m *accountMirror) write(ctx context.Context) (next time.Duration, err error) {
 	next = mirrorEvery
-	end, err := m.writeValue(ctx, mirror.AccessToken, &m.account.credential)
-	for _, t := range ticketTypes(m.account) {
+	end, err := m.writeValue(ctx, mirror.AccessToken, m.account.Credential())
+	for _, t := range m.account.Kind.Tickets {
 		typ, known := mirroredTickets[t.Name]
 		c := m.app.tokens.tickets.find(m.account, t)
 		if !known || c == nil || err != nil {
@@ -291,7 +293,7 @@ func (m *accountMirror) write(ctx context.Context) (next time.Duration, err erro
 		}
 		_, err = m.writeValue(ctx, typ, c)
 	}
-	if left := end.Sub(m.app.tokens.now()); !end.IsZero() && left < next {
+	if left := end.Sub(m.app.tokens.credentials.Now()); !end.IsZero() && left < next {
 		next = max(left, time.Second) // it must not be there any longer
 	}
 	if err != nil {
@@ -302,7 +304,7 @@ func (m *accountMirror) write(ctx context.Context) (next time.Duration, err erro
 
 // mirroredTickets are the types by their names.
 var mirroredTickets = map[string]mirror.Type{
-	ticket.JSAPI: mirror.JSAPITicket, ticket.Card: mirror.CardTicket, ticket.SDK: mirror.SDKTicket,
+	wechat.JSAPITicket: mirror.JSAPITicket, wechat.CardTicket: mirror.CardTicket, wechat.SDKTicket: mirror.SDKTicket,
 }
 
 // writeValue writes a value, or removes it where there is none that can be used.
@@ -314,7 +316,7 @@ func (m *accountMirror) writeValue(ctx context.Context, t mirror.Type, c *creden
 	for {
 		v, status := c.Peek(), manager.Status(c)
 		switch {
-		case v != nil && isVirtualToken(v.Secret()):
+		case v != nil && account.IsVirtualToken(v.Secret()):
 			return end, errMirrorOfHub
 		case v != nil && status.Usable:
 			end = v.ExpiresAt()
@@ -335,7 +337,7 @@ func (m *accountMirror) writeValue(ctx context.Context, t mirror.Type, c *creden
 
 // mirrored is the account as the package mirror knows it.
 func (m *accountMirror) mirrored() mirror.Account {
-	return mirror.Account{Kind: mirror.Official, ID: m.account.Credentials.AppID, Secret: m.account.Credentials.AppSecret}
+	return mirror.Account{Kind: mirror.Official, ID: m.account.Credentials.ID, Secret: m.account.Credentials.Secret}
 }
 
 // parseMirror parses a mirror. Syntax:
@@ -355,14 +357,14 @@ func parseMirror(d *caddyfile.Dispenser, cfg *AccountConfig) error {
 	if err := checkValue(d, "url", c.URL); err != nil {
 		return err
 	}
-	if !hasPlaceholder(c.URL) {
+	if !gateway.HasPlaceholder(c.URL) {
 		if err := store.CheckRedisURL(c.URL); err != nil {
 			return d.Err(err.Error())
 		}
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if option := d.Val(); option != "prefix" {
-			return d.Errf("unknown option %s of mirror: write prefix", optionName(option))
+		if d.Val() != "prefix" {
+			return unknownOption(d, "mirror", "prefix")
 		}
 		if err := parseValue(d, &c.Prefix, "wx"); err != nil {
 			return err

@@ -3,15 +3,16 @@
 // through, keeps it valid, and sends a request again that WeChat has refused
 // for its token.
 //
-// The core is free of Caddy: the token's life is in the package credential, of
-// which tokenmanager.go is the face here; a request's way is in
-// transport.go, with body.go and answer.go; WeChat's facts are in the package
-// wechat. Around it are the app (module.go), the handler (handler.go), the
-// transport for reverse_proxy (reverseproxy.go), the status page
-// (statuspage.go) and the Caddyfile (caddyfile.go).
+// This package is Caddy's face: the app (module.go), the handler (handler.go),
+// the transport for reverse_proxy (transport.go), the status page
+// (statuspage.go), what operators use, and the Caddyfile (caddyfile.go). A
+// request is admitted by internal/gateway and forwarded by internal/proxy; the
+// token's life is in internal/credential, of which tokenmanager.go is the face
+// here; WeChat's facts are in internal/wechat.
 package weixin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,7 +26,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 	"github.com/caddy-weixin/caddy-weixin/store"
@@ -61,21 +64,12 @@ type App struct {
 	// proxy is then decided by address.
 	Callers map[string]*CallerConfig `json:"callers,omitempty"`
 
-	logger      *zap.Logger
-	tokens      *TokenManager
-	accounts    map[string]*Account // by name
-	byAppID     map[string]*Account
-	byVirtualID map[virtualID]*Account
-	issue       map[string]string // by the account's name
-	callers     []*caller
-	callersByID map[virtualID]*caller
-	realIssuers *realIssuers
-	resolvers   resolvers
-	endpoint    upstream.RoundTripper
-
-	// upstreamHosts are the names of the accounts' upstreams, which are as
-	// little another site's as their AppSecrets are.
-	upstreamHosts map[string]bool
+	logger    *zap.Logger
+	tokens    *TokenManager
+	accounts  *account.Directory
+	registry  *gateway.Registry
+	resolvers resolvers
+	endpoint  upstream.RoundTripper
 
 	mirrors []*accountMirror
 
@@ -157,38 +151,44 @@ func (app *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	app.tokens = newTokenManager(budgets, st, app.endpoint, app.logger)
-	observerOf, err := reporters(ctx)
-	if err != nil {
+	if err := app.provisionAccounts(ctx); err != nil {
 		return err
 	}
-	app.accounts = make(map[string]*Account, len(app.Accounts))
-	app.byAppID = make(map[string]*Account, len(app.Accounts))
-	app.byVirtualID = make(map[virtualID]*Account, len(app.Accounts))
-	app.issue = make(map[string]string, len(app.Accounts))
-	app.callersByID = make(map[virtualID]*caller, len(app.Callers))
-	app.upstreamHosts = make(map[string]bool)
-	app.realIssuers = &realIssuers{accounts: make(map[*issuedTokens]*Account)}
-	for _, name := range sortedKeys(app.Accounts) {
-		if err := app.addAccount(name, app.Accounts[name]); err != nil {
-			return fmt.Errorf("account %s: %w", name, err)
-		}
-		app.accounts[name].watcher = observerOf(name)
-		if err := app.addMirrors(app.accounts[name], app.Accounts[name]); err != nil {
-			return fmt.Errorf("account %s: %w", name, err)
-		}
-		if app.issue[name] == issueReal {
-			if err := app.realIssuers.add(app.accounts[name]); err != nil {
-				return err
-			}
-		}
+	if app.registry, err = gateway.NewRegistry(app.accounts, app.tokens.credentials.Now, app.logger); err != nil {
+		return err
 	}
+	app.registry.Ticket = app.tokens.tickets.answer
 	for _, name := range sortedKeys(app.Callers) {
 		if err := app.addCaller(ctx, name, app.Callers[name]); err != nil {
 			return fmt.Errorf("caller %s: %w", name, err)
 		}
 	}
-	app.warnOfRealTokens()
+	app.registry.WarnOfRealTokens()
 	return nil
+}
+
+func (app *App) provisionAccounts(ctx caddy.Context) error {
+	observerOf, err := observers(ctx)
+	if err != nil {
+		return err
+	}
+	accounts := make([]*account.Account, 0, len(app.Accounts))
+	for _, name := range sortedKeys(app.Accounts) {
+		a, err := app.newAccount(name, app.Accounts[name])
+		if err != nil {
+			return fmt.Errorf("account %s: %w", name, err)
+		}
+		a.Observer = observerOf(name)
+		if err := cmp.Or(app.addTickets(a, app.Accounts[name].Tickets), app.addMirrors(a, app.Accounts[name])); err != nil {
+			return fmt.Errorf("account %s: %w", name, err)
+		}
+		accounts = append(accounts, a)
+	}
+	app.accounts, err = account.NewDirectory(accounts...)
+	if duplicate, ok := errors.AsType[*account.DuplicateError](err); ok {
+		return fmt.Errorf("account %s: %w%s", duplicate.Account.Name, err, app.positions.of("account "+duplicate.Account.Name, optionAppID))
+	}
+	return err
 }
 
 func (app *App) loadStore(ctx caddy.Context) (store.Store, error) {
@@ -206,73 +206,73 @@ func (app *App) loadStore(ctx caddy.Context) (store.Store, error) {
 	return mod.(store.Store), nil
 }
 
-// addAccount resolves one account.
-func (app *App) addAccount(name string, cfg *AccountConfig) error {
+// newAccount resolves one account.
+func (app *App) newAccount(name string, cfg *AccountConfig) (*account.Account, error) {
 	if err := checkName(name); err != nil {
-		return err
+		return nil, err
 	}
 	if cfg == nil {
 		cfg = new(AccountConfig)
 	}
+	kind := wechat.Official
 	owner := "account " + name
-	appID, err := app.resolve(owner, optionAppID, cfg.AppID)
+	cred, err := app.credentialsOf(owner, cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	secret, err := app.resolve(owner, optionSecret, cfg.AppSecret)
-	if err != nil {
-		return err
-	}
-	if err := checkNotSwapped(appID, secret); err != nil {
-		return fmt.Errorf("%w%s", err, app.positions.of(owner, optionAppID))
-	}
-	if other, ok := app.byAppID[appID]; ok {
-		return fmt.Errorf("appid %s is that of account %s already: give every account an appid of its own", appID, other.Name)
-	}
-	source, err := wechat.NewSource(cfg.Token)
-	if err != nil {
-		return err
+	if err := checkTokenMethod(kind, cfg.Token); err != nil {
+		return nil, err
 	}
 	if err := checkIssue(cfg.Issue); err != nil {
-		return err
+		return nil, err
 	}
-	u, err := app.upstreamOf(owner, cfg)
+	u, err := app.upstreamOf(owner, kind, cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	app.warnOfLiteral("account "+name, "secret", cfg.AppSecret)
 	if upstream.IsCleartext(u) {
 		app.logger.Warn("the AppSecret and the tokens go to the upstream unencrypted: use https",
 			zap.String("account", name), zap.Stringer("upstream", u))
 	}
-	account := &Account{
+	return app.bind(&account.Account{
 		Name:        name,
-		Credentials: wechat.Credentials{AppID: appID, AppSecret: secret},
-		Source:      loopGuard{source, app},
-		Place:       wechat.Official,
+		Kind:        kind,
+		Credentials: cred,
+		Endpoint:    kind.TokenEndpoint(cfg.Token),
 		Upstream:    u,
 		Resolver:    app.resolvers.byAccount[name],
-	}
-	key := accountID(account.Credentials, account.Source, account.Upstream)
-	runner, _, err := runnerPool.LoadOrNew(key, func() (caddy.Destructor, error) {
+		Issue:       cfg.Issue,
+	})
+}
+
+// bind completes an account with what the process knows of its token.
+func (app *App) bind(a *account.Account) (*account.Account, error) {
+	runner, _, err := runnerPool.LoadOrNew(a.ID(), func() (caddy.Destructor, error) {
 		return credential.NewRunner(), nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	app.runners = append(app.runners, key)
-	app.tokens.bind(account, runner.(*credential.Runner))
-	account.virtualID = newVirtualID("account", appID)
-	if account.virtualKey, err = virtualKey(account.Credentials); err != nil {
-		return err
+	app.runners = append(app.runners, a.ID())
+	app.tokens.bind(a, runner.(*credential.Runner))
+	return a, a.MakeVirtualKey()
+}
+
+// credentialsOf returns what an account proves itself with.
+func (app *App) credentialsOf(owner string, cfg *AccountConfig) (wechat.Credentials, error) {
+	appID, err := app.resolve(owner, optionAppID, cfg.AppID)
+	if err != nil {
+		return wechat.Credentials{}, err
 	}
-	app.accounts[name], app.byAppID[appID], app.byVirtualID[account.virtualID] = account, account, account
-	app.issue[name] = cfg.Issue
-	if err := app.addTickets(account, cfg.Tickets); err != nil {
-		return err
+	secret, err := app.resolve(owner, optionSecret, cfg.AppSecret)
+	if err != nil {
+		return wechat.Credentials{}, err
 	}
-	app.upstreamHosts[strings.ToLower(u.Hostname())] = true
-	return nil
+	if err := cmp.Or(checkNotSwapped(appID, secret), checkAppID(appID)); err != nil {
+		return wechat.Credentials{}, fmt.Errorf("%w%s", err, app.positions.of(owner, optionAppID))
+	}
+	return wechat.Credentials{ID: appID, Secret: secret}, nil
 }
 
 // checkName refuses names that could not be written in a Caddyfile or a URL.
@@ -285,15 +285,23 @@ func checkName(name string) error {
 
 func checkIssue(issue string) error {
 	switch issue {
-	case "", issueVirtual, issueReal, issueOff:
+	case "", account.IssueVirtual, account.IssueReal, account.IssueOff:
 		return nil
 	}
 	return fmt.Errorf("unknown way to issue tokens %s: write virtual, real or off", issue)
 }
 
+// checkTokenMethod refuses ways to fetch a token that the kind has not.
+func checkTokenMethod(kind *wechat.Kind, name string) error {
+	if kind.TokenEndpoint(name) != nil {
+		return nil
+	}
+	return fmt.Errorf("unknown token method %q: write stable or classic", name)
+}
+
 // warnOfLiteral warns of a secret that stands in the configuration itself.
 func (app *App) warnOfLiteral(owner, option, value string) {
-	if !hasPlaceholder(value) {
+	if !gateway.HasPlaceholder(value) {
 		app.logger.Warn("a secret stands in the configuration itself, where it can be read: write a placeholder such as {env.WEIXIN_SECRET}",
 			zap.String("of", owner), zap.String("option", option))
 	}
@@ -301,8 +309,8 @@ func (app *App) warnOfLiteral(owner, option, value string) {
 
 // Start begins to keep the tokens valid. It does not wait for WeChat.
 func (app *App) Start() error {
-	for _, a := range app.accounts {
-		app.tokens.KeepWarm(a, time.Duration(len(app.accounts)-1)*startPause)
+	for a := range app.accounts.All() {
+		app.tokens.KeepWarm(a, time.Duration(app.accounts.Len()-1)*startPause)
 	}
 	app.tokens.tickets.keepWarm()
 	app.startMirrors()
@@ -324,7 +332,7 @@ func (app *App) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	var wg sync.WaitGroup
-	for _, a := range app.accounts {
+	for a := range app.accounts.All() {
 		wg.Go(func() { app.tokens.Release(ctx, a) })
 	}
 	wg.Go(func() { app.tokens.tickets.release(ctx) })
@@ -342,8 +350,8 @@ func (app *App) Cleanup() error {
 		}
 	}
 	app.runners = nil
-	if app.realIssuers != nil {
-		if err := app.realIssuers.release(); err != nil {
+	if app.registry != nil {
+		if err := app.registry.Close(); err != nil {
 			return err
 		}
 	}
@@ -360,31 +368,20 @@ func (app *App) Cleanup() error {
 }
 
 // account returns the account of that name, or the only one there is.
-func (app *App) account(name string) (*Account, error) {
-	if len(app.accounts) == 0 {
+func (app *App) account(name string) (*account.Account, error) {
+	if app.accounts.Len() == 0 {
 		return nil, errors.New("no account is configured: add one to the weixin global option")
 	}
 	if name != "" {
-		if a, ok := app.accounts[name]; ok {
+		if a := app.accounts.Named(name); a != nil {
 			return a, nil
 		}
-		return nil, fmt.Errorf("there is no account %s: write one of %s", name, strings.Join(sortedKeys(app.accounts), ", "))
+		return nil, fmt.Errorf("there is no account %s: write one of %s", name, strings.Join(app.accounts.Names(), ", "))
 	}
-	if len(app.accounts) > 1 {
-		return nil, fmt.Errorf("there are several accounts: write one of %s", strings.Join(sortedKeys(app.accounts), ", "))
+	if app.accounts.Len() > 1 {
+		return nil, fmt.Errorf("there are several accounts: write one of %s", strings.Join(app.accounts.Names(), ", "))
 	}
-	return app.onlyAccount(), nil
-}
-
-// onlyAccount returns the account if there is but one.
-func (app *App) onlyAccount() *Account {
-	if len(app.accounts) != 1 {
-		return nil
-	}
-	for _, a := range app.accounts {
-		return a
-	}
-	return nil
+	return app.accounts.Only(), nil
 }
 
 // loadApp returns the app for a handler or transport.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
@@ -20,13 +21,15 @@ import (
 // checkStore refuses stores that there are not, and a URL of Redis that is not
 // there or is none for what is around it.
 func (app *App) checkStore() error {
-	var options struct {
-		Module string `json:"module"`
-		URL    string `json:"url"`
-	}
-	_ = json.Unmarshal(app.StoreRaw, &options) // the module says what is wrong
+	var options storeOptions
+	_ = json.Unmarshal(app.StoreRaw, &options) // the module's name comes first
 	if err := checkStoreName(options.Module); err != nil {
 		return err
+	}
+	if forms, ok := storeForms[options.Module]; ok {
+		if err := decodeOptions(app.StoreRaw, new(storeOptions), forms); err != nil {
+			return fmt.Errorf("store %s: %w", options.Module, err)
+		}
 	}
 	if options.Module == "redis" && options.URL != "" {
 		if _, err := app.resolve("store redis", "url", options.URL); err != nil {
@@ -45,11 +48,11 @@ func checkStoreName(name string) error {
 }
 
 // upstreamOf returns an account's upstream.
-func (app *App) upstreamOf(owner string, cfg *AccountConfig) (*url.URL, error) {
+func (app *App) upstreamOf(owner string, kind *wechat.Kind, cfg *AccountConfig) (*url.URL, error) {
 	if cfg.Upstream == "" {
 		owner = "weixin"
 	}
-	base, err := app.resolve(owner, "upstream", cmp.Or(cfg.Upstream, app.Upstream, wechat.DefaultHost))
+	base, err := app.resolve(owner, "upstream", cmp.Or(cfg.Upstream, app.Upstream, kind.Host))
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +108,7 @@ func cureOf(placeholder string) string {
 	if name, ok := strings.CutPrefix(placeholder, "file."); ok {
 		return "write it into the file " + name
 	}
-	return "set it"
+	return "Caddy knows nothing by this name here, so write {env.NAME} or {file./path/of/it}"
 }
 
 // firstPlaceholder returns the first placeholder in a value that stands for
@@ -136,6 +139,13 @@ var mistakenPlaceholders = [...]*regexp.Regexp{
 // looksLikeVariable is for names that can be shown.
 var looksLikeVariable = regexp.MustCompile(`^(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*|[a-z][a-z0-9]*(?:_[a-z0-9]+)+)$`)
 
+var (
+	brokenPlaceholder = regexp.MustCompile(`\{(?:env|file)\.[^{}]*(?:$|\}\})`)
+	bareVariable      = regexp.MustCompile(`^(?:env\.\w+|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)$`)
+	barePath          = regexp.MustCompile(`^@?/(?:run|etc|var|home|root|secrets|opt|tmp)/[^{}]+$`)
+	inBrackets        = regexp.MustCompile(`^<.*>$`)
+)
+
 // anyDollar is for an AppID, which never has a dollar sign.
 var anyDollar = regexp.MustCompile(`\$([A-Za-z_]\w*)`)
 
@@ -151,6 +161,19 @@ func checkPlaceholders(option, value string) error {
 	for _, pattern := range mistakenPlaceholders {
 		if match := pattern.FindStringSubmatch(value); match != nil {
 			return refuse(match)
+		}
+	}
+	if brokenPlaceholder.MatchString(value) {
+		return fmt.Errorf("%s has a placeholder with a brace too few or too many: write {env.NAME} or {file./path/of/it}", option)
+	}
+	if option == optionAppID || option == optionSecret {
+		switch {
+		case bareVariable.MatchString(value):
+			return fmt.Errorf("%s is the name of a variable: write {env.%s}", option, strings.TrimPrefix(value, "env."))
+		case barePath.MatchString(value):
+			return fmt.Errorf("%s is a path: write {file.%s}", option, strings.TrimPrefix(value, "@"))
+		case inBrackets.MatchString(value):
+			return fmt.Errorf("%s is in angle brackets, as what is to be filled in: write the value itself, or {env.NAME}", option)
 		}
 	}
 	if option == optionAppID {
@@ -188,7 +211,7 @@ func checkCharacters(option, value string) error {
 	}
 	for _, r := range value {
 		switch {
-		case isFullWidth(r):
+		case gateway.IsFullWidth(r):
 			return fmt.Errorf("%s has the full-width character %q: write it in ASCII", option, r)
 		case isKey:
 		case r > unicode.MaxASCII && option == optionAppID, unicode.IsSpace(r), unicode.IsControl(r):
@@ -196,12 +219,6 @@ func checkCharacters(option, value string) error {
 		}
 	}
 	return nil
-}
-
-// isFullWidth reports whether a character is a Chinese keyboard's in place of an
-// ASCII one.
-func isFullWidth(r rune) bool {
-	return r == '\u3000' || r >= '\uff01' && r <= '\uff5e' || strings.ContainsRune("“”‘’「」", r)
 }
 
 var (
@@ -217,11 +234,32 @@ func checkNotSwapped(appID, secret string) error {
 	return nil
 }
 
+// checkAppID refuses what is another of the things that WeChat's console shows.
+func checkAppID(appID string) error {
+	switch {
+	case looksLikeSecret.MatchString(appID):
+		return errors.New("appid has the form of an AppSecret: write the AppID, which begins with wx")
+	case strings.HasPrefix(appID, "gh_"):
+		return errors.New("appid is the account's original ID: write its AppID, which begins with wx")
+	case gateway.HasPlaceholder(appID):
+		return nil
+	}
+	if i := strings.IndexFunc(appID, isNoAppIDCharacter); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(appID[i:])
+		return fmt.Errorf("appid has the character %q, which no AppID has: leave it out, and write it like wx0123456789abcdef", r)
+	}
+	return nil
+}
+
+func isNoAppIDCharacter(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_.", r)
+}
+
 // checkUpstreamPath refuses a base URL that ends in what requests' paths begin
 // with.
 func checkUpstreamPath(u *url.URL) error {
-	if strings.HasSuffix(strings.ToLower(u.Path), "/cgi-bin") {
-		return errors.New("ends in /cgi-bin, with which paths begin already: leave it out")
+	if strings.Contains(strings.ToLower(u.Path)+"/", "/cgi-bin/") {
+		return errors.New("has /cgi-bin in it, with which paths begin already: leave it out, and all that follows")
 	}
 	return nil
 }
@@ -231,6 +269,9 @@ const minKeyLength = 16
 
 // checkKey refuses keys that could be guessed.
 func checkKey(key string) error {
+	if scheme, _, ok := strings.Cut(key, " "); ok && strings.EqualFold(scheme, "Bearer") {
+		return errors.New("key has Bearer before it, which callers write in their requests: leave it out")
+	}
 	if n := utf8.RuneCountInString(key); n < minKeyLength {
 		return fmt.Errorf("key has %d characters, and could be guessed: write one of %d at least, such as `openssl rand -hex 16` gives", n, minKeyLength)
 	}

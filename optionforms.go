@@ -8,6 +8,8 @@ import (
 	"maps"
 	"reflect"
 	"strings"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 // optionForms are how options are written in JSON.
@@ -112,6 +114,21 @@ func decodeStrictly(data []byte, target any) error {
 func exampleOf(forms optionForms) string {
 	name := sortedKeys(forms)[0]
 	return fmt.Sprintf("%q: %s", name, forms[name])
+}
+
+// storeOptions are the options of the stores that there are here.
+type storeOptions struct {
+	Module  string         `json:"module"`
+	URL     string         `json:"url"`
+	Prefix  string         `json:"prefix"`
+	Timeout caddy.Duration `json:"timeout"`
+	Storage map[string]any `json:"storage"`
+}
+
+// storeForms are the forms of their options, by the module's name.
+var storeForms = map[string]optionForms{
+	"redis":   {"module": `"redis"`, "url": `"{env.REDIS_URL}"`, "prefix": `"weixin:"`, "timeout": `"1s"`},
+	"storage": {"module": `"storage"`, "storage": `{"module": "file_system", "root": "/var/lib/caddy"}`},
 }
 
 // UnmarshalJSON decodes the app's options.

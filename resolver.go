@@ -6,6 +6,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 )
 
@@ -63,7 +64,7 @@ func parseResolverOption(d *caddyfile.Dispenser, resolver *string) error {
 	if err := parseString(d, resolver, "223.5.5.5"); err != nil {
 		return err
 	}
-	if hasPlaceholder(*resolver) {
+	if gateway.HasPlaceholder(*resolver) {
 		return nil // resolved when the configuration is loaded
 	}
 	if _, err := upstream.ParseResolver(*resolver); err != nil {

@@ -17,7 +17,11 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/proxy"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -31,18 +35,18 @@ func jsonResponse(body string) *http.Response {
 
 // manyAccounts returns that many accounts with tokens that were fetched at the
 // same moment, as after a long absence.
-func manyAccounts(tb testing.TB, m *TokenManager, n int, source wechat.Source) []*Account {
+func manyAccounts(tb testing.TB, m *TokenManager, n int, endpoint *wechat.TokenEndpoint) []*account.Account {
 	tb.Helper()
-	accounts := make([]*Account, n)
+	accounts := make([]*account.Account, n)
 	for i := range accounts {
-		accounts[i] = m.bind(&Account{
-			Name: strconv.Itoa(i), Credentials: wechat.Credentials{AppID: fmt.Sprintf("wx%016d", i), AppSecret: "a-secret-of-some-length"},
-			Source: source, Place: wechat.Official, Upstream: testUpstream,
+		accounts[i] = m.bind(&account.Account{
+			Name: strconv.Itoa(i), Credentials: wechat.Credentials{ID: fmt.Sprintf("wx%016d", i), Secret: "a-secret-of-some-length"},
+			Endpoint: endpoint, Kind: wechat.Official, Upstream: testUpstream,
 		}, credential.NewRunner())
 	}
 	// They stand side by side in memory, as those of a configuration do.
 	for _, a := range accounts {
-		if _, err := m.Token(tb.Context(), a); err != nil {
+		if _, err := a.Token(tb.Context()); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -75,24 +79,24 @@ func BenchmarkScale(b *testing.B) {
 		b.Run(strconv.Itoa(n)+" accounts", func(b *testing.B) {
 			before := heapInUse()
 			m := newTokenManager(credential.NewProcess(), forgetful{}, tokensAtOnce, zap.NewNop())
-			accounts := manyAccounts(b, m, n, wechat.Classic{})
+			accounts := manyAccounts(b, m, n, wechat.Classic)
 			perAccount := float64(heapInUse()-before) / float64(n)
 			h := handlerOf(b, m, accounts)
 			// Who has a million accounts does not use all of them at the same
 			// moment: these are in use now, chosen from all of them.
-			busy := make([]*Account, min(n, 1_000))
+			busy := make([]*account.Account, min(n, 1_000))
 			for i := range busy {
 				busy[i] = accounts[rand.IntN(n)]
 			}
 			for _, c := range []struct {
 				name     string
-				accounts []*Account
+				accounts []*account.Account
 			}{{"1000 in use", busy}, {"all in use", accounts}} {
 				b.Run(c.name+"/token", func(b *testing.B) {
 					ctx := context.Background()
 					b.ReportAllocs()
 					for next := eachOf(c.accounts); b.Loop(); {
-						if _, err := m.Token(ctx, next()); err != nil {
+						if _, err := next().Token(ctx); err != nil {
 							b.Fatal(err)
 						}
 					}
@@ -102,7 +106,7 @@ func BenchmarkScale(b *testing.B) {
 					req := requestFromHere(b)
 					b.ReportAllocs()
 					for next := eachOf(c.accounts); b.Loop(); {
-						req.URL.RawQuery = "appid=" + next().Credentials.AppID
+						req.URL.RawQuery = "appid=" + next().Credentials.ID
 						w := httptest.NewRecorder()
 						if err := h.ServeHTTP(w, req, nil); err != nil || w.Code != http.StatusOK {
 							b.Fatal(w.Code, err)
@@ -117,9 +121,9 @@ func BenchmarkScale(b *testing.B) {
 
 // eachOf returns a function that returns one after the other, again and again,
 // in no order.
-func eachOf(accounts []*Account) func() *Account {
+func eachOf(accounts []*account.Account) func() *account.Account {
 	i := 0
-	return func() *Account {
+	return func() *account.Account {
 		i = (i + 618_033) % len(accounts)
 		return accounts[i]
 	}
@@ -127,17 +131,21 @@ func eachOf(accounts []*Account) func() *Account {
 
 // handlerOf returns a handler for the accounts, with an upstream that answers at
 // once.
-func handlerOf(tb testing.TB, m *TokenManager, accounts []*Account) *Handler {
+func handlerOf(tb testing.TB, m *TokenManager, accounts []*account.Account) *Handler {
 	tb.Helper()
-	app := &App{tokens: m, byAppID: make(map[string]*Account, len(accounts)), accounts: make(map[string]*Account, len(accounts))}
-	for _, a := range accounts {
-		app.byAppID[a.Credentials.AppID], app.accounts[a.Name] = a, a
-	}
-	h := &Handler{logger: zap.NewNop(), sender: &transport{base: atOnce{}, tokens: m, logger: zap.NewNop()}}
-	if err := h.provision(); err != nil {
+	directory, err := account.NewDirectory(accounts...)
+	if err != nil {
 		tb.Fatal(err)
 	}
-	h.gateway = gateway{app: app, access: &h.Access}
+	registry, err := gateway.NewRegistry(directory, m.credentials.Now, zap.NewNop())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	h := &Handler{logger: zap.NewNop(), proxy: proxy.New(proxy.Config{Base: atOnce{}, Logger: zap.NewNop(), Log: answer.NewLog(zap.NewNop())})}
+	if err := h.Prepare(); err != nil {
+		tb.Fatal(err)
+	}
+	h.gateway = gateway.Gateway{Registry: registry, Access: &h.Access}
 	return h
 }
 
@@ -183,12 +191,12 @@ func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { re
 // BenchmarkToken looks one account's token up, from all processors at once.
 func BenchmarkToken(b *testing.B) {
 	m := newTokenManager(credential.NewProcess(), forgetful{}, tokensAtOnce, zap.NewNop())
-	a := manyAccounts(b, m, 1, wechat.Classic{})[0]
+	a := manyAccounts(b, m, 1, wechat.Classic)[0]
 	ctx := context.Background()
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, err := m.Token(ctx, a); err != nil {
+			if _, err := a.Token(ctx); err != nil {
 				b.Fatal(err)
 			}
 		}

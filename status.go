@@ -2,16 +2,15 @@ package weixin
 
 import (
 	"context"
+	"iter"
 	"sync"
 	"time"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 	"github.com/caddy-weixin/caddy-weixin/store"
 )
-
-// kindOfficial is the kind of official accounts, mini programs and their like.
-const kindOfficial = "official"
 
 // AccountStatus is what can be told of an account's token without showing it.
 type AccountStatus struct {
@@ -50,21 +49,28 @@ type AccountStatus struct {
 	// store is the store's state, which all accounts share.
 	store store.State
 
+	// isLost is that this process's requests do not reach WeChat.
+	isLost bool
+
 	// Usable is whether requests get the token: it has neither expired nor been
 	// rejected without another to take its place.
 	Usable bool `json:"usable"`
 
+	kind        *wechat.Kind
 	isHealthy   bool
 	isCompeting bool
+	checkedAt   time.Time // when the source last handed the token out
 }
 
-// StatusWarning is a trouble that has not made any request fail yet.
+// StatusWarning is a trouble that the state does not tell.
 type StatusWarning struct {
-	Code   string `json:"code"` // thief, quota_fetches, quota_forced or store
+	Code   string `json:"code"` // unreachable, thief, quota_fetches, quota_forced or store
 	Advice string `json:"advice"`
 }
 
 const (
+	warningUnreachable = "unreachable"
+
 	warningCompeting = "thief"
 	warningQuota     = "quota_" // and the quota's name
 	warningStore     = "store"
@@ -73,14 +79,17 @@ const (
 // warnings returns what the status gives cause for, in a language.
 func (s *AccountStatus) warnings(lang wechat.Language) []StatusWarning {
 	var warnings []StatusWarning
+	if s.isLost {
+		warnings = append(warnings, StatusWarning{warningUnreachable, account.UnreachableAdvice(lang)})
+	}
 	if s.isCompeting {
-		warnings = append(warnings, StatusWarning{warningCompeting, competingAdvice(lang)})
+		warnings = append(warnings, StatusWarning{warningCompeting, s.kind.CompetingAdvice[lang]})
 	}
 	if s.Quota.Fetches.Near() {
-		warnings = append(warnings, StatusWarning{warningQuota + credential.QuotaFetches, quotaAdvice(credential.QuotaFetches, lang)})
+		warnings = append(warnings, StatusWarning{warningQuota + credential.QuotaFetches, account.QuotaAdvice(credential.QuotaFetches, lang)})
 	}
 	if s.Quota.Forced != nil && s.Quota.Forced.Near() {
-		warnings = append(warnings, StatusWarning{warningQuota + credential.QuotaForced, quotaAdvice(credential.QuotaForced, lang)})
+		warnings = append(warnings, StatusWarning{warningQuota + credential.QuotaForced, account.QuotaAdvice(credential.QuotaForced, lang)})
 	}
 	if !s.store.Up {
 		warnings = append(warnings, StatusWarning{warningStore, storeAdvice(s.store.Advice, lang)})
@@ -104,13 +113,26 @@ func storeAdvice(advice store.Advice, lang wechat.Language) string {
 	return "The store fails, so tokens are kept in memory alone and processes do not share them: " + cure
 }
 
+// isFailing reports whether WeChat gave no token when it was asked last. Between
+// two attempts the state is that a token is needed, and the cause is the same.
+func (s *AccountStatus) isFailing() bool {
+	switch {
+	case s.LastError == nil:
+		return false
+	case s.State == credential.Renewing:
+		return !s.Usable && s.LastError.At.After(s.FetchedAt)
+	default:
+		return s.State == credential.BackOff
+	}
+}
+
 // advice returns what to do about the state, in a language.
 func (s *AccountStatus) advice(lang wechat.Language) string {
 	switch {
 	case s.State == credential.Refused:
-		return rejectedAdvice(lang)
-	case s.State == credential.BackOff && s.LastError != nil:
-		return s.LastError.advice(lang)
+		return s.kind.RejectedAdvice[lang]
+	case s.isFailing():
+		return s.LastError.advice(s.kind, lang)
 	default:
 		return ""
 	}
@@ -128,23 +150,23 @@ type StatusError struct {
 	Advice      string    `json:"advice,omitempty"`
 }
 
-func (e *StatusError) advice(lang wechat.Language) string {
-	return failureAdvice(e.Errcode, e.Errmsg, lang)
+func (e *StatusError) advice(kind *wechat.Kind, lang wechat.Language) string {
+	return account.FailureAdvice(kind, e.Errcode, e.Errmsg, lang)
 }
 
 // Status returns an account's status, as far as this process knows. It asks
 // nobody.
-func (m *TokenManager) Status(a *Account) AccountStatus {
-	is := m.credentials.Status(&a.credential)
+func (m *TokenManager) Status(a *account.Account) AccountStatus {
+	is := m.credentials.Status(a.Credential())
 	status := AccountStatus{
-		Name: a.Name, Kind: kindOfficial, AppID: a.Credentials.AppID, Method: a.Source.Method(),
+		Name: a.Name, Kind: a.Kind.Name, AppID: a.Credentials.ID, Method: a.Endpoint.Name,
 		State: is.State, Since: is.Since, Fingerprint: is.Fingerprint, FetchedAt: is.FetchedAt, ExpiresAt: is.ExpiresAt,
 		RetryAt: is.RetryAt, Fetches: is.Fetches, Replays: is.Replays, Quota: is.Quotas, EarlyDeaths: is.EarlyDeaths,
-		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, store: m.store.State(),
+		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, checkedAt: is.CheckedAt, store: m.store.State(), kind: a.Kind, isLost: a.IsOutOfReach(time.Now()),
 	}
 	if e := is.LastError; e != nil {
 		status.LastError = &StatusError{Errcode: e.Errcode, Unreachable: e.Unreachable, Errmsg: e.Message, At: e.At}
-		status.LastError.Advice = status.LastError.advice(wechat.English)
+		status.LastError.Advice = status.LastError.advice(a.Kind, wechat.English)
 	}
 	status.Advice = status.advice(wechat.English)
 	status.Warnings = status.warnings(wechat.English)
@@ -159,8 +181,8 @@ func (s *AccountStatus) healthy() bool { return s.isHealthy }
 // History returns how often this process has fetched the account's token in the
 // last hour, and how often it has replayed a request, in slots of two minutes,
 // the newest last.
-func (m *TokenManager) History(a *Account) (fetches, replays []int) {
-	return m.credentials.History(&a.credential)
+func (m *TokenManager) History(a *account.Account) (fetches, replays []int) {
+	return m.credentials.History(a.Credential())
 }
 
 // What other processes know is looked for in the store before the status is
@@ -172,12 +194,12 @@ const (
 )
 
 // look has the status of accounts be what all processes know together.
-func (m *TokenManager) look(ctx context.Context, accounts map[string]*Account) {
+func (m *TokenManager) look(ctx context.Context, accounts iter.Seq[*account.Account]) {
 	ctx, cancel := context.WithTimeout(ctx, lookFor)
 	defer cancel()
 	var wg sync.WaitGroup
 	turns := make(chan struct{}, lookAtOnce)
-	for _, a := range accounts {
+	for a := range accounts {
 		select {
 		case turns <- struct{}{}:
 		case <-ctx.Done():
@@ -185,7 +207,7 @@ func (m *TokenManager) look(ctx context.Context, accounts map[string]*Account) {
 			return
 		}
 		wg.Go(func() {
-			m.credentials.Look(ctx, &a.credential, lookPause)
+			m.credentials.Look(ctx, a.Credential(), lookPause)
 			m.tickets.look(ctx, a)
 			<-turns
 		})

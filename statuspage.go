@@ -1,30 +1,23 @@
 package weixin
 
 import (
-	"bytes"
-	"crypto/hmac"
+	"cmp"
+	"context"
 	"crypto/sha256"
-	_ "embed"
-	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"html/template"
-	"io"
-	"mime"
 	"net/http"
-	"slices"
-	"strconv"
-	"strings"
+	"net/netip"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/statuspage"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -40,11 +33,11 @@ type StatusPage struct {
 	// Whether to leave out the button that fetches a token.
 	ReadOnly bool `json:"read_only,omitempty"`
 
-	Access
+	gateway.Access
 
 	app    *App
 	logger *zap.Logger
-	key    []byte // of the buttons' token
+	page   statuspage.Page
 }
 
 // CaddyModule returns the Caddy module information.
@@ -62,13 +55,16 @@ func (p *StatusPage) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(app.accounts) == 0 {
+	if app.accounts.Len() == 0 {
 		_, err := app.account("")
 		return err
 	}
 	p.app = app
-	p.key = statusKey(app)
-	return p.provision()
+	p.page = statuspage.Page{
+		ReadOnly: p.ReadOnly, Key: statusKey(app), Logger: p.logger,
+		Proxy: statuspage.Proxy{Now: time.Now, Client: gateway.ClientAddr, Admit: p.admit, Trouble: p.trouble},
+	}
+	return p.Prepare()
 }
 
 // statusKey returns what the buttons' token is made with. Proxies with the same
@@ -77,531 +73,177 @@ func (p *StatusPage) Provision(ctx caddy.Context) error {
 func statusKey(app *App) []byte {
 	h := sha256.New()
 	h.Write([]byte("weixin status page\n"))
-	for _, name := range sortedKeys(app.accounts) {
-		h.Write(app.accounts[name].virtualKey)
+	for a := range app.accounts.All() {
+		h.Write(a.VirtualKey())
 	}
 	return h.Sum(nil)
-}
-
-// buttonHeader is the header in which the page's buttons send their token.
-// A page of another origin cannot send it without being asked about first, which
-// is refused.
-const buttonHeader = "X-Weixin-Status"
-
-// token returns what the buttons on a caller's page prove themselves with.
-func (p *StatusPage) token(c *caller) string {
-	mac := hmac.New(sha256.New, p.key)
-	if c != nil {
-		mac.Write([]byte(c.name))
-	}
-	return hex.EncodeToString(mac.Sum(nil)[:16])
-}
-
-var (
-	//go:embed statuspage/page.html
-	statusPageHTML string
-	//go:embed statuspage/style.css
-	statusPageStyle string
-	//go:embed statuspage/script.js
-	statusPageScript string
-
-	statusTemplates = template.Must(template.New("").Parse(statusPageHTML))
-
-	// statusPolicy allows the page its own style and script, by their digests,
-	// requests to where it came from, and its icon; and nothing else.
-	statusPolicy = "default-src 'none'; style-src " + cspDigest(statusPageStyle) + "; script-src " + cspDigest(statusPageScript) +
-		"; connect-src 'self'; img-src data:; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
-)
-
-func cspDigest(content string) string {
-	sum := sha256.Sum256([]byte(content))
-	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-}
-
-// statusFormat is a form in which the status is asked for.
-type statusFormat uint8
-
-const (
-	formatPage statusFormat = iota
-	formatPart              // what of the page changes, for its script
-	formatJSON
-)
-
-func statusFormatOf(req *http.Request) statusFormat {
-	accept := strings.Join(req.Header["Accept"], ",")
-	switch format := req.URL.Query().Get("format"); {
-	case format == "json" || req.Method == http.MethodPost:
-		return formatJSON
-	case format == "part":
-		return formatPart
-	case strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/html"):
-		return formatJSON
-	}
-	return formatPage
-}
-
-// statusRequest is a request to the page.
-type statusRequest struct {
-	*http.Request
-	page   *StatusPage
-	format statusFormat
-	lang   wechat.Language
-	text   *statusText
-	caller *caller // nil where there are none
 }
 
 // ServeHTTP shows the page, or does what its button is for. It answers every
 // request itself.
 func (p *StatusPage) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
-	clientbody.Serve(w, req, p.serve)
+	clientbody.Serve(w, req, p.page.ServeHTTP)
 	return nil
 }
 
-func (p *StatusPage) serve(w http.ResponseWriter, req *http.Request) {
-	lang := preferredLanguage(strings.Join(req.Header["Accept-Language"], ","))
-	r := &statusRequest{Request: req, page: p, format: statusFormatOf(req), lang: lang, text: &statusTexts[lang]}
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Language", r.text.Lang)
-	h.Set("Content-Security-Policy", statusPolicy)
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
-	h.Add("Vary", "Accept")
-	h.Add("Vary", "Accept-Language")
-	if refusal := r.admit(); refusal != admitted {
-		r.refuse(w, refusal)
-		return
-	}
-	if req.Method == http.MethodPost {
-		r.refresh(w)
-		return
-	}
-	r.show(w)
-}
-
-// statusRefusal is why a request is refused.
-type statusRefusal uint8
-
-const (
-	admitted statusRefusal = iota
-	refusedAddress
-	refusedHost
-	refusedUnspecified
-	refusedWebPage
-	refusedKey
-	refusedIPs
-	refusedAllow
-	refusedMethod
-	refusedForgery
-	refusedBody
-	refusedUnknown
-	refusedInternal
-)
-
-func (refusal statusRefusal) status() int {
-	switch refusal {
-	case refusedKey:
-		return http.StatusUnauthorized
-	case refusedMethod:
-		return http.StatusMethodNotAllowed
-	case refusedBody:
-		return http.StatusBadRequest
-	case refusedUnknown:
-		return http.StatusNotFound
-	case refusedInternal:
-		return http.StatusInternalServerError
-	default:
-		return http.StatusForbidden
-	}
-}
-
 // admit applies the rules of the proxy, as far as they make sense for a page.
-func (r *statusRequest) admit() statusRefusal {
-	p := r.page
-	if !p.allowsAddress(p.app, r.Request, true) {
-		return refusedAddress
+func (p *StatusPage) admit(req *http.Request) (statuspage.Viewer, statuspage.Refusal) {
+	refuse := func(reason statuspage.Reason) (statuspage.Viewer, statuspage.Refusal) {
+		return statuspage.Viewer{}, statuspage.Refusal{Reason: reason, Host: gateway.ShownHost(req.Host)}
 	}
-	if !mayShowToWebPage(r.Request) {
-		return refusedWebPage
+	if !p.AllowsAddress(p.app.registry, req, true) {
+		return refuse(statuspage.RefusedAddress)
 	}
 	// Where a key is needed, another web site has none: browsers keep them apart
 	// by the site's name.
-	switch p.judgeHost(p.app, r.Request, r.Host) {
-	case hostForeign:
-		return refusedHost
-	case hostUnspecified:
-		return refusedUnspecified
+	switch p.JudgeHost(p.app.registry, req, req.Host) {
+	case gateway.HostForeign:
+		return refuse(statuspage.RefusedHost)
+	case gateway.HostUnspecified:
+		return refuse(statuspage.RefusedUnspecified)
 	default:
 	}
-	if refusal := r.identify(); refusal != admitted {
-		return refusal
+	c, reason := p.app.viewer(req)
+	if reason != statuspage.Admitted {
+		return refuse(reason)
 	}
-	switch r.Method {
-	case http.MethodGet, http.MethodHead:
-		return admitted
-	case http.MethodPost:
-		if !p.ReadOnly {
-			return admitted
-		}
+	viewer := statusViewer{page: p, caller: c, client: gateway.ClientAddr(req)}
+	admitted := statuspage.Viewer{Accounts: viewer.accounts, Renew: viewer.renew}
+	if c != nil {
+		admitted.Caller = c.Name
 	}
-	return refusedMethod
+	return admitted, statuspage.Refusal{}
 }
 
-// identify finds out the caller by its key, which a browser sends as a password.
-func (r *statusRequest) identify() statusRefusal {
-	app := r.page.app
-	if len(app.callers) == 0 {
-		return admitted
+// viewer finds out the caller by its key, which a browser sends as a password.
+// There is none where there are no callers.
+func (app *App) viewer(req *http.Request) (*gateway.Caller, statuspage.Reason) {
+	if !app.registry.HasCallers() {
+		return nil, statuspage.Admitted
 	}
-	key, ok := bearerOf(r.Header)
+	key, ok := gateway.BearerOf(req.Header)
 	if !ok {
-		_, key, ok = r.BasicAuth()
+		_, key, ok = req.BasicAuth()
 	}
 	if !ok {
-		return refusedKey
+		return nil, statuspage.RefusedKey
 	}
-	c := app.callerByKey(key)
+	c := app.registry.CallerByKey(key)
 	switch {
 	case c == nil:
-		return refusedKey
-	case c.ips != nil && !containsClient(c.ips, r.Request):
-		return refusedIPs
-	case c.allow != nil && !c.allow.Match(r.Request):
-		return refusedAllow
+		return nil, statuspage.RefusedKey
+	case !c.MayCallFrom(req):
+		return nil, statuspage.RefusedIPs
+	case !c.MayCall(req):
+		return nil, statuspage.RefusedAllow
 	}
-	r.caller = c
-	return admitted
+	return c, statuspage.Admitted
 }
 
-// fromButton says whether a POST comes from the button of a page that the caller
-// has been shown.
-func (r *statusRequest) fromButton() bool {
-	if !isFromOwnPage(r.Request) {
-		return false
+// trouble returns what is wrong with the store, which all accounts share.
+func (p *StatusPage) trouble(lang wechat.Language) string {
+	if state := p.app.tokens.store.State(); !state.Up {
+		return storeAdvice(state.Advice, lang)
 	}
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	return err == nil && mediaType == "application/json" &&
-		hmac.Equal([]byte(r.Header.Get(buttonHeader)), []byte(r.page.token(r.caller)))
+	return ""
 }
 
-// refuse answers with an error, in the form that was asked for.
-func (r *statusRequest) refuse(w http.ResponseWriter, refusal statusRefusal) {
-	status, message := refusal.status(), r.text.refusals[refusal]
-	reason := statusTexts[wechat.English].refusals[refusal]
-	if refusal == refusedHost || refusal == refusedUnspecified {
-		message, reason = fmt.Sprintf(message, shownHost(r.Host)), fmt.Sprintf(reason, shownHost(r.Host))
-	}
-	if refusal != refusedKey || r.Header.Get("Authorization") != "" {
-		r.page.logger.Info("status page refused", zap.Int("status", status), zap.String("reason", reason),
-			zap.String("method", r.Method), zap.Stringer("client", clientAddr(r.Request)))
-	}
-	switch refusal {
-	case refusedKey:
-		challenge := "Bearer"
-		if r.format == formatPage {
-			challenge = `Basic realm="weixin", charset="UTF-8"`
+// statusViewer is who looks at the page.
+type statusViewer struct {
+	page   *StatusPage
+	caller *gateway.Caller // nil where there are none
+	client netip.Addr
+}
+
+func (v statusViewer) maySee(a *account.Account) bool {
+	return v.caller == nil || v.caller.MayUse(a)
+}
+
+// accounts returns the status of the accounts that the viewer may use, by name.
+func (v statusViewer) accounts(ctx context.Context, lang wechat.Language) []statuspage.Account {
+	app := v.page.app
+	app.tokens.look(ctx, app.accounts.All())
+	accounts := make([]statuspage.Account, 0, app.accounts.Len())
+	for a := range app.accounts.All() {
+		if v.maySee(a) {
+			accounts = append(accounts, app.shownAccount(a, lang))
 		}
-		w.Header().Set("WWW-Authenticate", challenge)
-	case refusedMethod:
-		allow := "GET, HEAD, POST"
-		if r.page.ReadOnly {
-			allow = "GET, HEAD"
-		}
-		w.Header().Set("Allow", allow)
-	default:
 	}
-	if r.format == formatJSON {
-		r.writeJSON(w, status, statusMessage{message})
-		return
-	}
-	r.writeHTML(w, status, "error", map[string]any{
-		"Text": r.text, "Style": template.CSS(statusPageStyle), "Icon": statusIcon(severityBad), //nolint:gosec // they are constants
-		"Status": strconv.Itoa(status) + " " + http.StatusText(status), "Message": message,
-	})
+	return accounts
 }
 
-// statusMessage is an answer for people.
-type statusMessage struct {
-	Message string `json:"message"`
-}
-
-func (r *statusRequest) writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	// The client may be gone, which is no concern of the proxy's.
-	_ = json.NewEncoder(w).Encode(v)
-}
-
-func (r *statusRequest) writeHTML(w http.ResponseWriter, status int, name string, data any) {
-	var b bytes.Buffer
-	if err := statusTemplates.ExecuteTemplate(&b, name, data); err != nil {
-		r.page.logger.Error("the status page could not be made", zap.Error(err))
-		status = http.StatusInternalServerError
-		b.Reset()
-		b.WriteString(template.HTMLEscapeString(r.text.refusals[refusedInternal]))
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
-	w.WriteHeader(status)
-	_, _ = b.WriteTo(w)
-}
-
-// show shows the accounts that the caller may use.
-func (r *statusRequest) show(w http.ResponseWriter) {
-	r.page.app.tokens.look(r.Context(), r.page.app.accounts)
-	view := r.view()
-	switch r.format {
-	case formatJSON:
-		r.writeJSON(w, view.status(), view)
-	case formatPart:
-		r.writeHTML(w, http.StatusOK, "main", view)
-	default:
-		r.writeHTML(w, http.StatusOK, "page", view)
-	}
-}
-
-// refresh has an account's token fetched.
-func (r *statusRequest) refresh(w http.ResponseWriter) {
-	p := r.page
-	if !r.fromButton() {
-		r.refuse(w, refusedForgery)
-		return
-	}
-	var order struct {
-		Account string `json:"account"`
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRefreshBody))
-	if err != nil || unmarshalStrict(body, &order) != nil {
-		r.refuse(w, refusedBody)
-		return
-	}
-	account, ok := p.app.accounts[order.Account]
-	if !ok || r.caller != nil && !r.caller.mayUse(account) {
-		r.refuse(w, refusedUnknown)
-		return
-	}
-	fields := []zap.Field{zap.String("account", account.Name), zap.Stringer("client", clientAddr(r.Request))}
-	if r.caller != nil {
-		fields = append(fields, zap.String("caller", r.caller.name))
-	}
-	p.logger.Info("token refresh asked for on the status page", fields...)
-	before := p.app.tokens.Status(account).Fingerprint
-	if err := p.app.tokens.RenewGently(r.Context(), account); err != nil {
-		if refused, ok := errors.AsType[*credential.RefusedError](err); ok {
-			r.refuseRenewal(w, account, refused)
-			return
-		}
-		message := r.text.notes[noteNoToken]
-		if tokenErr, ok := errors.AsType[*TokenError](err); ok {
-			message = strings.TrimSpace(tokenErr.cause() + " " + tokenErr.Advice(r.lang))
-		}
-		r.writeJSON(w, http.StatusBadGateway, statusMessage{message})
-		return
-	}
-	after := p.app.tokens.Status(account).Fingerprint
-	message := r.text.renewed
-	if after == before {
-		message = r.text.current
-	}
-	r.writeJSON(w, http.StatusOK, statusMessage{fmt.Sprintf(message, after)})
-}
-
-// refuseRenewal answers where a refresh would do the account harm.
-func (r *statusRequest) refuseRenewal(w http.ResponseWriter, account *Account, refused *credential.RefusedError) {
-	wait := max(refused.RetryAt.Sub(r.page.app.tokens.now()), time.Second).Round(time.Second)
-	message := fmt.Sprintf(r.text.tooEarly[refused.Reason], wait)
-	if f := refused.Failure; f != nil {
-		message = strings.TrimSpace(message + " " + f.Error() + " " + failureAdvice(f.Errcode, f.Message, r.lang))
-	}
-	r.page.logger.Info("token refresh on the status page refused", zap.String("account", account.Name), zap.Error(refused))
-	w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)))
-	r.writeJSON(w, http.StatusTooManyRequests, statusMessage{message})
-}
-
-// Severities of an account's state: the page's classes and icons.
-const (
-	severityOK   = "ok"
-	severityBusy = "busy"
-	severityWarn = "warn"
-	severityBad  = "bad"
-	severityIdle = "idle"
-)
-
-// statusView is what the page shows, and the same as JSON.
-type statusView struct {
-	Now       time.Time     `json:"now"`
-	Attention []string      `json:"attention"` // the names of the accounts that need some
-	Accounts  []accountView `json:"accounts"`
-
-	Text     *statusText  `json:"-"`
-	Severity string       `json:"-"`
-	Headline string       `json:"-"`
-	Title    string       `json:"-"`
-	Icon     template.URL `json:"-"`
-	Style    template.CSS `json:"-"`
-	Script   template.JS  `json:"-"`
-	Token    string       `json:"-"` // of the buttons; "" where there are none
-}
-
-// accountView is an account on the page.
-type accountView struct {
+// shownStatus is an account's status as the page tells it to programs.
+type shownStatus struct {
 	AccountStatus
 	SecondsLeft   float64 `json:"seconds_left"`  // until it expires
 	FetchHistory  []int   `json:"fetch_history"` // of the last hour, in slots of two minutes, the newest last
 	ReplayHistory []int   `json:"replay_history"`
-
-	Text                    *statusText `json:"-"`
-	Severity                string      `json:"-"`
-	Word                    string      `json:"-"`
-	Note                    string      `json:"-"`
-	Question                string      `json:"-"`
-	Lifetime                float64     `json:"-"` // seconds
-	Clock                   string      `json:"-"`
-	SparkLabel              string      `json:"-"`
-	FetchBars, ReplayBars   string      `json:"-"`
-	NearFetches, NearForced bool        `json:"-"`
-	Over                    bool        `json:"-"` // whether the last error is
-	Button                  bool        `json:"-"`
 }
 
-// view returns what the caller sees.
-func (r *statusRequest) view() *statusView {
-	p := r.page
-	v := &statusView{
-		Now: p.app.tokens.now().UTC(), Attention: []string{}, Text: r.text, Severity: severityOK,
-		Style: template.CSS(statusPageStyle), Script: template.JS(statusPageScript), //nolint:gosec // they are constants
+// shownAccount returns an account's status in a language.
+func (app *App) shownAccount(of *account.Account, lang wechat.Language) statuspage.Account {
+	s := shownStatus{AccountStatus: app.tokens.Status(of)}
+	s.FetchHistory, s.ReplayHistory = app.tokens.History(of)
+	s.SecondsLeft = max(time.Until(s.ExpiresAt), 0).Seconds()
+	s.Advice, s.Warnings = s.advice(lang), s.warnings(lang)
+	a := statuspage.Account{
+		Name: s.Name, Kind: s.Kind, ID: cmp.Or(s.AppID, "–"), Method: s.Method,
+		State: s.State, Usable: s.Usable, Healthy: s.healthy(), Since: s.Since, Advice: s.Advice,
+		Fingerprint: s.Fingerprint, FetchedAt: s.FetchedAt, ExpiresAt: s.ExpiresAt, HandedOutAt: s.checkedAt, RetryAt: s.RetryAt,
+		Idempotent: of.Credential().Policy.Idempotent, Fetches: s.Fetches, Replays: s.Replays,
+		FetchHistory: s.FetchHistory, ReplayHistory: s.ReplayHistory, Quotas: s.Quota,
 	}
-	if !p.ReadOnly {
-		v.Token = p.token(r.caller)
-	}
-	for _, name := range sortedKeys(p.app.accounts) {
-		account := p.app.accounts[name]
-		if r.caller != nil && !r.caller.mayUse(account) {
-			continue
-		}
-		a := r.accountView(account, v.Now)
-		switch a.Severity {
-		case severityBad:
-			v.Severity = severityBad
-			v.Attention = append(v.Attention, name)
-		case severityWarn:
-			if v.Severity != severityBad {
-				v.Severity = severityWarn
-			}
-			v.Attention = append(v.Attention, name)
-		default:
-		}
-		v.Accounts = append(v.Accounts, a)
-	}
-	v.Headline = r.text.headline(len(v.Attention), len(v.Accounts))
-	v.Title = strings.TrimRight(v.Headline, ":：") + " – " + r.text.Title
-	v.Icon = statusIcon(v.Severity)
-	return v
-}
-
-// status returns what programs are answered with: 503 where no account works.
-func (v *statusView) status() int {
-	if len(v.Accounts) == 0 || slices.ContainsFunc(v.Accounts, func(a accountView) bool { return a.healthy() }) {
-		return http.StatusOK
-	}
-	return http.StatusServiceUnavailable
-}
-
-func (r *statusRequest) accountView(account *Account, now time.Time) accountView {
-	tokens := r.page.app.tokens
-	a := accountView{AccountStatus: tokens.Status(account), Text: r.text, Button: !r.page.ReadOnly}
-	a.Warnings = a.warnings(r.lang)
-	if a.LastError != nil {
-		e := *a.LastError
-		e.Advice = e.advice(r.lang)
-		a.LastError = &e
-	}
-	a.Severity, a.Word = severityOf(&a.AccountStatus), r.text.words[a.State]
-	a.Advice = a.advice(r.lang)
-	a.Over = a.State != credential.BackOff && a.Usable
-	if a.State == credential.BackOff {
-		a.Note = r.text.notes[noteNoToken]
-		if a.Usable {
-			a.Note = r.text.notes[noteStillUsable]
+	for _, warning := range s.Warnings {
+		if warning.Code != warningStore { // the page tells it once
+			a.Warnings = append(a.Warnings, warning.Advice)
 		}
 	}
-	a.Question = r.text.questionKills
-	if a.State == credential.Refused {
-		a.Note = a.Advice
+	if s.LastError != nil {
+		e := *s.LastError
+		e.Advice = e.advice(of.Kind, lang)
+		s.LastError = &e
+		a.LastError = &statuspage.Failure{Errcode: e.Errcode, Message: e.Errmsg, At: e.At, Advice: e.Advice}
 	}
-	if account.credential.Policy.Idempotent {
-		a.Question = r.text.questionIdempotent
+	for _, t := range s.Tickets {
+		shown := statuspage.Ticket{Type: t.Type, Fingerprint: t.Fingerprint, ConfirmedAt: t.CheckedAt}
+		if e := t.LastError; e != nil {
+			shown.LastError = &statuspage.Failure{Errcode: e.Errcode, Message: e.Errmsg, At: e.At}
+		}
+		a.Tickets = append(a.Tickets, shown)
 	}
-	left := max(a.ExpiresAt.Sub(now), 0)
-	a.SecondsLeft = left.Seconds()
-	a.Lifetime = max(a.ExpiresAt.Sub(a.FetchedAt).Seconds(), a.SecondsLeft, 1)
-	a.Clock = fmt.Sprintf("%d:%02d:%02d", int(left.Hours()), int(left.Minutes())%60, int(left.Seconds())%60)
-	a.NearFetches, a.NearForced = a.Quota.Fetches.Near(), a.Quota.Forced != nil && a.Quota.Forced.Near()
-
-	a.FetchHistory, a.ReplayHistory = tokens.History(account)
-	fetches, replays := sum(a.FetchHistory), sum(a.ReplayHistory)
-	a.SparkLabel = fmt.Sprintf(r.text.spark, fetches, replays)
-	top := max(slices.Max(a.FetchHistory), slices.Max(a.ReplayHistory))
-	a.FetchBars, a.ReplayBars = bars(a.FetchHistory, top, -1), bars(a.ReplayHistory, top, 1)
+	a.Data = s
 	return a
 }
 
-func severityOf(s *AccountStatus) string {
-	switch {
-	case s.State == credential.Refused, s.State == credential.BackOff && !s.Usable:
-		return severityBad
-	case s.State == credential.BackOff || len(s.Warnings) > 0:
-		return severityWarn
-	case s.State == credential.Renewing:
-		return severityBusy
-	case s.State == credential.Empty:
-		return severityIdle
+// renew renews an account's token, if that does the account no harm.
+func (v statusViewer) renew(ctx context.Context, name string, lang wechat.Language) (statuspage.Renewal, bool) {
+	app := v.page.app
+	of := app.accounts.Named(name)
+	if of == nil || !v.maySee(of) {
+		return statuspage.Renewal{}, false
 	}
-	return severityOK
-}
-
-// barHeight is how high a bar is at most, barScale for what at least: a few
-// events shall not look like many.
-const (
-	barHeight = 12
-	barScale  = 3
-	barBase   = 13
-)
-
-// bars returns an SVG path of bars that stand on a base line, or hang from it.
-// The one for top has the full height.
-func bars(counts []int, top, direction int) string {
-	var b strings.Builder
-	top = max(top, barScale)
-	for i, n := range counts {
-		if n > 0 {
-			fmt.Fprintf(&b, "M%d %dv%d", 4*i+2, barBase, direction*max(barHeight*n/top, 2))
+	fields := []zap.Field{zap.String("account", name), zap.Stringer("client", v.client)}
+	if v.caller != nil {
+		fields = append(fields, zap.String("caller", v.caller.Name))
+	}
+	v.page.logger.Info("token refresh asked for on the status page", fields...)
+	is := statuspage.Renewal{Before: app.tokens.Status(of).Fingerprint}
+	is.Err = of.RenewGently(ctx)
+	if refused, ok := errors.AsType[*credential.RefusedError](is.Err); ok {
+		v.page.logger.Info("token refresh on the status page refused", zap.String("account", name), zap.Error(refused))
+		is.Refused, is.RetryAt = refused.Reason, refused.RetryAt
+		if f := refused.Failure; f != nil {
+			is.Failure = statusFailure(of.Kind, f.Errcode, f.Message, lang)
 		}
+	} else if tokenErr, ok := errors.AsType[*account.TokenError](is.Err); ok {
+		is.Failure = statusFailure(of.Kind, tokenErr.Errcode, tokenErr.Message, lang)
 	}
-	return b.String()
+	is.After = app.tokens.Status(of).Fingerprint
+	return is, true
 }
 
-func sum(counts []int) int {
-	n := 0
-	for _, count := range counts {
-		n += count
-	}
-	return n
-}
-
-// statusIcon returns the page's icon, a disc in the colour of the state.
-func statusIcon(severity string) template.URL {
-	colour := "2c8f62"
-	switch severity {
-	case severityWarn:
-		colour = "d98a00"
-	case severityBad:
-		colour = "d0342c"
-	}
-	return template.URL("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='6' fill='%23" + //nolint:gosec // it is one of three
-		colour + "'/%3E%3C/svg%3E")
+func statusFailure(kind *wechat.Kind, errcode int, message string, lang wechat.Language) *statuspage.Failure {
+	return &statuspage.Failure{Errcode: errcode, Message: message, Advice: account.FailureAdvice(kind, errcode, message, lang)}
 }
 
 // Interface guards

@@ -30,11 +30,11 @@ func (ticketCollector) Collect(ch chan<- prometheus.Metric) {
 	if err != nil {
 		return
 	}
-	now := app.tokens.now()
-	for _, name := range sortedKeys(app.accounts) {
-		for _, t := range app.tokens.tickets.status(app.accounts[name]) {
+	now := app.tokens.credentials.Now()
+	for a := range app.accounts.All() {
+		for _, t := range app.tokens.tickets.status(a) {
 			if t.Fingerprint != "" {
-				ch <- prometheus.MustNewConstMetric(ticketAgeDesc, prometheus.GaugeValue, now.Sub(t.CheckedAt).Seconds(), name, t.Type)
+				ch <- prometheus.MustNewConstMetric(ticketAgeDesc, prometheus.GaugeValue, now.Sub(t.CheckedAt).Seconds(), a.Name, t.Type)
 			}
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/ticket"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
@@ -49,10 +51,10 @@ func parseTickets(d *caddyfile.Dispenser, way *string) error {
 // is asked for first: most accounts have none.
 type ticketKeeper struct {
 	tokens *TokenManager
-	pass   map[*Account]bool // whose applications get WeChat's answers
+	pass   map[*account.Account]bool // whose applications get WeChat's answers
 
 	// changed is called after an account has got a ticket, or could not.
-	changed func(*Account)
+	changed func(*account.Account)
 
 	mu       sync.RWMutex
 	kept     map[ticketID]*credential.Credential
@@ -62,43 +64,40 @@ type ticketKeeper struct {
 }
 
 type ticketID struct {
-	account *Account
+	account *account.Account
 	name    string // of the type
 }
 
 func newTicketKeeper(tokens *TokenManager) *ticketKeeper {
 	return &ticketKeeper{
-		tokens: tokens, pass: make(map[*Account]bool), changed: func(*Account) {},
+		tokens: tokens, pass: make(map[*account.Account]bool), changed: func(*account.Account) {},
 		kept: make(map[ticketID]*credential.Credential),
 	}
 }
 
-// ticketTypes are those of an account's kind.
-func ticketTypes(*Account) ticket.Types { return ticket.Official }
-
 // addTickets has an account's tickets be kept. Those that the configuration
 // before has kept go on without a gap.
-func (app *App) addTickets(account *Account, way string) error {
+func (app *App) addTickets(a *account.Account, way string) error {
 	if err := checkTickets(way); err != nil {
 		return err
 	}
 	k := app.tokens.tickets
-	k.pass[account] = way == ticketsPass
-	for _, t := range ticketTypes(account) {
-		if _, known := runnerPool.References(ticketKey(account, t)); known {
-			k.acquire(account, t)
+	k.pass[a] = way == ticketsPass
+	for _, t := range a.Kind.Tickets {
+		if _, known := runnerPool.References(ticketKey(a, t)); known {
+			k.acquire(a, t)
 		}
 	}
 	return nil
 }
 
 // ticketKey is what the process knows a ticket by, across configurations.
-func ticketKey(a *Account, t ticket.Type) string {
-	return accountID(a.Credentials, a.Source, a.Upstream) + " ticket " + t.Name
+func ticketKey(a *account.Account, t wechat.TicketType) string {
+	return a.ID() + " ticket " + t.Name
 }
 
 // acquire returns an account's ticket of a type.
-func (k *ticketKeeper) acquire(a *Account, t ticket.Type) *credential.Credential {
+func (k *ticketKeeper) acquire(a *account.Account, t wechat.TicketType) *credential.Credential {
 	if c := k.find(a, t); c != nil {
 		return c
 	}
@@ -117,7 +116,7 @@ func (k *ticketKeeper) acquire(a *Account, t ticket.Type) *credential.Credential
 }
 
 // find returns a ticket that has been asked for, or nil.
-func (k *ticketKeeper) find(a *Account, t ticket.Type) *credential.Credential {
+func (k *ticketKeeper) find(a *account.Account, t wechat.TicketType) *credential.Credential {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.kept[ticketID{a, t.Name}]
@@ -133,15 +132,15 @@ func (k *ticketKeeper) runnerLocked(key string) *credential.Runner {
 	return runner.(*credential.Runner)
 }
 
-func (k *ticketKeeper) credential(a *Account, t ticket.Type) *credential.Credential {
-	id := a.credential.ID
+func (k *ticketKeeper) credential(a *account.Account, t wechat.TicketType) *credential.Credential {
+	id := a.Credential().ID
 	id.Identity += "-ticket-" + t.Name
 	return &credential.Credential{
-		ID: id, Name: a.Name, Method: "ticket " + t.Name, Parent: &a.credential, Policy: ticket.Policy,
+		ID: id, Name: a.Name, Method: "ticket " + t.Name, Parent: a.Credential(), Policy: ticket.Policy,
 		Source: &ticket.Source{
-			Type: t, Base: a.Upstream, Place: &a.Place, RoundTripper: a.endpoint,
+			Kind: a.Kind, Type: t, Base: a.Upstream, RoundTripper: k.tokens.endpoint,
 			Context: func(ctx context.Context) context.Context { return upstream.WithResolver(ctx, a.Resolver) },
-			Redact:  func(text string) string { return a.redactor("").String(text) },
+			Redact:  func(text string) string { return a.Redactor("").String(text) },
 		},
 		Observer: ticketObserver{keeper: k, account: a, name: t.Name},
 		Advisor:  ticketAdvisor{},
@@ -185,8 +184,8 @@ func (k *ticketKeeper) cleanup() error {
 	return nil
 }
 
-// value returns an account's ticket. The error is a *proxyError.
-func (k *ticketKeeper) value(ctx context.Context, a *Account, t ticket.Type) (string, *proxyError) {
+// value returns an account's ticket. The error is an *answer.Error.
+func (k *ticketKeeper) value(ctx context.Context, a *account.Account, t wechat.TicketType) (string, error) {
 	v, err := k.tokens.credentials.Value(ctx, k.acquire(a, t))
 	if err != nil {
 		return "", k.failure(ctx, a, err)
@@ -196,46 +195,47 @@ func (k *ticketKeeper) value(ctx context.Context, a *Account, t ticket.Type) (st
 
 // failure returns the answer where there is no ticket. It is WeChat's own, but
 // for what it has said of the token: an application would fetch another.
-func (k *ticketKeeper) failure(ctx context.Context, a *Account, err error) *proxyError {
+func (k *ticketKeeper) failure(ctx context.Context, a *account.Account, err error) error {
+	now := k.tokens.credentials.Now()
 	u, ok := errors.AsType[*credential.UnavailableError](err)
 	if !ok {
-		return tokenFailure(err, a, k.tokens.now())
+		return answer.TokenFailure(err, a, now)
 	}
-	if _, tokenErr := k.tokens.Token(ctx, a); tokenErr != nil {
-		return tokenFailure(tokenErr, a, k.tokens.now())
+	if _, tokenErr := a.Token(ctx); tokenErr != nil {
+		return answer.TokenFailure(tokenErr, a, now)
 	}
 	switch {
 	case u.Errcode == wechat.OK:
-		return ticketUnreachable(u, k.tokens.now())
-	case a.Place.IsTokenError(u.Errcode):
-		return tokenFailure(errStillRejected, a, k.tokens.now())
+		return ticketUnreachable(u, now)
+	case a.Kind.IsTokenError(u.Errcode):
+		return answer.TokenFailure(account.ErrStillRejected, a, now)
 	}
-	return &proxyError{status: http.StatusOK, errcode: u.Errcode, message: u.Message, isWeChats: true}
+	return &answer.Error{Status: http.StatusOK, Errcode: u.Errcode, Message: u.Message, OfWeChat: true}
 }
 
 // ticketUnreachable returns the answer where WeChat has given none.
-func ticketUnreachable(u *credential.UnavailableError, now time.Time) *proxyError {
-	p := unavailable(http.StatusBadGateway, "no ticket for account "+u.Name+": "+u.Message)
+func ticketUnreachable(u *credential.UnavailableError, now time.Time) error {
+	e := &answer.Error{Status: http.StatusBadGateway, Errcode: wechat.SystemBusy, Message: "no ticket for account " + u.Name + ": " + u.Message}
 	if u.Timeout {
-		p.status = http.StatusGatewayTimeout
+		e.Status = http.StatusGatewayTimeout
 	}
 	if u.BackingOff {
-		p.status, p.retryAfter = http.StatusServiceUnavailable, max(u.RetryAt.Sub(now), time.Second)
+		e.Status, e.RetryAfter = http.StatusServiceUnavailable, max(u.RetryAt.Sub(now), time.Second)
 	}
-	return p
+	return e
 }
 
-// ticketAnswer answers a request for a ticket, if it is one.
-func (app *App) ticketAnswer(req *http.Request, account *Account) (*grantAnswer, *proxyError) {
-	t, ok := ticketTypes(account).Of(req)
-	if !ok || app.tokens.tickets.pass[account] {
+// answer answers a request for a ticket, if it is one and the ticket is kept.
+func (k *ticketKeeper) answer(req *http.Request, a *account.Account) ([]byte, error) {
+	t, ok := a.Kind.Tickets.Of(req)
+	if !ok || k.pass[a] {
 		return nil, nil
 	}
-	value, err := app.tokens.tickets.value(req.Context(), account, t)
+	value, err := k.value(req.Context(), a, t)
 	if err != nil {
 		return nil, err
 	}
-	return &grantAnswer{raw: ticket.Answer(value)}, nil
+	return ticket.Answer(value), nil
 }
 
 // TicketStatus is what can be told of a ticket without showing it.
@@ -248,7 +248,7 @@ type TicketStatus struct {
 }
 
 // status returns what is known of an account's tickets.
-func (k *ticketKeeper) status(a *Account) []TicketStatus {
+func (k *ticketKeeper) status(a *account.Account) []TicketStatus {
 	k.mu.RLock()
 	var kept []string
 	for id := range k.kept {
@@ -261,7 +261,7 @@ func (k *ticketKeeper) status(a *Account) []TicketStatus {
 		return nil
 	}
 	var statuses []TicketStatus
-	for _, t := range ticketTypes(a) {
+	for _, t := range a.Kind.Tickets {
 		if !slices.Contains(kept, t.Name) {
 			continue
 		}
@@ -285,11 +285,11 @@ func (k *ticketKeeper) status(a *Account) []TicketStatus {
 const lookForTickets = time.Minute
 
 // look has an account's tickets be what all processes know together.
-func (k *ticketKeeper) look(ctx context.Context, a *Account) {
+func (k *ticketKeeper) look(ctx context.Context, a *account.Account) {
 	if k.pass[a] && len(k.status(a)) == 0 {
 		return
 	}
-	for _, t := range ticketTypes(a) {
+	for _, t := range a.Kind.Tickets {
 		c, age := k.acquire(a, t), lookForTickets
 		if c.Peek() != nil {
 			age = lookPause
@@ -302,7 +302,7 @@ func (k *ticketKeeper) look(ctx context.Context, a *Account) {
 type ticketObserver struct {
 	credential.Unobserved
 	keeper  *ticketKeeper
-	account *Account
+	account *account.Account
 	name    string
 }
 

@@ -13,8 +13,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
-	"github.com/caddy-weixin/caddy-weixin/internal/ticket"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -67,15 +68,15 @@ func (s *ticketServer) fail(errcode int) {
 type keptTickets struct {
 	t       *testing.T
 	keeper  *ticketKeeper
-	account *Account
+	account *account.Account
 }
 
 func keepTickets(t *testing.T, server *ticketServer, runner *credential.Runner) *keptTickets {
 	t.Helper()
 	m := newTokenManager(credential.NewProcess(), forgetful{}, server, zap.NewNop())
-	a := m.bind(&Account{
-		Name: "shop", Credentials: wechat.Credentials{AppID: t.Name(), AppSecret: "a-secret-of-some-length"},
-		Source: wechat.Stable{}, Place: wechat.Official, Upstream: testUpstream,
+	a := m.bind(&account.Account{
+		Name: "shop", Credentials: wechat.Credentials{ID: t.Name(), Secret: "a-secret-of-some-length"},
+		Kind: wechat.Official, Endpoint: wechat.Stable, Upstream: testUpstream,
 	}, runner)
 	app := &App{tokens: m}
 	if err := app.addTickets(a, ""); err != nil {
@@ -94,8 +95,8 @@ func (k *keptTickets) end() {
 	}
 }
 
-func (k *keptTickets) get() (string, *proxyError) {
-	return k.keeper.value(k.t.Context(), k.account, ticket.Official[0])
+func (k *keptTickets) get() (string, error) {
+	return k.keeper.value(k.t.Context(), k.account, wechat.Official.Tickets[0])
 }
 
 func (k *keptTickets) want(ticket string) {
@@ -175,12 +176,12 @@ func TestTicketWithoutWeChat(t *testing.T) {
 				time.Sleep(11 * time.Minute)
 				synctest.Wait()
 				_, err := k.get()
-				if err == nil || !err.isWeChats || err.status != http.StatusOK || string(err.body()) != fmt.Sprintf(`{"errcode":%d,"errmsg":"as ordered"}`, errcode) {
+				if e := answer.From(err); err == nil || !e.OfWeChat || e.Status != http.StatusOK || string(e.Body()) != fmt.Sprintf(`{"errcode":%d,"errmsg":"as ordered"}`, errcode) {
 					t.Fatalf("got %v", err)
 				}
 				n := server.count()
 				for range 100 {
-					if _, err := k.get(); err == nil || err.errcode != errcode {
+					if _, err := k.get(); err == nil || answer.From(err).Errcode != errcode {
 						t.Errorf("got %v", err)
 					}
 				}
@@ -215,7 +216,7 @@ func TestTicketsAndReload(t *testing.T) {
 			t.Errorf("got %+v", s)
 		}
 		next.end()
-		if _, known := runnerPool.References(ticketKey(next.account, ticket.Official[0])); known {
+		if _, known := runnerPool.References(ticketKey(next.account, wechat.Official.Tickets[0])); known {
 			t.Error("the pool still has it")
 		}
 	})

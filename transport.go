@@ -1,273 +1,252 @@
 package weixin
 
 import (
-	"context"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
-	"strconv"
+	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
-	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
+	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/proxy"
 )
 
-// replayedHeader is in an answer for which the request was sent again. Its
-// value is the errcode that the first answer had.
-const replayedHeader = "X-Weixin-Replayed"
-
-// transport sends requests to WeChat with an account's token. It sees to it
-// that the client notices nothing of the token's life: a request that is
-// refused for its token is sent again, once, with another.
-//
-// WeChat checks the token before it does anything else, so a request that was
-// refused for it had no effect, whatever its method. No other request is ever
-// sent again.
-type transport struct {
-	base   upstream.RoundTripper
-	tokens *TokenManager
-	logger *zap.Logger
-
-	// repeats is where what may go on for long is logged; nil is the logger.
-	repeats *repeatLog
-
-	bodyBuffer int64 // bytes of a request body kept in memory
-	bodyLimit  int64 // bytes of a request body at most
-
-	forwardHeaders []string // that go to WeChat beside those which always do
-
-	// timeout bounds the wait for the part of an answer that is judged; 0 is no
-	// bound.
-	timeout time.Duration
+func init() {
+	caddy.RegisterModule(Transport{})
 }
 
-// roundTrip sends req to the target on behalf of an account. The context is the
-// request's or one made from it by the informer, which may be nil. virtual says
-// that the client knows virtual tokens only. Errors are of type *proxyError,
-// except for those of the connection to WeChat. The request's body is not closed.
-func (t *transport) roundTrip(ctx context.Context, i *informer, a *Account, target *url.URL, req *http.Request, virtual bool) (*http.Response, error) {
-	if err := wechat.CheckPath(req.URL); err != nil {
-		return nil, badRequest(err.Error())
+// Transport is what the `weixin` handler forwards requests with, for use in
+// Caddy's `reverse_proxy`. Requests go to the upstream of `reverse_proxy`; the
+// account's token is fetched from the account's own upstream.
+type Transport struct {
+	// The name of the account. Default: the only one there is.
+	Account string `json:"account,omitempty"`
+
+	// Whether the upstream is reached with TLS. The Caddyfile sets it where
+	// the upstream's address begins with https.
+	TLS *reverseproxy.TLSConfig `json:"tls,omitempty"`
+
+	// Whether the token may go to another host than the account's upstream.
+	// Default: false; requests to other hosts are refused.
+	TrustUpstream bool `json:"trust_upstream,omitempty"`
+
+	gateway.Access
+	ForwardingConfig
+
+	gateway gateway.Gateway
+	logger  *zap.Logger
+	proxy   *proxy.Proxy
+}
+
+// CaddyModule returns the Caddy module information.
+func (Transport) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.reverse_proxy.transport.weixin",
+		New: func() caddy.Module { return new(Transport) },
 	}
-	body, length, err := newReplayBody(req, t.bodyBuffer, t.bodyLimit)
+}
+
+// Provision sets up the transport.
+func (t *Transport) Provision(ctx caddy.Context) error {
+	t.logger = ctx.Logger()
+	app, err := loadApp(ctx)
 	if err != nil {
-		return nil, t.bodyError(a, req, err)
+		return err
 	}
-	defer body.release()
-	ctx = upstream.WithResolver(ctx, a.Resolver)
-	x := &exchange{transport: t, ctx: ctx, informer: i, account: a, in: req, target: target, body: body, length: length, virtual: virtual}
-	res, err := x.do()
-	if err == nil {
-		x.finish(res)
-		return res, nil
-	}
-	if _, ok := errors.AsType[*proxyError](err); !ok && body.sourceErr() != nil {
-		err = t.bodyError(a, req, body.sourceErr())
-	}
-	return nil, x.conceal(err)
-}
-
-// bodyError returns the answer to a request whose body could not be had.
-func (t *transport) bodyError(a *Account, req *http.Request, err error) error {
-	tooLong, ok := errors.AsType[*http.MaxBytesError](err)
-	switch {
-	case ok:
-		return tooLarge("the request body is larger than " + strconv.FormatInt(tooLong.Limit, 10) + " bytes")
-	case errors.Is(err, errBodyTooLarge):
-		return tooLarge("the request body is larger than body_limit, " + strconv.FormatInt(t.bodyLimit, 10) + " bytes")
-	case req.Context().Err() != nil:
-		return context.Cause(req.Context())
-	}
-	if _, ok := errors.AsType[*fs.PathError](err); ok {
-		t.logger.Error("a request body could not be kept", zap.String("account", a.Name), zap.Error(err))
-		return unavailable(http.StatusServiceUnavailable, "the request body could not be kept")
-	}
-	return badRequest("the request body could not be read")
-}
-
-// exchange is a request on its way, which may take two attempts.
-type exchange struct {
-	*transport
-	ctx      context.Context // the request's, or one made from it
-	informer *informer
-	account  *Account
-	in       *http.Request
-	target   *url.URL
-	body     *replayBody
-	length   int64
-	token    *Token // in use; nil where the path takes none
-	virtual  bool
-}
-
-func (x *exchange) do() (*http.Response, error) {
-	place := &x.account.Place
-	if !place.Takes(x.in.URL.Path) {
-		return x.tryUnlessNested()
-	}
-	var err error
-	if x.token, err = x.tokens.Token(x.ctx, x.account); err != nil {
-		return nil, tokenFailure(err, x.account, x.tokens.now())
-	}
-	if isVirtualToken(x.token.Secret()) {
-		return x.tryUnlessNested()
-	}
-	return x.tryTwice()
-}
-
-// tryTwice sends the request, and once more if its token is refused.
-func (x *exchange) tryTwice() (*http.Response, error) {
-	res, v, err := x.try()
+	a, err := app.account(t.Account)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("%w%s", err, positionsOf(transportConfig(t.Account)).of("transport", t.Account))
 	}
-	if !v.rejected {
-		return res, nil
+	t.gateway = gateway.Gateway{Registry: app.registry, Access: &t.Access, Account: a.Name, BehindReverseProxy: true}
+	if err := t.Prepare(); err != nil {
+		return err
 	}
-	return x.replay(res, v.errcode)
+	t.proxy, err = t.newProxy(app, t.logger, func(connections *http.Transport) error { return t.configureTLS(ctx, connections) })
+	return err
 }
 
-// tryUnlessNested does the same for a request that may come back here.
-func (x *exchange) tryUnlessNested() (*http.Response, error) {
-	leave, err := nested.enter(x.in)
+// transportConfig stands for a transport's configuration in its position.
+func transportConfig(account string) []byte { return []byte("transport " + account) }
+
+func (t *Transport) configureTLS(ctx caddy.Context, connections *http.Transport) error {
+	if t.TLS == nil {
+		return nil
+	}
+	config, err := t.TLS.MakeTLSClientConfig(ctx)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if config != nil { // or else it says no more than that there is TLS
+		config.ClientSessionCache = connections.TLSClientConfig.ClientSessionCache
+		connections.TLSClientConfig = config
+	}
+	if t.TLS.HandshakeTimeout > 0 {
+		connections.TLSHandshakeTimeout = time.Duration(t.TLS.HandshakeTimeout)
+	}
+	return nil
+}
+
+// Cleanup closes the connections to WeChat that are idle. Requests that are
+// under way end with theirs.
+func (t *Transport) Cleanup() error {
+	if t.proxy != nil {
+		t.proxy.Close()
+	}
+	return nil
+}
+
+// RoundTrip sends a request that reverse_proxy has prepared.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	return clientbody.RoundTrip(req, t.roundTrip)
+}
+
+// roundTrip reports as well whether the rest of the body is needless.
+func (t *Transport) roundTrip(original *http.Request) (res *http.Response, needless bool, err error) {
+	o := newOutcome(original)
+	registry := t.gateway.Registry
+	req, leave, err := registry.WatchLoops(original)
+	if err != nil {
+		return t.refuse(original, err), true, nil
 	}
 	defer leave()
-	return x.tryTwice()
-}
-
-// replay gets another token and sends the request again. first is the answer
-// that rejected the token: it is the client's where there is nothing better.
-func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, error) {
-	logger := x.logger.With(zap.String("account", x.account.Name), zap.Int("errcode", errcode),
-		zap.String("method", x.in.Method), zap.String("path", x.in.URL.Path), zap.Stringer("rejected", x.token))
-	fresh, err := x.tokens.Replace(x.ctx, x.account, x.token, requesterOf(x.in))
-	if errors.Is(err, errStillRejected) {
-		x.gaveUp(errcode, zapcore.WarnLevel, "request not replayed: WeChat refuses it with every token", nil)
-		return x.refused(first, errcode, "WeChat refuses this request with every token of account "+x.account.Name)
-	}
-	if err != nil {
-		first.Body.Close()
-		if x.ctx.Err() == nil {
-			x.account.watcher.replayed(errcode, replayGaveUp)
+	admission := &gateway.Admission{Account: registry.Accounts.Named(t.gateway.Account), Request: req}
+	if !isHealthCheck(req) {
+		if admission, err = t.gateway.Admit(req); err != nil {
+			return t.refuse(req, err), true, nil
 		}
-		return nil, tokenFailure(err, x.account, x.tokens.now())
 	}
-	if err := x.body.replayable(); err != nil {
-		x.gaveUp(errcode, zapcore.ErrorLevel, "request not replayed: its body could not be kept", err)
-		return x.refused(first, errcode, "the request body could not be kept for another attempt")
+	o.Account, o.Caller = admission.Account.Name, admission.Caller
+	if admission.Issued != nil {
+		admission.Served(http.StatusOK)
+		return admission.Issued.Response(req), true, nil
 	}
-	first.Body.Close()
-	x.tokens.replayed(x.account)
-	x.token = fresh.Value
-	res, v, err := x.try()
-	// Where there is no answer, nothing is known against whoever asked.
-	fresh.Report(err != nil || !v.rejected)
-	if err != nil {
-		return nil, err
+	return t.forward(req, admission, o)
+}
+
+// forward sends a request on to the upstream of reverse_proxy.
+func (t *Transport) forward(req *http.Request, admission *gateway.Admission, o *answer.Outcome) (res *http.Response, needless bool, err error) {
+	target := t.target(req)
+	if err := t.checkUpstream(admission.Account, target); err != nil {
+		return t.failed(req, admission, err)
 	}
-	res.Header.Set(replayedHeader, strconv.Itoa(errcode))
-	outcomeOf(x.in.Context()).replayed = errcode
-	if v.rejected {
-		x.account.watcher.replayed(errcode, replayRejected)
-		x.logGivenUp(zapcore.WarnLevel, "request replayed in vain", errcode, zap.Stringer("token", fresh), zap.Int("replay_errcode", v.errcode))
-		answer, err := x.refused(res, v.errcode, "WeChat refuses this request with every token of account "+x.account.Name)
-		if refusal, ok := errors.AsType[*proxyError](err); ok {
-			refusal.replayed = errcode
+	// Where ID and secret were put into a body, the client's is read.
+	repeatable := admission.Request == req
+	if repeatable {
+		if admission.Request, err = t.withKeptBody(admission.Account, req); err != nil {
+			return t.failed(req, admission, err)
 		}
-		return answer, err
 	}
-	x.account.watcher.replayed(errcode, replayOK)
-	logger.Info("request replayed", zap.Stringer("token", fresh))
-	return res, nil
+	res, err = t.proxy.RoundTrip(forwarded(admission, target, o), nil)
+	if err == nil {
+		proxy.WithoutHostFields(res)
+		admission.Served(res.StatusCode)
+		return res, proxy.IsComplete(res), nil
+	}
+	if opErr, ok := errors.AsType[*net.OpError](err); ok && opErr.Op == "dial" && repeatable {
+		// reverse_proxy may send the request to another upstream.
+		return nil, false, reverseproxy.NewDialError(err)
+	}
+	return t.failed(req, admission, err)
 }
 
-// refused returns the answer to a request whose token WeChat refuses for good.
-// A client that knows virtual tokens only would take WeChat's answer for one
-// about its own token, which is valid, and fetch another, again and again.
-func (x *exchange) refused(res *http.Response, errcode int, cause string) (*http.Response, error) {
-	if !x.virtual {
-		return res, nil
+// failed returns the answer to a request that could not be sent.
+func (t *Transport) failed(req *http.Request, admission *gateway.Admission, err error) (*http.Response, bool, error) {
+	if _, ok := errors.AsType[*answer.Error](err); ok {
+		return t.refuse(req, answer.Of(err, admission.Account, admission.Caller)), true, nil
 	}
-	res.Body.Close()
-	return nil, unavailable(http.StatusServiceUnavailable, fmt.Sprintf("%s (errcode %d)", cause, errcode))
+	return nil, true, err
 }
 
-// try sends the request with the token, and looks at what the answer says of it.
-func (x *exchange) try() (*http.Response, verdict, error) {
-	x.redactor() // knows it from now on, for 1xx answers too
-	start := time.Now()
-	res, err := x.send(x.token != nil)
-	if err != nil {
-		return nil, verdict{}, err
+// target returns where reverse_proxy wants the request to go.
+func (t *Transport) target(req *http.Request) *url.URL {
+	if t.TLSEnabled() {
+		return &url.URL{Scheme: "https", Host: strings.TrimSuffix(req.URL.Host, ":443")}
 	}
-	d := time.Since(start)
-	if x.token == nil && res.ContentLength < 0 {
-		// It cannot be a token error, so it is not waited for.
-		x.account.watcher.answered(d, wechat.OK)
-		return res, verdict{}, nil
-	}
-	v, err := x.judge(res)
-	if err != nil {
-		return nil, verdict{}, err
-	}
-	v.rejected = v.rejected && x.token != nil // or else it is another's token
-	x.informer.judged(v.rejected)
-	x.account.watcher.answered(d, v.errcode)
-	if v.encoded {
-		x.warnOfEncoding(res.Header)
-	}
-	if v.accepted && x.token != nil {
-		x.token.Accept()
-	}
-	return res, v, nil
+	return &url.URL{Scheme: "http", Host: strings.TrimSuffix(req.URL.Host, ":80")}
 }
 
-// outgoing returns the request as WeChat gets it.
-func (x *exchange) outgoing() *http.Request {
-	in := x.in
-	out := (&http.Request{
-		Method: in.Method,
-		Host:   x.target.Host,
-		URL: &url.URL{
-			Scheme:   x.target.Scheme,
-			Host:     x.target.Host,
-			Path:     in.URL.Path,
-			RawPath:  in.URL.RawPath,
-			RawQuery: in.URL.RawQuery,
-		},
-		Header: outgoingHeader(in.Header, x.forwardHeaders),
-		// WeChat answers a chunked request with 412.
-		ContentLength: x.length,
-	}).WithContext(x.ctx)
-	if x.target.Path != "" {
-		out.URL.Path = x.target.Path + in.URL.Path
-		out.URL.RawPath = x.target.EscapedPath() + in.URL.EscapedPath()
+// keptBodyVar is the variable of a request that has its body.
+const keptBodyVar = "weixin.body"
+
+// withKeptBody returns the request with a body that outlives it, if it is one
+// that is read before WeChat is connected: reverse_proxy may send the request
+// once more to another upstream, and by then the client's is read.
+func (t *Transport) withKeptBody(a *account.Account, req *http.Request) (*http.Request, error) {
+	if req.Body == nil || req.ContentLength <= 0 || req.ContentLength > min(proxy.ReadFirst, t.proxy.BodyLimit) {
+		return req, nil
 	}
-	if out.URL.RawPath != "" && out.URL.RawPath != out.URL.EscapedPath() {
-		// Characters that need no escape to be understood are left unescaped.
-		out.URL.Opaque = out.URL.RawPath
+	kept, ok := caddyhttp.GetVar(req.Context(), keptBodyVar).([]byte)
+	if !ok {
+		kept = make([]byte, req.ContentLength)
+		if _, err := io.ReadFull(req.Body, kept); err != nil {
+			return nil, t.proxy.BodyError(a, req, err)
+		}
+		caddyhttp.SetVar(req.Context(), keptBodyVar, kept)
 	}
-	if x.token != nil {
-		out.URL.RawQuery = wechat.SetQueryParam(in.URL.RawQuery, x.account.Place.Parameter, x.token.Escaped())
-	}
-	if x.body != nil {
-		out.Body = x.body.open()
-		out.GetBody = func() (io.ReadCloser, error) { return x.body.open(), nil }
-	}
-	return out
+	out := *req
+	out.Body = io.NopCloser(bytes.NewReader(kept))
+	return &out, nil
 }
 
-// requesterOf names who makes a request: a caller, or a client's address.
-func requesterOf(req *http.Request) string {
-	if name := outcomeOf(req.Context()).caller; name != "" {
-		return "caller " + name
-	}
-	return clientAddr(req).String()
+// refuse answers with an error of the proxy's own.
+func (t *Transport) refuse(req *http.Request, err error) *http.Response {
+	return noteRefusal(t.proxy, req, err).Response(req)
 }
+
+// TLSEnabled reports whether the upstream is reached with TLS.
+func (t *Transport) TLSEnabled() bool { return t.TLS != nil }
+
+// EnableTLS has the upstream be reached with TLS.
+func (t *Transport) EnableTLS(base *reverseproxy.TLSConfig) error {
+	t.TLS = base
+	return nil
+}
+
+// checkUpstream refuses to give an account's token to another host than its own
+// upstream.
+func (t *Transport) checkUpstream(a *account.Account, target *url.URL) error {
+	if t.TrustUpstream || sameOrigin(target, a.Upstream) {
+		return nil
+	}
+	return answer.Unavailable(http.StatusBadGateway, "account "+a.Name+"'s token goes to its own upstream alone, not to "+target.Scheme+"://"+target.Host+
+		": write reverse_proxy "+a.Upstream.Scheme+"://"+a.Upstream.Host+", or trust_upstream in the block of transport weixin")
+}
+
+// sameOrigin reports whether two URLs have the same scheme, host and port.
+func sameOrigin(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && strings.EqualFold(strings.TrimSuffix(a.Hostname(), "."), strings.TrimSuffix(b.Hostname(), ".")) && portOf(a) == portOf(b)
+}
+
+func portOf(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "https":
+		return "443"
+	}
+	return "80"
+}
+
+// isHealthCheck reports whether reverse_proxy has made a request by itself: it
+// has none of a client's variables.
+func isHealthCheck(req *http.Request) bool { return req.Context().Value(caddyhttp.VarsCtxKey) == nil }
+
+// Interface guards
+var (
+	_ caddy.Provisioner         = (*Transport)(nil)
+	_ caddy.CleanerUpper        = (*Transport)(nil)
+	_ http.RoundTripper         = (*Transport)(nil)
+	_ reverseproxy.TLSTransport = (*Transport)(nil)
+)

@@ -187,6 +187,8 @@ func TestCommands(t *testing.T) {
 		"Error: unknown command refesh of caddy weixin:": {"refesh", "shop"},
 		"write one of status, refresh, version":          {"versions"},
 		"unknown command \"x\"":                          {"version", "x"},
+		"it takes no argument":                           {"status", "shop", address},
+		"write the name of one account":                  {"refresh", address},
 	} {
 		if out, ok := run(t, nil, append([]string{"weixin"}, args...)...); ok || !strings.Contains(out, want) || strings.Contains(out, `\"error\"`) || strings.Contains(out, `{"`) {
 			t.Errorf("weixin %v: %v\n%s", args, ok, out)

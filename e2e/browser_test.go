@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/programtest"
 )
 
 // browser is a headless Chromium, driven by its DevTools protocol over a pipe:
@@ -44,7 +46,7 @@ var profiles atomic.Int32
 
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
-	requireProgram(t, "chromium")
+	programtest.Require(t, "chromium")
 	fromTest, to, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

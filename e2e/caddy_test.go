@@ -21,6 +21,7 @@ import (
 	// They are in the Caddy that is built below. Were they not imported, `go test`
 	// would take results for good that are from before they were changed.
 	_ "github.com/caddy-weixin/caddy-weixin"
+	"github.com/caddy-weixin/caddy-weixin/internal/programtest"
 	_ "github.com/caddy-weixin/caddy-weixin/sandbox"
 )
 
@@ -39,7 +40,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	buildDir = dir
-	code := m.Run()
+	code := programtest.Tests{M: m}.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
 }

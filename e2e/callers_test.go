@@ -74,7 +74,7 @@ func TestVirtualTokens(t *testing.T) {
 		"lengthened":     classic.AccessToken + "AAAA",
 	} {
 		a := get(t, again.url+"/cgi-bin/user/get?access_token="+token)
-		if a.status != http.StatusOK || a.errcode() != 42001 {
+		if a.status != http.StatusOK || a.errcode() != 42001 || !strings.Contains(a.body, "access_token expired") {
 			t.Errorf("%s: got %s", name, a)
 		}
 	}

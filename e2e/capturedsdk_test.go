@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/programtest"
 )
 
 // applicationEnv is what an application gets beside its own environment: the
@@ -50,7 +52,7 @@ func TestCapturedLanguages(t *testing.T) {
 		"Ruby": {"ruby", func(*captured) []string { return []string{"nethttp.rb", appID, "any"} }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			requireProgram(t, c.program)
+			programtest.Require(t, c.program)
 			w := startWeChat(t)
 			p := startCapture(t, w, capturing{})
 			p.runApplication(filepath.Join("sdk", "captured"), c.program, c.args(p)...)
@@ -68,8 +70,8 @@ func TestCapturedLanguages(t *testing.T) {
 }
 
 func TestCapturedJava(t *testing.T) {
-	requireProgram(t, "javac") // with which java runs a source file
-	requireProgram(t, "keytool")
+	programtest.Require(t, "javac") // with which java runs a source file
+	programtest.Require(t, "keytool")
 	w := startWeChat(t)
 	p := startCapture(t, w, capturing{})
 	store := filepath.Join(t.TempDir(), "roots.p12")
@@ -91,8 +93,8 @@ func TestCapturedJava(t *testing.T) {
 func TestCapturedSDKs(t *testing.T) {
 	for name, run := range map[string]func(t *testing.T, p *captured, args ...string){
 		"nest-wechat": func(t *testing.T, p *captured, args ...string) {
-			requireProgram(t, "node")
-			requireProgram(t, "npm")
+			programtest.Require(t, "node")
+			programtest.Require(t, "npm")
 			dir, err := sdks()
 			if err != nil {
 				t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/programtest"
 )
 
 // redisServer is a real Redis.
@@ -22,8 +24,8 @@ type redisServer struct {
 
 func startRedis(t *testing.T) *redisServer {
 	t.Helper()
-	requireProgram(t, "redis-server")
-	requireProgram(t, "redis-cli")
+	programtest.Require(t, "redis-server")
+	programtest.Require(t, "redis-cli")
 	r := &redisServer{t: t, port: freePort(t)}
 	r.start()
 	t.Cleanup(r.kill)

@@ -36,6 +36,7 @@ func TestReverseProxyTransport(t *testing.T) {
 	wantReplayed(t, a, "40001")
 	wantProxyError(t, post(t, p.url+"/x", strings.Repeat("x", 2000)), http.StatusRequestEntityTooLarge, 45001, "body_limit")
 	wantProxyError(t, get(t, p.url+"/x//y"), http.StatusBadRequest, 40035, "doubled slash")
+	wantProxyError(t, get(t, p.url+"//cgi-bin/user/get"), http.StatusBadRequest, 40035, "base URL probably ends with a slash")
 
 	req = newRequest(t, http.MethodGet, p.url+"/cgi-bin/user/get", nil)
 	req.Header.Set("Origin", "http://evil.example")

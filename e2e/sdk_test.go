@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/programtest"
 )
 
 // sdks installs what e2e/sdk/package.json pins.
@@ -29,17 +31,6 @@ type installError struct {
 
 func (e *installError) Error() string { return "npm ci: " + e.err.Error() + "\n" + e.output }
 
-// requireProgram skips where a developer has not installed a program. CI has.
-func requireProgram(t *testing.T, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is missing", name)
-		}
-		t.Skipf("NOT TESTED: %s is missing", name)
-	}
-}
-
 // silenceper builds the program with that SDK, which is a module of its own so
 // that nobody else gets its dependencies.
 var silenceper = sync.OnceValues(func() (string, error) {
@@ -62,8 +53,8 @@ func sdkCommand(t *testing.T, sdk string) *exec.Cmd {
 		}
 		return exec.Command(bin)
 	}
-	requireProgram(t, "node")
-	requireProgram(t, "npm")
+	programtest.Require(t, "node")
+	programtest.Require(t, "npm")
 	dir, err := sdks()
 	if err != nil {
 		t.Fatal(err)

@@ -73,7 +73,7 @@ func (w *weChat) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	hook, latency, checkable, follow := w.hook, w.latency, w.checkable, w.checksFollowHook
 	w.mu.Unlock()
 	switch {
-	case wechat.KindOf(req.URL.Path) == wechat.TokenEndpoint:
+	case wechat.Official.Route(req.URL.Path).Takes == wechat.TakesTokenRequest:
 		time.Sleep(latency)
 		rec := httptest.NewRecorder()
 		w.sandbox.ServeHTTP(rec, req)

@@ -12,17 +12,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/programtest"
 	"github.com/caddy-weixin/caddy-weixin/sandbox"
 )
 
+func TestMain(m *testing.M) { os.Exit(programtest.Tests{M: m}.Run()) }
+
 // The page, in a browser: it has its address signed, and the sandbox verifies.
 func TestPage(t *testing.T) {
-	if _, err := exec.LookPath("chromium"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("chromium is missing")
-		}
-		t.Skip("NOT TESTED: chromium is missing")
-	}
+	programtest.Require(t, "chromium")
 	ts := newTester(t, weComConfig())
 	var ticket atomic.Value // what the signer signs with
 	mux := http.NewServeMux()

@@ -128,7 +128,7 @@ func (s *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		switch option {
 		case "prefix":
 			if s.Prefix != "" {
-				return d.Err("prefix is given twice")
+				return d.Err("prefix is given twice: leave one out")
 			}
 			s.Prefix = value
 		case "timeout":
@@ -137,7 +137,7 @@ func (s *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return d.Errf("timeout %s is no duration above 0: write it like 1s", value)
 			}
 			if s.Timeout != 0 {
-				return d.Err("timeout is given twice")
+				return d.Err("timeout is given twice: leave one out")
 			}
 			s.Timeout = caddy.Duration(timeout)
 		default:

@@ -22,10 +22,12 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/goleak"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/programtest"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(programtest.Tests{M: m})
 }
 
 // exercise does with a store what the manager does, and fails the test where it

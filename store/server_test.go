@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/programtest"
 )
 
 // redisServer is a real Redis.
@@ -27,9 +29,7 @@ type redisServer struct {
 
 func startRedis(t *testing.T, args ...string) *redisServer {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed")
-	}
+	programtest.Require(t, "redis-server")
 	r := &redisServer{t: t, port: freePort(t)}
 	args = append([]string{
 		"--port", strconv.Itoa(r.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir(),

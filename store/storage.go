@@ -67,6 +67,9 @@ func (s *Storage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return nil
 	}
 	name := d.Val()
+	if _, err := caddy.GetModule("caddy.storage." + name); err != nil {
+		return d.Errf("there is no storage %s, as there is no module caddy.storage.%s: write store storage file_system <directory>, or build Caddy with the plugin", name, name)
+	}
 	unm, err := caddyfile.UnmarshalModule(d, "caddy.storage."+name)
 	if err != nil {
 		return err

@@ -63,6 +63,7 @@ func (w *Watched) State() State {
 
 // Load implements Store.
 func (w *Watched) Load(ctx context.Context, key string) ([]byte, error) {
+	defer w.noteTimeout(ctx, callLoad)()
 	value, err := w.store.Load(ctx, key)
 	if errors.Is(err, fs.ErrNotExist) {
 		w.note(callLoad, nil)
@@ -74,6 +75,7 @@ func (w *Watched) Load(ctx context.Context, key string) ([]byte, error) {
 
 // Save implements Store.
 func (w *Watched) Save(ctx context.Context, key string, value []byte) error {
+	defer w.noteTimeout(ctx, callSave)()
 	err := w.store.Save(ctx, key, value)
 	w.note(callSave, err)
 	return err
@@ -87,6 +89,12 @@ func (w *Watched) Lock(ctx context.Context, name string) (func(), error) {
 		w.note(callLock, err)
 	}
 	return unlock, err
+}
+
+// noteTimeout has a call that takes longer than it may be noted as failed, even
+// if it never returns. What it returns is called when it has.
+func (w *Watched) noteTimeout(ctx context.Context, kind callKind) (returned func() bool) {
+	return context.AfterFunc(ctx, func() { w.note(kind, ctx.Err()) })
 }
 
 // note remembers how a call has ended. One that its caller has given up tells

@@ -58,6 +58,12 @@ func none(req *http.Request) bool {
 	return req.ContentLength == 0 || req.Body == nil || req.Body == http.NoBody
 }
 
+// mayHideBody reports whether more than the server knows of may belong to a
+// request: net/http drops a Transfer-Encoding from HTTP/1.0, where it has no
+// meaning but may have one to whoever stands in front. RFC 9112 wants such a
+// connection closed.
+func mayHideBody(req *http.Request) bool { return !req.ProtoAtLeast(1, 1) }
+
 func newBody(req *http.Request, setReadDeadline func(time.Time) error) *Body {
 	b := &Body{req: req, source: req.Body, left: req.ContentLength, setReadDeadline: setReadDeadline}
 	b.below.source, b.below.setReadDeadline = b.source, setReadDeadline

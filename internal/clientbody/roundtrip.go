@@ -16,11 +16,17 @@ import (
 // an answer that is still under way, which would break off if the request's
 // context ended, nor another attempt of reverse_proxy's.
 func RoundTrip(req *http.Request, send func(*http.Request) (res *http.Response, needless bool, err error)) (*http.Response, error) {
+	if _, writer := caddyhttp.IdleTimeoutsFromContext(req.Context()); writer != nil && mayHideBody(req) {
+		writer.Header().Set("Connection", "close")
+	}
 	if none(req) {
 		res, _, err := send(req)
 		return res, err
 	}
 	b := newBody(req, readDeadlineOf(req))
+	if caddyhttp.GetVar(req.Context(), deadlineVar) != nil {
+		_ = b.setReadDeadline(time.Time{})
+	}
 	in := *req
 	in.Body = b
 	returned := false
@@ -34,10 +40,10 @@ func RoundTrip(req *http.Request, send func(*http.Request) (res *http.Response, 
 	if needless && !b.waits() {
 		b.readFrom(b.source, b.setReadDeadline, beforeAnswer)
 	}
-	// Before another attempt nothing is settled, unless the client would wait for
-	// the answer that comes where there is none.
-	if err == nil || needless || b.waits() {
+	if err == nil || needless {
 		b.settleBelow(needless)
+	} else {
+		b.leave()
 	}
 	if err != nil {
 		b.revoked.Store(true)
@@ -46,6 +52,25 @@ func RoundTrip(req *http.Request, send func(*http.Request) (res *http.Response, 
 	}
 	res.Body = &answerBody{res.Body, b}
 	return res, nil
+}
+
+// deadlineVar is the variable of a request for whose body there is a time limit
+// that another attempt must not have.
+const deadlineVar = "weixin.body_deadline"
+
+// leave leaves a body to another attempt of reverse_proxy's. Where there is none
+// an answer comes, and net/http reads a part of the body first. It must not wait
+// for a client that sends nothing.
+func (b *Body) leave() {
+	if !b.isHTTP1() || b.ended.Load() {
+		return
+	}
+	if b.waits() {
+		b.settleBelow(false)
+	}
+	if b.setReadDeadline(time.Now().Add(beforeAnswer.Idle)) == nil {
+		caddyhttp.SetVar(b.req.Context(), deadlineVar, true)
+	}
 }
 
 // readDeadlineOf returns what bounds the reading of the client, which only

@@ -24,6 +24,9 @@ var (
 // Serve calls a handler with a request whose body is a *Body, and sees to what
 // is left of it. A request without a body is passed on as it is.
 func Serve(w http.ResponseWriter, req *http.Request, handle func(http.ResponseWriter, *http.Request)) {
+	if mayHideBody(req) {
+		w.Header().Set("Connection", "close")
+	}
 	if none(req) {
 		handle(w, req)
 		return

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -15,15 +16,16 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/programtest"
 	"github.com/caddy-weixin/caddy-weixin/store"
 )
+
+func TestMain(m *testing.M) { os.Exit(programtest.Tests{M: m}.Run()) }
 
 // startRedis starts a real Redis and returns its address.
 func startRedis(t *testing.T, args ...string) string {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed")
-	}
+	programtest.Require(t, "redis-server")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -17,9 +17,9 @@ import (
 // Source is the API that hands out an account's tickets of a type. The account's
 // token is the parent of the credential whose source it is.
 type Source struct {
-	Type  Type
-	Base  *url.URL      // of the account's API
-	Place *wechat.Place // where the account's token goes
+	Kind *wechat.Kind // of the account
+	Type wechat.TicketType
+	Base *url.URL // of the account's API
 
 	// RoundTripper reaches the API. It gets requests with what Context adds to
 	// theirs.
@@ -64,9 +64,9 @@ func (s *Source) Fetch(ctx context.Context, parent *credential.Value, _ string, 
 // redirects and put the URL, and with it the token, into its errors.
 func (s *Source) get(ctx context.Context, parent *credential.Value) (status int, body []byte, err error) {
 	u := s.Base.JoinPath(s.Type.Path)
-	u.RawQuery = s.Place.Parameter + "=" + parent.Escaped()
-	if s.Type.Query != "" {
-		u.RawQuery += "&" + typeParameter + "=" + url.QueryEscape(s.Type.Query)
+	u.RawQuery = s.Kind.TokenParam + "=" + parent.Escaped()
+	if query := s.Type.URLQuery(); query != "" {
+		u.RawQuery += "&" + query
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
@@ -85,18 +85,13 @@ func (s *Source) get(ctx context.Context, parent *credential.Value) (status int,
 
 // failure is a refusal of WeChat's.
 func (s *Source) failure(errcode int, errmsg string, parent *credential.Value) error {
-	f := &credential.Failure{Errcode: errcode, Message: s.redact(errmsg, parent), ParentRejected: s.Place.IsTokenError(errcode)}
-	if !f.ParentRejected && !passesByItself(errcode) {
+	f := &credential.Failure{Errcode: errcode, Message: s.redact(errmsg, parent), ParentRejected: s.Kind.IsTokenError(errcode)}
+	if errcode > 0 && s.Kind.Accepts(errcode) {
 		// Also where the day's quota is used up: it can be cleared at any time.
 		f.Class = credential.Configuration
 		parent.Accept() // WeChat looks at the token before it looks at anything else
 	}
 	return f
-}
-
-// passesByItself reports whether an errcode is one that asking again cures.
-func passesByItself(errcode int) bool {
-	return errcode < 0 || errcode == wechat.TooFrequent || errcode == wechat.AccessTokenMissing
 }
 
 func (s *Source) redact(text string, parent *credential.Value) string {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -16,41 +15,6 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
-
-// Another kind has its tickets elsewhere, some without a type.
-var otherKind = Types{
-	{"corp", "/cgi-bin/get_jsapi_ticket", ""},
-	{"agent_config", "/cgi-bin/ticket/get", "agent_config"},
-}
-
-func TestOf(t *testing.T) {
-	for _, c := range []struct {
-		types               Types
-		method, target, typ string
-	}{
-		{Official, "GET", "/cgi-bin/ticket/getticket?type=jsapi", JSAPI},
-		{Official, "POST", "/cgi-bin/ticket/getticket?access_token=x&type=wx_card&a=b", Card},
-		{Official, "HEAD", "/cgi-bin/ticket/getticket/?typ%65=2", SDK},
-		{Official, "GET", "/CGI-BIN/ticket/getTicket?type=jsapi", JSAPI},
-		{Official, "PUT", "/cgi-bin/ticket/getticket?type=jsapi", ""},
-		{Official, "GET", "/cgi-bin/ticket/getticket", ""},
-		{Official, "GET", "/cgi-bin/ticket/getticket?type=", ""},
-		{Official, "GET", "/cgi-bin/ticket/getticket?type=JSAPI", ""},
-		{Official, "GET", "/cgi-bin/ticket/getticket?type=jsapi&type=jsapi", ""},
-		{Official, "GET", "/cgi-bin/ticket/getticket?Type=jsapi", ""},
-		{Official, "GET", "/cgi-bin/ticket/get?type=agent_config", ""},
-		{Official, "GET", "/cgi-bin/get_jsapi_ticket", ""},
-		{otherKind, "GET", "/cgi-bin/get_jsapi_ticket?access_token=x", "corp"},
-		{otherKind, "GET", "/cgi-bin/get_jsapi_ticket?type=jsapi", ""},
-		{otherKind, "GET", "/cgi-bin/ticket/get?type=agent_config", "agent_config"},
-		{otherKind, "GET", "/cgi-bin/ticket/get", ""},
-	} {
-		got, ok := c.types.Of(httptest.NewRequest(c.method, c.target, nil))
-		if got.Name != c.typ || ok != (c.typ != "") {
-			t.Errorf("%s %s: got %q", c.method, c.target, got.Name)
-		}
-	}
-}
 
 type roundTrip func(*http.Request) (*http.Response, error)
 
@@ -114,7 +78,7 @@ func TestFetch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var asked *url.URL
 			s := &Source{
-				Type: Official[0], Base: &url.URL{Scheme: "https", Host: "api.example", Path: "/wx"}, Place: &wechat.Official,
+				Kind: wechat.Official, Type: wechat.Official.Tickets[0], Base: &url.URL{Scheme: "https", Host: "api.example", Path: "/wx"},
 				RoundTripper: roundTrip(func(req *http.Request) (*http.Response, error) {
 					asked = req.URL
 					return &http.Response{StatusCode: c.status, Body: io.NopCloser(strings.NewReader(c.body))}, c.err

@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +21,7 @@ import (
 
 func TestParseUpstream(t *testing.T) {
 	for _, tc := range []struct{ in, want string }{
-		{wechat.DefaultHost, "https://api.weixin.qq.com"},
+		{wechat.Official.Host, "https://api.weixin.qq.com"},
 		{"https://api2.weixin.qq.com/", "https://api2.weixin.qq.com"},
 		{"HTTPS://sh.api.weixin.qq.com", "https://sh.api.weixin.qq.com"},
 		{"http://127.0.0.1:8080", "http://127.0.0.1:8080"},
@@ -46,7 +48,7 @@ func TestParseUpstream(t *testing.T) {
 			continue
 		}
 		// The error goes into a log line, and the URL may hold a password.
-		if text := err.Error(); strings.Contains(text, "CANARY") || !strings.Contains(text, wechat.DefaultHost) {
+		if text := err.Error(); strings.Contains(text, "CANARY") || !strings.Contains(text, wechat.Official.Host) {
 			t.Errorf("ParseURL(%q): %s", in, text)
 		}
 	}
@@ -54,7 +56,7 @@ func TestParseUpstream(t *testing.T) {
 
 // Paths are appended to the upstream, by the transport and by sources alike.
 func FuzzParseUpstream(f *testing.F) {
-	for _, seed := range []string{wechat.DefaultHost, "http://[::1]:80/a/b/", "https://u:p@h/?q#f", "https:x", "http://h/%2f/", "http://h//"} {
+	for _, seed := range []string{wechat.Official.Host, "http://[::1]:80/a/b/", "https://u:p@h/?q#f", "https:x", "http://h/%2f/", "http://h//"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -202,5 +204,73 @@ func TestUpstreamHeaderTimeoutSparesTheBody(t *testing.T) {
 	transport := NewTransport(30 * time.Second)
 	if transport.ResponseHeaderTimeout != 30*time.Second || NewTransport(0).ResponseHeaderTimeout != 0 {
 		t.Error("the timeout is not the one that was asked for")
+	}
+}
+
+// A configuration that is gone keeps no connection. What is under way finishes.
+func TestClosedRoundTripper(t *testing.T) {
+	for _, name := range []string{HTTP1, NetHTTP} {
+		t.Run(name, func(t *testing.T) {
+			waiting, release := make(chan struct{}), make(chan struct{})
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				if req.URL.Path == "/slow" {
+					waiting <- struct{}{}
+					<-release
+				}
+				_, _ = io.WriteString(w, "ok")
+			}))
+			var open atomic.Int32
+			server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+				switch state {
+				case http.StateNew:
+					open.Add(1)
+				case http.StateClosed:
+					open.Add(-1)
+				default:
+				}
+			}
+			server.Start()
+			defer server.Close()
+			base, err := NewRoundTripper(name, NewTransport(time.Minute))
+			if err != nil {
+				t.Fatal(err)
+			}
+			send := func(path string) error {
+				req, err := http.NewRequest(http.MethodGet, server.URL+path, nil)
+				if err != nil {
+					return err
+				}
+				res, err := base.RoundTrip(req)
+				if err != nil {
+					return err
+				}
+				defer res.Body.Close()
+				if body, err := io.ReadAll(res.Body); err != nil || string(body) != "ok" {
+					return fmt.Errorf("got %q, %w", body, err)
+				}
+				return nil
+			}
+			slow := make(chan error)
+			go func() { slow <- send("/slow") }()
+			<-waiting
+			if err := send("/"); err != nil {
+				t.Fatal(err)
+			}
+			base.Close()
+			// A request that has come this far is still sent, over a connection of
+			// its own.
+			if err := send("/"); err != nil {
+				t.Errorf("after Close: %v", err)
+			}
+			close(release)
+			if err := <-slow; err != nil {
+				t.Errorf("the request under way: %v", err)
+			}
+			for end := time.Now().Add(10 * time.Second); open.Load() > 0; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("%d connections are kept", open.Load())
+				}
+			}
+		})
 	}
 }

@@ -9,10 +9,6 @@ import (
 	"net/url"
 )
 
-// checkPath is an API that every official account may use, that changes nothing,
-// and whose quota nobody else needs.
-const checkPath = "/cgi-bin/get_api_domain_ip"
-
 // maxCheckAnswer bounds an answer to a check: a list of addresses.
 const maxCheckAnswer = 64 << 10
 
@@ -31,15 +27,15 @@ const (
 // CheckToken finds out by a harmless call whether WeChat accepts a token, which
 // is given as it stands in a query. WeChat looks at the token before it looks at
 // anything else, so an answer that is about something else says that it is good.
-func CheckToken(ctx context.Context, rt http.RoundTripper, base *url.URL, token string, place *Place) TokenVerdict {
-	u := base.JoinPath(checkPath)
-	u.RawQuery = place.Parameter + "=" + token
+func (k *Kind) CheckToken(ctx context.Context, rt http.RoundTripper, base *url.URL, token string) TokenVerdict {
+	u := base.JoinPath(k.CheckPath)
+	u.RawQuery = k.TokenParam + "=" + token
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return TokenUnknown
 	}
 	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("User-Agent", "caddy-weixin")
+	req.Header.Set("User-Agent", UserAgent)
 	res, err := rt.RoundTrip(req)
 	if err != nil {
 		return TokenUnknown
@@ -49,22 +45,31 @@ func CheckToken(ctx context.Context, rt http.RoundTripper, base *url.URL, token 
 	if err != nil || res.StatusCode != http.StatusOK {
 		return TokenUnknown
 	}
-	return judgeCheck(body, place)
+	if errcode, ok := k.HeaderErrcode(res.Header); ok {
+		return k.verdictOf(errcode)
+	}
+	return k.judgeCheck(body)
 }
 
 // judgeCheck returns what an answer with status 200 says.
-func judgeCheck(body []byte, place *Place) TokenVerdict {
+func (k *Kind) judgeCheck(body []byte) TokenVerdict {
 	object := bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
 	if len(object) == 0 || object[0] != '{' || !json.Valid(object) {
 		return TokenUnknown
 	}
 	errcode, result := ScanErrcode(object)
-	switch {
-	case result != ScanFound:
+	if result != ScanFound {
 		return TokenGood
-	case place.IsTokenError(errcode):
+	}
+	return k.verdictOf(errcode)
+}
+
+// verdictOf returns what an errcode says of the token.
+func (k *Kind) verdictOf(errcode int) TokenVerdict {
+	switch {
+	case k.IsTokenError(errcode):
 		return TokenRejected
-	case errcode == SystemBusy, errcode == TooFrequent, errcode == AccessTokenMissing, errcode < 0:
+	case errcode < 0, !k.Accepts(errcode):
 		return TokenUnknown
 	default:
 		return TokenGood

@@ -44,14 +44,14 @@ func TestCheckToken(t *testing.T) {
 				_, _ = io.WriteString(w, c.body)
 			}))
 			defer server.Close()
-			if got := CheckToken(t.Context(), server.Client().Transport, mustParse(t, server.URL+"/base"), "a%2Bb", &Official); got != c.want {
+			if got := Official.CheckToken(t.Context(), server.Client().Transport, mustParse(t, server.URL+"/base"), "a%2Bb"); got != c.want {
 				t.Errorf("got %d, want %d", got, c.want)
 			}
 		})
 	}
 	server := httptest.NewServer(nil)
 	server.Close()
-	if got := CheckToken(t.Context(), server.Client().Transport, mustParse(t, server.URL), "a", &Official); got != TokenUnknown {
+	if got := Official.CheckToken(t.Context(), server.Client().Transport, mustParse(t, server.URL), "a"); got != TokenUnknown {
 		t.Errorf("nobody has answered: got %d", got)
 	}
 }
@@ -66,7 +66,7 @@ func TestCheckTokenReadsNoMoreThanItMay(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	if got := CheckToken(t.Context(), server.Client().Transport, mustParse(t, server.URL), "a", &Official); got != TokenUnknown {
+	if got := Official.CheckToken(t.Context(), server.Client().Transport, mustParse(t, server.URL), "a"); got != TokenUnknown {
 		t.Errorf("got %d", got)
 	}
 }

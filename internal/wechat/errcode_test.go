@@ -48,13 +48,13 @@ var documentedErrcodes = []struct {
 func TestErrcodes(t *testing.T) {
 	for _, tc := range documentedErrcodes {
 		t.Run(strconv.Itoa(tc.errcode), func(t *testing.T) {
-			if got := IsTokenError(tc.errcode); got != tc.tokenError {
+			if got := Official.IsTokenError(tc.errcode); got != tc.tokenError {
 				t.Errorf("IsTokenError = %t", got)
 			}
-			if got := ClassifyFailure(tc.errcode); got != tc.class {
-				t.Errorf("ClassifyFailure = %d, want %d", got, tc.class)
+			if got := Official.ClassOf(tc.errcode); got != tc.class {
+				t.Errorf("ClassOf = %d, want %d", got, tc.class)
 			}
-			english, chinese := Advice(tc.errcode, "", English), Advice(tc.errcode, "", Chinese)
+			english, chinese := Official.AdviceFor(tc.errcode, "", English), Official.AdviceFor(tc.errcode, "", Chinese)
 			if (english != "") != tc.configuration || (chinese != "") != tc.configuration {
 				t.Fatalf("advice %q, %q", english, chinese)
 			}
@@ -79,7 +79,7 @@ func isHan(r rune) bool { return unicode.Is(unicode.Han, r) }
 // No errcode is a configuration error without telling anybody what to do.
 func TestConfigurationErrorsHaveAdvice(t *testing.T) {
 	for errcode := -1; errcode < 100_000; errcode++ {
-		if ClassifyFailure(errcode) != Transient && (Advice(errcode, "", English) == "" || Advice(errcode, "", Chinese) == "") {
+		if Official.ClassOf(errcode) != Transient && (Official.AdviceFor(errcode, "", English) == "" || Official.AdviceFor(errcode, "", Chinese) == "") {
 			t.Errorf("no advice for %d", errcode)
 		}
 	}
@@ -95,7 +95,7 @@ func TestAdviceNamesAddress(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for _, lang := range []Language{English, Chinese} {
-				advice := Advice(InvalidIP, tc.errmsg, lang)
+				advice := Official.AdviceFor(InvalidIP, tc.errmsg, lang)
 				if !strings.Contains(advice, " "+tc.want+" ") && !strings.Contains(advice, " "+tc.want+"。") {
 					t.Errorf("%q does not name %s", advice, tc.want)
 				}
@@ -110,10 +110,10 @@ func TestAdviceNamesAddress(t *testing.T) {
 // An errmsg of another form must not end up in the sentence.
 func TestAdviceWithoutAddress(t *testing.T) {
 	for _, errmsg := range []string{"", "not in whitelist", "invalid ip , not in whitelist", "invalid ip <script>", "{ip}"} {
-		if got, want := Advice(InvalidIP, errmsg, English), "Add the proxy's own egress address to"; !strings.HasPrefix(got, want) {
+		if got, want := Official.AdviceFor(InvalidIP, errmsg, English), "Add the proxy's own egress address to"; !strings.HasPrefix(got, want) {
 			t.Errorf("Advice(%q) = %q, want %q…", errmsg, got, want)
 		}
-		if got, want := Advice(InvalidIP, errmsg, Chinese), "代理的出口 IP"; !strings.Contains(got, want) {
+		if got, want := Official.AdviceFor(InvalidIP, errmsg, Chinese), "代理的出口 IP"; !strings.Contains(got, want) {
 			t.Errorf("Advice(%q) = %q without %q", errmsg, got, want)
 		}
 	}
@@ -132,7 +132,7 @@ func TestAdviceAddressIsOne(t *testing.T) {
 		"invalid ip 1.2.3.4.", "invalid ip 1.2.3.4: not in whitelist",
 		"invalid ip ::ffff:1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist",
 	} {
-		if got := Advice(InvalidIP, errmsg, English); !strings.Contains(got, "Add 1.2.3.4 to") {
+		if got := Official.AdviceFor(InvalidIP, errmsg, English); !strings.Contains(got, "Add 1.2.3.4 to") {
 			t.Errorf("%q: %s", errmsg, got)
 		}
 	}

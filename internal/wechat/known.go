@@ -15,12 +15,14 @@ func ErrcodeLabel(errcode int) string {
 }
 
 var errcodeLabels = func() map[int]string {
-	labels := make(map[int]string, len(knownErrcodes)+len(advice))
+	labels := make(map[int]string, len(knownErrcodes))
 	for _, errcode := range knownErrcodes {
 		labels[errcode] = strconv.Itoa(errcode)
 	}
-	for errcode := range advice {
-		labels[errcode] = strconv.Itoa(errcode)
+	for _, kind := range Kinds {
+		for errcode := range kind.Advice {
+			labels[errcode] = strconv.Itoa(errcode)
+		}
 	}
 	return labels
 }()

@@ -8,69 +8,70 @@ import (
 	"testing"
 )
 
-func TestKindOf(t *testing.T) {
+func TestRoute(t *testing.T) {
 	for _, tc := range []struct {
 		path string
-		want PathKind
+		want Takes
 	}{
-		{"/cgi-bin/token", TokenEndpoint},
-		{"/cgi-bin/stable_token", TokenEndpoint},
-		{"/sns/jscode2session", AppSecret},
-		{"/sns/oauth2/access_token", AppSecret},
-		{"/cgi-bin/clear_quota/v2", AppSecret},
-		{"/sns/userinfo", UserToken},
-		{"/sns/auth", UserToken},
-		{"/sns/oauth2/refresh_token", UserToken},
-		{"/cgi-bin/component/api_component_token", ComponentToken},
-		{"/wxa/component/fastregisterweapp", ComponentToken},
-		{"/sns/component/jscode2session", ComponentToken},
-		{"/sns/oauth2/component/access_token", ComponentToken},
+		{"/cgi-bin/token", TakesTokenRequest},
+		{"/cgi-bin/stable_token", TakesTokenRequest},
+		{"/sns/jscode2session", TakesSecret},
+		{"/sns/oauth2/access_token", TakesSecret},
+		{"/cgi-bin/clear_quota/v2", TakesSecret},
+		{"/sns/userinfo", TakesUserToken},
+		{"/sns/auth", TakesUserToken},
+		{"/sns/oauth2/refresh_token", TakesUserToken},
+		{"/cgi-bin/component/api_component_token", TakesComponentToken},
+		{"/wxa/component/fastregisterweapp", TakesComponentToken},
+		{"/sns/component/jscode2session", TakesComponentToken},
+		{"/sns/oauth2/component/access_token", TakesComponentToken},
 
 		// Spellings that WeChat may take as well.
-		{"/cgi-bin/token/", TokenEndpoint},
-		{"/CGI-BIN/Token", TokenEndpoint},
-		{"/sns/JSCODE2session/", AppSecret},
-		{"/SNS/userinfo", UserToken},
-		{"/cgi-bin/Component/x", ComponentToken},
+		{"/cgi-bin/token/", TakesTokenRequest},
+		{"/CGI-BIN/Token", TakesTokenRequest},
+		{"/sns/JSCODE2session/", TakesSecret},
+		{"/SNS/userinfo", TakesUserToken},
+		{"/cgi-bin/Component/x", TakesComponentToken},
 
-		{"/", AccountToken},
-		{"/cgi-bin/user/get", AccountToken},
-		{"/cgi-bin/clear_quota", AccountToken},
-		{"/cgi-bin/ticket/getticket", AccountToken},
-		{"/cgi-bin/tokens", AccountToken},
-		{"/cgi-bin/components/x", AccountToken},
-		{"/x/cgi-bin/token", AccountToken},
-		{"/wxa/getwxacode", AccountToken},
+		{"/", TakesToken},
+		{"/cgi-bin/user/get", TakesToken},
+		{"/cgi-bin/clear_quota", TakesToken},
+		{"/cgi-bin/ticket/getticket", TakesToken},
+		{"/cgi-bin/tokens", TakesToken},
+		{"/cgi-bin/components/x", TakesToken},
+		{"/x/cgi-bin/token", TakesToken},
+		{"/wxa/getwxacode", TakesToken},
 	} {
-		if got := KindOf(tc.path); got != tc.want {
-			t.Errorf("KindOf(%q) = %d, want %d", tc.path, got, tc.want)
+		if got := Official.Route(tc.path).Takes; got != tc.want {
+			t.Errorf("Route(%q) = %d, want %d", tc.path, got, tc.want)
 		}
 	}
 }
 
-func TestIsStableToken(t *testing.T) {
-	for path, want := range map[string]bool{
-		"/cgi-bin/stable_token":  true,
-		"/cgi-bin/stable_token/": true,
-		"/CGI-BIN/Stable_Token":  true,
-		"/cgi-bin/token":         false,
-		"/cgi-bin/token/":        false,
+func TestRouteOfTokenEndpoints(t *testing.T) {
+	for path, want := range map[string]*TokenEndpoint{
+		"/cgi-bin/stable_token":  Stable,
+		"/cgi-bin/stable_token/": Stable,
+		"/CGI-BIN/Stable_Token":  Stable,
+		"/cgi-bin/token":         Classic,
+		"/cgi-bin/token/":        Classic,
+		"/cgi-bin/user/get":      nil,
 	} {
-		if got := IsStableToken(path); got != want || KindOf(path) != TokenEndpoint {
-			t.Errorf("IsStableToken(%q) = %t, kind %d", path, got, KindOf(path))
+		if got := Official.Route(path).Endpoint; got != want {
+			t.Errorf("the token endpoint at %q is %v, want %v", path, got, want)
 		}
 	}
 }
 
-func TestSecretParameter(t *testing.T) {
+func TestRouteSecretParam(t *testing.T) {
 	for path, want := range map[string]string{
 		"/sns/jscode2session":      "secret",
 		"/sns/oauth2/access_token": "secret",
 		"/cgi-bin/clear_quota/v2":  "appsecret",
 		"/cgi-bin/Clear_Quota/V2/": "appsecret",
 	} {
-		if got := SecretParameter(path); got != want || KindOf(path) != AppSecret {
-			t.Errorf("SecretParameter(%q) = %q, kind %d", path, got, KindOf(path))
+		if r := Official.Route(path); r.SecretParam != want || r.Takes != TakesSecret {
+			t.Errorf("Route(%q) = %+v", path, r)
 		}
 	}
 }
@@ -101,7 +102,9 @@ func TestCheckPath(t *testing.T) {
 		{"/a/%2e/b", ErrPathDots},
 		{"/a/%2E%2e/b", ErrPathDots},
 		{"/a/.%2e", ErrPathDots},
-		{"//", ErrPathSlashes},
+		{"//", ErrPathBegins},
+		{"//cgi-bin/user/get", ErrPathBegins},
+		{"///a", ErrPathBegins},
 		{"/a//b", ErrPathSlashes},
 		{"/a/b//", ErrPathSlashes},
 		{"/a%2fb", ErrPathEncoded},
@@ -189,7 +192,7 @@ func FuzzCheckPath(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q is accepted and cannot be sent: %v", u.Path, err)
 		}
-		if sent.Path != u.Path || KindOf(sent.Path) != KindOf(u.Path) {
+		if sent.Path != u.Path || Official.Route(sent.Path) != Official.Route(u.Path) {
 			t.Fatalf("%q is accepted, but what is sent means %q", u.Path, sent.Path)
 		}
 		if strings.Count(u.EscapedPath(), "/") != strings.Count(u.Path, "/") {
@@ -198,8 +201,8 @@ func FuzzCheckPath(f *testing.F) {
 	})
 }
 
-// Every spelling of a special path is refused or keeps its kind.
-func TestKindOfSpellings(t *testing.T) {
+// Every spelling of a special path is refused or keeps its route.
+func TestRouteOfSpellings(t *testing.T) {
 	for _, special := range []string{
 		"/cgi-bin/token", "/cgi-bin/stable_token", "/sns/jscode2session", "/sns/oauth2/access_token",
 		"/cgi-bin/clear_quota/v2", "/sns/userinfo", "/sns/auth", "/sns/oauth2/refresh_token",
@@ -221,8 +224,8 @@ func TestKindOfSpellings(t *testing.T) {
 					continue
 				}
 				accepted++
-				if KindOf(u.Path) != KindOf(special) {
-					t.Errorf("%q is of kind %d, %q of kind %d", spelling, KindOf(u.Path), special, KindOf(special))
+				if Official.Route(u.Path) != Official.Route(special) {
+					t.Errorf("%q takes something else than %q", spelling, special)
 				}
 			}
 		}

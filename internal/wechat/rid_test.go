@@ -29,9 +29,11 @@ func TestErrcodeLabel(t *testing.T) {
 			t.Errorf("%d: %s, want %s", errcode, got, want)
 		}
 	}
-	for errcode := range advice {
-		if ErrcodeLabel(errcode) == OtherErrcode {
-			t.Errorf("there is advice for %d, and it is not known", errcode)
+	for _, kind := range Kinds {
+		for errcode := range kind.Advice {
+			if ErrcodeLabel(errcode) == OtherErrcode {
+				t.Errorf("there is advice for %d, and it is not known", errcode)
+			}
 		}
 	}
 }

@@ -2,7 +2,6 @@ package http1
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -231,17 +230,10 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	n, err := c.rw.Read(p[:min(int64(len(p)), c.headerLeft)])
 	c.headerLeft -= int64(n)
-	if c.linesLeft < math.MaxInt {
-		// Where these are lines of the body, no more is read of the header.
-		c.linesLeft -= bytes.Count(p[:n], newline)
-	}
+	c.countLines(p[:n])
 	c.readErr = err
 	return n, err
 }
-
-var newline = []byte{'\n'}
-
-var errTooManyFields = errors.New("http1: the header of the answer has too many fields")
 
 var errHeaderTooLarge = errors.New("http1: the header of the answer is too large")
 
@@ -288,7 +280,7 @@ func (x *exchange) readHeader() (*http.Response, error) {
 		x.linesLeft = x.transport.maxLines()
 		if n := x.br.Buffered(); n > 0 { // behind a 1xx answer
 			here, _ := x.br.Peek(n) // it cannot fail
-			x.linesLeft -= bytes.Count(here, newline)
+			x.countLines(here)
 		}
 		if _, err := x.br.Peek(1); err != nil {
 			if errors.Is(err, io.EOF) {
@@ -324,20 +316,6 @@ func (x *exchange) readHeader() (*http.Response, error) {
 			x.headerLeft = x.transport.maxHeader()
 		}
 	}
-}
-
-// hasTooManyFields reports whether a header has more fields than it may have.
-func (x *exchange) hasTooManyFields(h http.Header) bool {
-	most := x.transport.MaxResponseFields
-	// The lines were counted already, with some that may belong to the body.
-	if most == 0 || x.linesLeft >= 0 {
-		return false
-	}
-	fields := 0
-	for _, values := range h {
-		fields += len(values)
-	}
-	return fields > most
 }
 
 // fail ends the exchange with the connection closed, and returns why.

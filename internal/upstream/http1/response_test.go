@@ -719,3 +719,33 @@ func TestResponseBodyCloseWhileReading(t *testing.T) {
 		}
 	})
 }
+
+// The fields of a header are bounded by their number too, and exactly.
+func TestResponseFieldsAreBounded(t *testing.T) {
+	const most = 1000
+	for _, tc := range []struct {
+		name, raw string
+		refused   bool
+	}{
+		{"as many as may be", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n" + strings.Repeat("A: b\r\n", most-1) + "\r\nhello", false},
+		{"one more", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n" + strings.Repeat("A: b\r\n", most) + "\r\nhello", true},
+		{"tiny", "HTTP/1.1 200 OK\n" + strings.Repeat("A:\n", 100*most) + "\n", true},
+		{"lines of the body", "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + strings.Repeat("\n", 5000), false},
+		{"behind a 1xx answer", "HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 200 OK\nContent-Length: 5\n" + strings.Repeat("A:\n", most) + "\nhello", true},
+		{"in a 1xx answer", "HTTP/1.1 103 Hints\r\n" + strings.Repeat("A:\r\n", most+1) + "\r\n" + okAnswer, true},
+		{"many in all", strings.Repeat("HTTP/1.1 103 Hints\r\n"+strings.Repeat("A:\r\n", most/2)+"\r\n", 5) + okAnswer, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newServer(t, func(c *serverConn) { c.read(); c.say(tc.raw) })
+			tr := &Transport{MaxResponseFields: most}
+			t.Cleanup(tr.CloseIdleConnections)
+			res, err := tr.RoundTrip(newRequest(t, "GET", s.url, nil))
+			if (err != nil) != tc.refused {
+				t.Errorf("got %v", err)
+			}
+			if err == nil {
+				readAll(t, res)
+			}
+		})
+	}
+}

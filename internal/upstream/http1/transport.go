@@ -24,7 +24,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -223,17 +222,6 @@ func (t *Transport) maxHeader() int64 {
 		return defaultMaxResponseHeaderBytes
 	}
 	return t.MaxResponseHeaderBytes
-}
-
-// extraLines are in a header beside its fields: the first and the last.
-const extraLines = 2
-
-// maxLines returns how many lines the header of an answer may have.
-func (t *Transport) maxLines() int {
-	if t.MaxResponseFields == 0 {
-		return math.MaxInt
-	}
-	return t.MaxResponseFields + extraLines
 }
 
 // outgoings are requests' buffers.

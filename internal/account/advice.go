@@ -1,0 +1,41 @@
+package account
+
+import (
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+)
+
+// FailureAdvice returns what to do about a failure to get a token. An errcode of
+// 0 is that there was no answer with one.
+func FailureAdvice(kind *wechat.Kind, errcode int, errmsg string, lang wechat.Language) string {
+	if errcode != 0 {
+		return kind.AdviceFor(errcode, errmsg, lang)
+	}
+	return [...]string{
+		"The token endpoint cannot be reached: check DNS, the proxy settings, the firewall and this machine's way to the internet, and the account's upstream.",
+		"无法访问获取 token 的接口：请检查 DNS、代理设置、防火墙、本机的出网线路，以及该账号的 upstream。",
+	}[lang]
+}
+
+// UnreachableAdvice returns what to say while requests get no answer of WeChat's.
+func UnreachableAdvice(lang wechat.Language) string {
+	return [...]string{
+		"This process's requests get no answer from WeChat: check DNS, the proxy settings, the firewall and this machine's way to the internet, and the account's upstream. The log has the cause.",
+		"本进程的请求得不到微信的应答：请检查 DNS、代理设置、防火墙、本机的出网线路，以及该账号的 upstream。原因见日志。",
+	}[lang]
+}
+
+// QuotaAdvice returns what to do about a quota that is nearly used up.
+func QuotaAdvice(quota string, lang wechat.Language) string {
+	advice := [...]string{
+		"Most of the day's token fetches are used up, they begin anew at midnight in Beijing: find out who or what kills this account's tokens.",
+		"今日获取 token 的次数已用去大半，北京时间零点重新计算：请查找是谁或什么原因使该账号的 token 失效。",
+	}
+	if quota == credential.QuotaForced {
+		advice = [...]string{
+			"Most of the day's forced refreshes are used up, they begin anew at midnight in Beijing: WeChat goes on handing out tokens that its APIs reject.",
+			"今日强制刷新的次数已用去大半，北京时间零点重新计算：微信反复发放会被其接口拒绝的 token。",
+		}
+	}
+	return advice[lang]
+}

@@ -1,0 +1,51 @@
+package answer
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+)
+
+// TokenFailure returns the answer to a request that got no token.
+func TokenFailure(err error, a *account.Account, now time.Time) error {
+	if tokenErr, ok := errors.AsType[*account.TokenError](err); ok {
+		return ofToken(tokenErr, now)
+	}
+	if errors.Is(err, upstream.ErrNestedFetch) {
+		return Of(LoopDetected(err), a, "")
+	}
+	if errors.Is(err, account.ErrStillRejected) {
+		return Unavailable(http.StatusServiceUnavailable, "WeChat refuses every token of account "+a.Name)
+	}
+	return ClientGone()
+}
+
+// ofToken returns the answer where a token endpoint gave no token.
+func ofToken(e *account.TokenError, now time.Time) *Error {
+	p := &Error{Status: http.StatusBadGateway, Errcode: e.Errcode, Message: e.Error()}
+	if advice := e.Advice(wechat.English); advice != "" {
+		p.Message += ". " + advice
+	}
+	if e.Timeout {
+		p.Status = http.StatusGatewayTimeout
+	}
+	if e.BackingOff {
+		p.Status = http.StatusServiceUnavailable
+		p.RetryAfter = max(e.RetryAt.Sub(now), time.Second)
+	}
+	if upstream.TellsOfLoop(e.UnavailableError.Message) {
+		p.Status = http.StatusLoopDetected
+	}
+	// At an API these would mean the token, and SDKs would fetch another.
+	switch e.Errcode {
+	case 0, wechat.InvalidAccessToken, wechat.AccessTokenExpired:
+		p.Errcode = wechat.SystemBusy
+	case wechat.InvalidCredential:
+		p.Errcode = wechat.InvalidAppSecret
+	}
+	return p
+}

@@ -1,0 +1,106 @@
+package proxy
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+)
+
+const (
+	// errcodeLogInterval is how often an errcode of WeChat's is logged at INFO for
+	// an account.
+	errcodeLogInterval = time.Minute
+
+	// encodingLogInterval is how often answers that cannot be read are warned of.
+	encodingLogInterval = time.Hour
+)
+
+// finish makes an answer of WeChat's fit for the client, and notes what it says.
+func (x *exchange) finish(res *http.Response) {
+	o := x.Outcome
+	header := res.Header
+	redactAnswer(res, x.redactor(), func(beginning []byte) {
+		if isFile(header) || isEncoded(header) {
+			return
+		}
+		var inHeader bool
+		if o.Errcode, inHeader = x.Account.Kind.HeaderErrcode(header); !inHeader {
+			o.Errcode, _ = wechat.ScanErrcode(beginning)
+		}
+		if o.Errcode != wechat.OK {
+			errmsg := wechat.ErrmsgOf(beginning)
+			o.RID = wechat.RIDOf(errmsg)
+			x.logErrcode(errmsg)
+		}
+	})
+}
+
+// logErrcode logs an error of WeChat's own: the first of a kind in a while where
+// it is seen, the others at DEBUG.
+func (x *exchange) logErrcode(errmsg string) {
+	first, skipped := x.Account.APIErrors.First(wechat.ErrcodeLabel(x.Outcome.Errcode), errcodeLogInterval)
+	level := zapcore.DebugLevel
+	if first {
+		level = zapcore.InfoLevel
+	}
+	c := x.Logger.Check(level, "WeChat answered with an errcode")
+	if c == nil {
+		return
+	}
+	fields := []zap.Field{
+		zap.String("account", x.Account.Name), zap.String("caller", x.Caller),
+		zap.Int("errcode", x.Outcome.Errcode), zap.String("errmsg", errmsg), zap.String("rid", x.Outcome.RID),
+		zap.String("method", x.Method), zap.String("path", x.URL.Path),
+	}
+	if skipped > 0 {
+		fields = append(fields, zap.Int("repeated", skipped))
+	}
+	c.Write(fields...)
+}
+
+// warnOfEncoding warns of answers that nobody here can read: their token errors
+// reach the client.
+func (x *exchange) warnOfEncoding(h http.Header) {
+	first, skipped := x.Account.Unreadable.First("", encodingLogInterval)
+	if !first {
+		return
+	}
+	x.Logger.Warn("an answer has a Content-Encoding that was not asked for, so it is not known whether WeChat refuses the token: have whatever stands between the proxy and WeChat send answers as they are",
+		zap.String("account", x.Account.Name), zap.String("path", x.URL.Path),
+		zap.Strings("content_encoding", h["Content-Encoding"]), zap.Int("repeated", skipped))
+}
+
+// gaveUp notes that a request is not sent again.
+func (x *exchange) gaveUp(errcode int, level zapcore.Level, message string, cause error) {
+	x.Account.Observer.Replayed(errcode, account.ReplayGaveUp)
+	x.logGivenUp(level, message, errcode, zap.Error(cause))
+}
+
+// logGivenUp logs that WeChat's refusal stays.
+func (x *exchange) logGivenUp(level zapcore.Level, message string, errcode int, fields ...zap.Field) {
+	x.Log.Log(level, answer.Cause{Message: message, Account: x.Account.Name, Errcode: errcode},
+		append(fields, zap.String("account", x.Account.Name), zap.Int("errcode", errcode),
+			zap.String("caller", x.Caller),
+			zap.String("method", x.Method), zap.String("path", x.URL.Path))...)
+}
+
+// conceal returns an error without the account's secrets, even if it repeats
+// what WeChat has sent.
+func (x *exchange) conceal(err error) error {
+	redactor := x.redactor()
+	if own, ok := errors.AsType[*answer.Error](err); ok {
+		own.Message = redactor.String(own.Message)
+		return err
+	}
+	if text := redactor.String(err.Error()); text != err.Error() {
+		return errors.New(text)
+	}
+	return err
+}

@@ -1,0 +1,316 @@
+// Package proxy forwards requests: it sends them with an account's token, judges
+// what the answers say of it, and sends a request again, once, that was refused
+// for its token.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
+	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+)
+
+// Proxy sends requests to WeChat with an account's token. It sees to it
+// that the client notices nothing of the token's life: a request that is
+// refused for its token is sent again, once, with another.
+//
+// WeChat checks the token before it does anything else, so a request that was
+// refused for it had no effect, whatever its method. No other request is ever
+// sent again.
+type Proxy struct{ Config }
+
+// Config is what a Proxy works with.
+type Config struct {
+	Base   upstream.RoundTripper
+	Logger *zap.Logger
+
+	// Log is where what may go on for long is logged.
+	Log *answer.Log
+
+	BodyBuffer int64 // bytes of a request body kept in memory
+	BodyLimit  int64 // bytes of a request body at most
+
+	ForwardHeaders []string // that go to WeChat beside those which always do
+
+	// Timeout bounds the wait for the part of an answer that is judged; 0 is no
+	// bound.
+	Timeout time.Duration
+}
+
+// New returns a proxy.
+func New(c Config) *Proxy { return &Proxy{c} }
+
+// Close closes the connections to WeChat that are idle. Requests that are under
+// way end with theirs.
+func (p *Proxy) Close() {
+	p.Log.Close()
+	p.Base.Close()
+}
+
+// Request is a request that was admitted.
+type Request struct {
+	*http.Request
+
+	Account *account.Account
+	Target  *url.URL        // where it goes
+	Caller  string          // the caller's name, or ""
+	Client  netip.Addr      // the client's address
+	Outcome *answer.Outcome // what becomes of it
+
+	// Virtual is whether the client knows virtual tokens only.
+	Virtual bool
+}
+
+// by names who makes the request.
+func (r *Request) by() string {
+	if r.Caller != "" {
+		return "caller " + r.Caller
+	}
+	return r.Client.String()
+}
+
+// RoundTrip sends a request. 1xx answers go to the client where it is given, and
+// else to the request's httptrace. Errors are of type *answer.Error, except for
+// those of the connection to WeChat. The request's body is not closed.
+func (p *Proxy) RoundTrip(r *Request, client http.ResponseWriter) (*http.Response, error) {
+	i := informer{client: client}
+	defer i.end()
+	return p.roundTrip(i.context(r.Request), &i, r)
+}
+
+// roundTrip sends a request with a context that is the request's or one made from
+// it by the informer, which may be nil.
+func (p *Proxy) roundTrip(ctx context.Context, i *informer, r *Request) (*http.Response, error) {
+	if err := wechat.CheckPath(r.URL); err != nil {
+		return nil, answer.BadRequest(err.Error())
+	}
+	body, length, err := newReplayBody(r.Request, p.BodyBuffer, p.BodyLimit)
+	if err != nil {
+		return nil, p.BodyError(r.Account, r.Request, err)
+	}
+	defer body.release()
+	ctx = upstream.WithResolver(ctx, r.Account.Resolver)
+	x := &exchange{Proxy: p, Request: r, ctx: ctx, informer: i, body: body, length: length}
+	res, err := x.do()
+	if err == nil {
+		x.finish(res)
+		return res, nil
+	}
+	if _, ok := errors.AsType[*answer.Error](err); !ok && body.sourceErr() != nil {
+		err = p.BodyError(r.Account, r.Request, body.sourceErr())
+	}
+	return nil, x.conceal(err)
+}
+
+// BodyError returns the answer to a request whose body could not be had.
+func (p *Proxy) BodyError(a *account.Account, req *http.Request, err error) error {
+	tooLong, ok := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case ok:
+		return answer.TooLarge("the request body is larger than " + strconv.FormatInt(tooLong.Limit, 10) + " bytes")
+	case errors.Is(err, errBodyTooLarge):
+		return answer.TooLarge("the request body is larger than body_limit, " + strconv.FormatInt(p.BodyLimit, 10) + " bytes")
+	case req.Context().Err() != nil:
+		return context.Cause(req.Context())
+	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		p.Logger.Error("a request body could not be kept", zap.String("account", a.Name), zap.Error(err))
+		return answer.Unavailable(http.StatusServiceUnavailable, "the request body could not be kept")
+	}
+	return answer.BadRequest("the request body could not be read")
+}
+
+// exchange is a request on its way, which may take two attempts.
+type exchange struct {
+	*Proxy
+	*Request
+	ctx      context.Context // the request's, or one made from it
+	informer *informer
+	body     *replayBody
+	length   int64
+	token    *account.Token // in use; nil where the path takes none
+}
+
+func (x *exchange) do() (*http.Response, error) {
+	if x.Account.Kind.Route(x.URL.Path).Takes != wechat.TakesToken {
+		return x.tryUnlessNested()
+	}
+	var err error
+	if x.token, err = x.Account.Token(x.ctx); err != nil {
+		return nil, answer.TokenFailure(err, x.Account, x.Account.Now())
+	}
+	if account.IsVirtualToken(x.token.Secret()) {
+		return x.tryUnlessNested()
+	}
+	return x.tryTwice()
+}
+
+// tryTwice sends the request, and once more if its token is refused.
+func (x *exchange) tryTwice() (*http.Response, error) {
+	res, v, err := x.try()
+	if err != nil {
+		return nil, err
+	}
+	if !v.rejected {
+		return res, nil
+	}
+	return x.replay(res, v.errcode)
+}
+
+// tryUnlessNested does the same for a request that may come back here.
+func (x *exchange) tryUnlessNested() (*http.Response, error) {
+	leave, err := nested.enter(x.Request)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return x.tryTwice()
+}
+
+// replay gets another token and sends the request again. first is the answer
+// that rejected the token: it is the client's where there is nothing better.
+func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, error) {
+	logger := x.Logger.With(zap.String("account", x.Account.Name), zap.Int("errcode", errcode),
+		zap.String("method", x.Method), zap.String("path", x.URL.Path), zap.Stringer("rejected", x.token))
+	fresh, err := x.Account.Replace(x.ctx, x.token, x.by())
+	if errors.Is(err, account.ErrStillRejected) {
+		x.gaveUp(errcode, zapcore.WarnLevel, "request not replayed: WeChat refuses it with every token", nil)
+		return x.refused(first, errcode, "WeChat refuses this request with every token of account "+x.Account.Name)
+	}
+	if err != nil {
+		first.Body.Close()
+		if x.ctx.Err() == nil {
+			x.Account.Observer.Replayed(errcode, account.ReplayGaveUp)
+		}
+		return nil, answer.TokenFailure(err, x.Account, x.Account.Now())
+	}
+	if err := x.body.replayable(); err != nil {
+		x.gaveUp(errcode, zapcore.ErrorLevel, "request not replayed: its body could not be kept", err)
+		return x.refused(first, errcode, "the request body could not be kept for another attempt")
+	}
+	first.Body.Close()
+	x.Account.CountReplay()
+	x.token = fresh.Value
+	res, v, err := x.try()
+	if err == nil || !x.endedByClient() {
+		// Where WeChat gives no answer, nothing is known against whoever asked.
+		fresh.Report(err != nil || !v.rejected)
+	}
+	if err != nil {
+		return nil, err
+	}
+	res.Header.Set(answer.ReplayedHeader, strconv.Itoa(errcode))
+	x.Outcome.Replayed = errcode
+	if v.rejected {
+		x.Account.Observer.Replayed(errcode, account.ReplayRejected)
+		x.logGivenUp(zapcore.WarnLevel, "request replayed in vain", errcode, zap.Stringer("token", fresh), zap.Int("replay_errcode", v.errcode))
+		given, err := x.refused(res, v.errcode, "WeChat refuses this request with every token of account "+x.Account.Name)
+		if refusal, ok := errors.AsType[*answer.Error](err); ok {
+			refusal.Replayed = errcode
+		}
+		return given, err
+	}
+	x.Account.Observer.Replayed(errcode, account.ReplayOK)
+	logger.Info("request replayed", zap.Stringer("token", fresh))
+	return res, nil
+}
+
+// endedByClient reports whether the client has left or its body has failed. Who
+// does so before the answer could have fetches go unaccounted for.
+func (x *exchange) endedByClient() bool {
+	return x.Context().Err() != nil || x.body.sourceErr() != nil
+}
+
+// refused returns the answer to a request whose token WeChat refuses for good.
+// A client that knows virtual tokens only would take WeChat's answer for one
+// about its own token, which is valid, and fetch another, again and again.
+func (x *exchange) refused(res *http.Response, errcode int, cause string) (*http.Response, error) {
+	if !x.Virtual {
+		return res, nil
+	}
+	res.Body.Close()
+	return nil, answer.Unavailable(http.StatusServiceUnavailable, fmt.Sprintf("%s (errcode %d)", cause, errcode))
+}
+
+// try sends the request with the token, and looks at what the answer says of it.
+func (x *exchange) try() (*http.Response, verdict, error) {
+	x.redactor() // knows it from now on, for 1xx answers too
+	start := time.Now()
+	res, err := x.send(x.token != nil)
+	if err != nil {
+		if x.ctx.Err() == nil && x.body.sourceErr() == nil {
+			x.Account.NotReached(time.Now())
+		}
+		return nil, verdict{}, err
+	}
+	x.Account.Reached()
+	d := time.Since(start)
+	if x.token == nil && res.ContentLength < 0 {
+		// It cannot be a token error, so it is not waited for.
+		x.Account.Observer.Answered(d, wechat.OK)
+		return res, verdict{}, nil
+	}
+	v, err := x.judge(res)
+	if err != nil {
+		return nil, verdict{}, err
+	}
+	v.rejected = v.rejected && x.token != nil // or else it is another's token
+	x.informer.judged(v.rejected)
+	x.Account.Observer.Answered(d, v.errcode)
+	if v.encoded {
+		x.warnOfEncoding(res.Header)
+	}
+	if v.accepted && x.token != nil {
+		x.token.Accept()
+	}
+	return res, v, nil
+}
+
+// outgoing returns the request as WeChat gets it.
+func (x *exchange) outgoing() *http.Request {
+	in := x.Request
+	out := (&http.Request{
+		Method: in.Method,
+		Host:   x.Target.Host,
+		URL: &url.URL{
+			Scheme:   x.Target.Scheme,
+			Host:     x.Target.Host,
+			Path:     in.URL.Path,
+			RawPath:  in.URL.RawPath,
+			RawQuery: in.URL.RawQuery,
+		},
+		Header: outgoingHeader(in.Header, x.ForwardHeaders),
+		// WeChat answers a chunked request with 412.
+		ContentLength: x.length,
+	}).WithContext(x.ctx)
+	if x.Target.Path != "" {
+		out.URL.Path = x.Target.Path + in.URL.Path
+		out.URL.RawPath = x.Target.EscapedPath() + in.URL.EscapedPath()
+	}
+	if out.URL.RawPath != "" && out.URL.RawPath != out.URL.EscapedPath() {
+		// Characters that need no escape to be understood are left unescaped.
+		out.URL.Opaque = out.URL.RawPath
+	}
+	if x.token != nil {
+		out.URL.RawQuery = wechat.SetQueryParam(in.URL.RawQuery, x.Account.Kind.TokenParam, x.token.Escaped())
+	}
+	if x.body != nil {
+		out.Body = x.body.open()
+		out.GetBody = func() (io.ReadCloser, error) { return x.body.open(), nil }
+	}
+	return out
+}

@@ -1,0 +1,121 @@
+package wechat
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// Credentials are what an account proves itself with at a token endpoint.
+type Credentials struct {
+	ID     string // AppID or corpid
+	Secret string `json:"-"`
+}
+
+// String returns the ID alone, so that no log line shows the secret.
+func (c Credentials) String() string { return c.ID }
+
+// GoString returns the ID alone as well.
+func (c Credentials) GoString() string { return c.ID }
+
+// Grant is a token that a token endpoint has handed out.
+type Grant struct {
+	AccessToken string
+	ExpiresIn   time.Duration // from the moment the answer came
+}
+
+// Policy tells how a token endpoint wants to be used.
+type Policy struct {
+	// Lead is how long before its expiry a token is renewed.
+	Lead time.Duration
+
+	// Recheck is how often the endpoint is asked for the current token while
+	// the account is in use; 0 is never.
+	Recheck time.Duration
+
+	// Idempotent says that asking twice returns the same token, so that two
+	// processes which ask at the same time do each other no harm.
+	Idempotent bool
+
+	// ForcesPerDay is how often a day a new token may be forced, with at least
+	// ForceGap in between; 0 is never.
+	ForcesPerDay int
+	ForceGap     time.Duration
+
+	// FetchesPerDay is the endpoint's daily quota.
+	FetchesPerDay int
+}
+
+// UserAgent is what token endpoints are asked as.
+const UserAgent = "caddy-weixin"
+
+const (
+	maxTokenAnswer = 64 << 10
+	maxTokenLength = 4 << 10
+)
+
+// fetch uses the RoundTripper itself: an http.Client would follow redirects and
+// put the URL, and with it the AppSecret, into its errors.
+func fetch(rt http.RoundTripper, req *http.Request, cred Credentials) (Grant, error) {
+	req.Header.Set("Accept-Encoding", "identity")
+	req.Header.Set("User-Agent", UserAgent)
+	res, err := rt.RoundTrip(req)
+	if err != nil {
+		return Grant{}, redacted(err, cred.Secret)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxTokenAnswer))
+	if err != nil {
+		return Grant{}, redacted(err, cred.Secret)
+	}
+	var refusal struct {
+		Errcode int    `json:"errcode"`
+		Errmsg  string `json:"errmsg"`
+	}
+	// Whatever else is odd about the answer, an errcode says what is wrong.
+	if _ = json.Unmarshal(body, &refusal); refusal.Errcode != OK {
+		return Grant{}, &Error{Code: refusal.Errcode, Msg: Redact(refusal.Errmsg, cred.Secret)}
+	}
+	var answer struct {
+		AccessToken string      `json:"access_token"`
+		ExpiresIn   json.Number `json:"expires_in"`
+	}
+	decodeErr := json.Unmarshal(body, &answer)
+	if res.StatusCode != http.StatusOK {
+		return Grant{}, fmt.Errorf("the token endpoint answered with HTTP status %d", res.StatusCode)
+	}
+	if decodeErr != nil {
+		return Grant{}, errors.New("the token endpoint's answer is no JSON object of the documented form")
+	}
+	if !isToken(answer.AccessToken) {
+		return Grant{}, errors.New("the token endpoint's answer holds no usable access_token")
+	}
+	seconds, err := answer.ExpiresIn.Float64()
+	if err != nil || seconds < 1 || seconds > 365*24*3600 {
+		return Grant{}, errors.New("the token endpoint's answer holds no usable expires_in")
+	}
+	return Grant{
+		AccessToken: answer.AccessToken,
+		ExpiresIn:   time.Duration(seconds * float64(time.Second)),
+	}, nil
+}
+
+func isToken(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxTokenLength
+}
+
+// redacted keeps an error's chain where its text shows no secret.
+func redacted(err error, secret string) error {
+	if text := err.Error(); Redact(text, secret) != text {
+		return errors.New(Redact(text, secret))
+	}
+	return err
+}

@@ -1,0 +1,104 @@
+package wechat
+
+import (
+	"slices"
+	"strings"
+)
+
+// Takes is which credential the API at a path takes.
+type Takes uint8
+
+const (
+	// TakesToken paths take the account's token.
+	TakesToken Takes = iota
+	// TakesTokenRequest paths hand out the account's token.
+	TakesTokenRequest
+	// TakesSecret paths take the account's identity and secret in place of a
+	// token, and most a code that is good for one use.
+	TakesSecret
+	// TakesUserToken paths take a user's own token, or the refresh token for it.
+	TakesUserToken
+	// TakesComponentToken paths take a third-party platform's token.
+	TakesComponentToken
+	// TakesOwn paths take a credential that the request brings with it and that
+	// is none of the account's: a group robot's key, say.
+	TakesOwn
+)
+
+// Route is a path whose API takes something else than the account's token.
+type Route struct {
+	// Path is a path, or the beginning of paths if it ends with a slash and a
+	// star. It is in lower case.
+	Path string
+
+	Takes Takes
+
+	// SecretParam is the parameter that takes the secret at a TakesSecret path.
+	SecretParam string
+
+	// Endpoint is what a TakesTokenRequest path is.
+	Endpoint *TokenEndpoint
+}
+
+// takesToken is the route of all paths that are in no list.
+var takesToken = &Route{Takes: TakesToken}
+
+// Route returns what the API at a path takes that CheckPath has accepted. The
+// path is the decoded one. A server that takes a path in another spelling takes
+// the same credential.
+func (k *Kind) Route(path string) *Route {
+	path = strings.ToLower(path)
+	if r, ok := k.exact[strings.TrimSuffix(path, "/")]; ok {
+		return r
+	}
+	for _, r := range k.prefixes {
+		if strings.HasPrefix(path, r.Path) {
+			return r
+		}
+	}
+	return takesToken
+}
+
+// Indexed prepares a kind whose facts are all there for look-ups. It returns it.
+func (k *Kind) Indexed() *Kind {
+	k.exact = make(map[string]*Route, len(k.Routes)+len(k.TokenEndpoints))
+	for _, e := range k.TokenEndpoints {
+		k.exact[e.Path] = &Route{Path: e.Path, Takes: TakesTokenRequest, Endpoint: e}
+	}
+	for i := range k.Routes {
+		r := k.Routes[i]
+		if prefix, ok := strings.CutSuffix(r.Path, "*"); ok {
+			r.Path = prefix
+			k.prefixes = append(k.prefixes, &r)
+			continue
+		}
+		k.exact[r.Path] = &r
+	}
+	return k
+}
+
+// routes returns routes of paths that all take the same.
+func routes(takes Takes, paths ...string) []Route {
+	list := make([]Route, len(paths))
+	for i, path := range paths {
+		list[i] = Route{Path: path, Takes: takes}
+	}
+	return list
+}
+
+// IsHost reports whether the host of a request, which may have a port, is that of
+// the kind's API.
+func (k *Kind) IsHost(host string) bool {
+	host, _, _ = strings.Cut(host, ":")
+	_, own, _ := strings.Cut(k.Host, "://")
+	return strings.EqualFold(host, own)
+}
+
+// HasAlone reports whether no other kind has the API at a path.
+func (k *Kind) HasAlone(path string) bool {
+	path = strings.ToLower(path)
+	exact := strings.TrimSuffix(path, "/")
+	return slices.ContainsFunc(k.Families, func(family string) bool {
+		return exact == family || strings.HasSuffix(family, "/") && strings.HasPrefix(path, family)
+	})
+}

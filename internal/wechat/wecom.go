@@ -1,0 +1,111 @@
+package wechat
+
+import (
+	"net/http"
+	"time"
+)
+
+// WeCom is the kind of one application of a WeCom corporation. Facts are from
+// the documentation at developer.work.weixin.qq.com, and from reports where it
+// is silent.
+var WeCom = (&Kind{
+	Name:           "wecom",
+	Host:           "https://qyapi.weixin.qq.com",
+	ID:             "corpid",
+	SecretsApart:   true,
+	TokenEndpoints: []*TokenEndpoint{gettoken},
+	SecretParams:   []string{"corpsecret"},
+	TokenParam:     "access_token",
+	// An errcode 40001 is about the secret here, and 40014 says also that a
+	// token has expired.
+	TokenErrors:  []int{InvalidAccessToken, AccessTokenExpired},
+	Undecided:    []int{SystemBusy, TooFrequent, QuotaExhausted, TooManyConcurrent, AccessTokenMissing},
+	TokenExpired: Error{AccessTokenExpired, "access_token expired"},
+	TokenForged:  Error{InvalidAccessToken, "invalid access_token"},
+	ErrorHeader:  "Error-Code",
+	CheckPath:    "/cgi-bin/get_api_domain_ip",
+	Routes:       wecomRoutes,
+	Tickets: TicketTypes{
+		{JSAPITicket, "/cgi-bin/get_jsapi_ticket", ""},
+		{AgentTicket, "/cgi-bin/ticket/get", "agent_config"},
+	},
+	Families: []string{
+		"/cgi-bin/gettoken", "/cgi-bin/webhook/", "/cgi-bin/service/", "/cgi-bin/license/", "/cgi-bin/paytool/", "/cgi-bin/advanced_api/",
+		"/cgi-bin/openhw/", "/cgi-bin/get_jsapi_ticket", "/cgi-bin/ticket/get",
+	},
+	Failures: wecomFailures,
+	Advice:   wecomAdvice,
+	RejectedAdvice: [2]string{
+		"WeCom's APIs reject the application's tokens, new ones too: compare corpid and upstream with the account, and look into WeCom's console whether the application is disabled.",
+		"企业微信接口拒绝该应用的 token，新获取的也被拒绝：请核对 corpid 与 upstream，并在企业微信管理后台检查应用是否已停用。",
+	},
+}).Indexed()
+
+// gettoken is /cgi-bin/gettoken. Within a token's life everybody who asks gets
+// the same one, and nothing forces another.
+var gettoken = &TokenEndpoint{
+	Name:             "gettoken",
+	Method:           http.MethodGet,
+	Path:             "/cgi-bin/gettoken",
+	ID:               "corpid",
+	Secret:           "corpsecret",
+	SecretMissing:    "corpsecret missing",
+	ErrcodeOnSuccess: true,
+	Policy: Policy{
+		Lead:       4 * time.Minute,
+		Idempotent: true,
+	},
+}
+
+// wecomRoutes are the paths that carry a credential of their own: a group
+// robot's key, or the token of a suite, a provider or a device. At
+// get_login_info a provider's token stands in access_token.
+var wecomRoutes = routes(TakesOwn,
+	"/cgi-bin/webhook/*", "/cgi-bin/service/*", "/cgi-bin/license/*", "/cgi-bin/paytool/*", "/cgi-bin/advanced_api/*", "/cgi-bin/openhw/*",
+	"/cgi-bin/hardware/get_device_feature", "/cgi-bin/idconvert/upgrade_chatid_for_new_corp",
+)
+
+// wecomFailures are the errcodes of gettoken that do not pass by themselves.
+// WeCom blocks an address for an hour that goes on asking all the same.
+var wecomFailures = map[int]FailureClass{
+	InvalidCredential: Configuration,
+	InvalidAppID:      Configuration,
+	SecretOfOtherCorp: Configuration,
+	AppIDMissing:      Configuration,
+	AppSecretMissing:  Configuration,
+}
+
+var wecomAdvice = map[int][2]string{
+	InvalidCredential: {
+		"The secret is wrong or has been reset, or the application is disabled: copy the current secret from WeCom's console (App management) into the account's secret.",
+		"secret 不正确、已被重置或应用已停用：请从企业微信管理后台“应用管理”复制当前的 Secret 到账号的 secret。",
+	},
+	InvalidAppID: {
+		"WeCom does not know this corpid: compare the account's corpid with the console (My company > Company information).",
+		"企业微信不认识这个 corpid：请在管理后台“我的企业 > 企业信息”核对企业 ID。",
+	},
+	SecretOfOtherCorp: {
+		"The secret is of another corporation: compare the account's corpid and secret with WeCom's console.",
+		"该 secret 属于其他企业：请在企业微信管理后台核对 corpid 和 secret。",
+	},
+	AppIDMissing: {
+		"The token request reached WeCom without a corpid: check that nothing between the proxy and upstream rewrites requests.",
+		"获取 token 的请求到达企业微信时缺少 corpid：请检查代理与 upstream 之间是否有改写请求的设备。",
+	},
+	AppSecretMissing: {
+		"The token request reached WeCom without a secret: check that nothing between the proxy and upstream rewrites requests.",
+		"获取 token 的请求到达企业微信时缺少 secret：请检查代理与 upstream 之间是否有改写请求的设备。",
+	},
+	QuotaExhausted: {
+		"WeCom's frequency limit is reached: it ends by itself; find out who else calls from this address or for this corporation.",
+		"已达到企业微信的频率限制，会自行恢复：请查找还有谁从此 IP 或为该企业调用接口。",
+	},
+	UntrustedIP: {
+		"Add {ip} to the application's trusted IPs in WeCom's console (App management > the application > Trusted company IPs), or for third-party and customised applications to the provider's IP list.",
+		"请在企业微信管理后台“应用管理 > 该应用 > 企业可信IP”中加入 {ip}；第三方应用和代开发应用请加入服务商后台的 IP 白名单。",
+	},
+	WrongAgent: {
+		"The token is another agent's than the agentid in the request: have the application use the account of that agent.",
+		"该 token 属于另一个应用，与请求中的 agentid 不符：请让业务系统使用该应用对应的账号。",
+	},
+}
