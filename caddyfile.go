@@ -42,6 +42,9 @@ func init() {
 //			upstream <url>
 //			resolver <ip[:port]>
 //			issue    virtual|real|off
+//			api_security {
+//				...
+//			}
 //			tickets  kept|pass
 //			mirror   wxjava|silenceper|wechatpy|powerwechat <redis url> {
 //				prefix <prefix>
@@ -177,13 +180,15 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 					err = d.Err(issueErr.Error())
 				}
 			}
+		case optionAPISecurity:
+			err = app.parseAPISecurity(d, name, &cfg.APISecurity)
 		case "tickets":
 			err = parseTickets(d, &cfg.Tickets)
 		case "mirror":
 			app.positions.remember(d, "account "+name, mirrorOption(len(cfg.Mirrors)))
 			err = parseMirror(d, cfg)
 		default:
-			return unknownOption(d, "account "+name, "appid", "secret", "token", "upstream", "issue", "resolver", "tickets", "mirror")
+			return unknownOption(d, "account "+name, "appid", "secret", "token", "upstream", "issue", "resolver", optionAPISecurity, "tickets", "mirror")
 		}
 		if err != nil {
 			return err

@@ -114,6 +114,10 @@ type AccountConfig struct {
 	// The places in Redis where the account's token and tickets are written for
 	// applications that call WeChat directly.
 	Mirrors []*MirrorConfig `json:"mirrors,omitempty"`
+
+	// The keys of calls that are encrypted and signed. Default: none; requests
+	// go out as they are
+	APISecurity *APISecurityConfig `json:"api_security,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -230,6 +234,10 @@ func (app *App) newAccount(name string, cfg *AccountConfig) (*account.Account, e
 	if err != nil {
 		return nil, err
 	}
+	security, err := app.newAPISecurity(name, cred.ID, cfg.APISecurity)
+	if err != nil {
+		return nil, err
+	}
 	app.warnOfLiteral("account "+name, "secret", cfg.AppSecret)
 	if upstream.IsCleartext(u) {
 		app.logger.Warn("the AppSecret and the tokens go to the upstream unencrypted: use https",
@@ -242,6 +250,7 @@ func (app *App) newAccount(name string, cfg *AccountConfig) (*account.Account, e
 		Endpoint:    kind.TokenEndpoint(cfg.Token),
 		Upstream:    u,
 		Resolver:    app.resolvers.byAccount[name],
+		Security:    security,
 		Issue:       cfg.Issue,
 	})
 }

@@ -206,7 +206,7 @@ func checkCharacters(option, value string) error {
 	if begins && ends && utf8.RuneCountInString(value) > 1 || !isKey && (begins || ends) {
 		return fmt.Errorf("%s is in quotes, which are taken for a part of it: write it without them", option)
 	}
-	if option == optionKey {
+	if option == optionKey || option == optionSign || option == optionVerify { // PEM has lines
 		return nil
 	}
 	for _, r := range value {

@@ -107,6 +107,7 @@ func TestOptionForms(t *testing.T) {
 	}{
 		{new(App), appForms},
 		{new(AccountConfig), accountForms},
+		{new(APISecurityConfig), apiSecurityForms},
 		{new(CallerConfig), callerForms},
 		{new(Handler), handlerForms},
 		{new(Transport), transportForms},

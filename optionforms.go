@@ -50,6 +50,8 @@ var (
 		"issue":    `"virtual"`,
 		"tickets":  `"kept"`,
 		"mirrors":  `[{"preset": "wxjava", "url": "redis://127.0.0.1:6379/0"}]`,
+
+		optionAPISecurity: `{` + exampleOf(apiSecurityForms) + `}`,
 	}
 	callerForms = optionForms{
 		"key":      `"{env.ORDERS_KEY}"`,

@@ -141,8 +141,9 @@ func (t *Transport) forward(req *http.Request, admission *gateway.Admission, o *
 	if err := t.checkUpstream(admission.Account, target); err != nil {
 		return t.failed(req, admission, err)
 	}
-	// Where ID and secret were put into a body, the client's is read.
-	repeatable := admission.Request == req
+	// Where ID and secret were put into a body, the client's is read, and so is the
+	// beginning of one that may have to be encrypted.
+	repeatable := admission.Request == req && !proxy.ReadsBeginning(admission.Account, req)
 	if repeatable {
 		if admission.Request, err = t.withKeptBody(admission.Account, req); err != nil {
 			return t.failed(req, admission, err)
@@ -184,7 +185,7 @@ const keptBodyVar = "weixin.body"
 // that is read before WeChat is connected: reverse_proxy may send the request
 // once more to another upstream, and by then the client's is read.
 func (t *Transport) withKeptBody(a *account.Account, req *http.Request) (*http.Request, error) {
-	if req.Body == nil || req.ContentLength <= 0 || req.ContentLength > min(proxy.ReadFirst, t.proxy.BodyLimit) {
+	if req.Body == nil || req.ContentLength <= 0 || req.ContentLength > min(proxy.ReadsFirst(a, req), t.proxy.BodyLimit) {
 		return req, nil
 	}
 	kept, ok := caddyhttp.GetVar(req.Context(), keptBodyVar).([]byte)

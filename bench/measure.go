@@ -53,11 +53,39 @@ type run struct {
 // what else happens on the machine hits all of them alike. Every round starts
 // with another peer.
 func (r *run) measure(ctx context.Context) error {
+	if err := r.prepare(); err != nil {
+		return err
+	}
+	for round := range r.Rounds {
+		fmt.Fprintf(r.progress, "round %d of %d\n", round+1, r.Rounds)
+		peers := rotated(r.peers, round)
+		for i := range scenarios {
+			if err := r.fullLoads(ctx, peers, &scenarios[i]); err != nil {
+				return err
+			}
+		}
+		for _, p := range peers {
+			if err := r.lowLoad(ctx, p, r.low[p]); err != nil {
+				return p.failure(fmt.Errorf("low load: %w", err))
+			}
+		}
+	}
+	return nil
+}
+
+// prepare makes room for the measurements, and looks at the peers' memory before
+// them.
+func (r *run) prepare() error {
 	r.load = make(map[*peer]map[string]*measurement)
 	r.low = make(map[*peer]*measurement)
 	r.initial = make(map[*peer]int64)
 	for _, p := range r.peers {
 		r.load[p] = make(map[string]*measurement)
+		for i := range scenarios {
+			if p.measurable(&scenarios[i]) {
+				r.load[p][scenarios[i].name] = new(measurement)
+			}
+		}
 		r.low[p] = new(measurement)
 		if p.process == nil {
 			continue
@@ -68,28 +96,17 @@ func (r *run) measure(ctx context.Context) error {
 		}
 		r.initial[p] = resident
 	}
-	for round := range r.Rounds {
-		fmt.Fprintf(r.progress, "round %d of %d\n", round+1, r.Rounds)
-		for i := range scenarios {
-			s := &scenarios[i]
-			for _, p := range rotated(r.peers, round) {
-				if !p.measurable(s) {
-					continue
-				}
-				m := r.load[p][s.name]
-				if m == nil {
-					m = new(measurement)
-					r.load[p][s.name] = m
-				}
-				if err := r.fullLoad(ctx, p, s, m); err != nil {
-					return p.failure(fmt.Errorf("%s: %w", s.title, err))
-				}
-			}
+	return nil
+}
+
+// fullLoads measures a scenario at every peer that it can be measured at.
+func (r *run) fullLoads(ctx context.Context, peers []*peer, s *scenario) error {
+	for _, p := range peers {
+		if !p.measurable(s) {
+			continue
 		}
-		for _, p := range rotated(r.peers, round) {
-			if err := r.lowLoad(ctx, p, r.low[p]); err != nil {
-				return p.failure(fmt.Errorf("low load: %w", err))
-			}
+		if err := r.fullLoad(ctx, p, s, r.load[p][s.name]); err != nil {
+			return p.failure(fmt.Errorf("%s: %w", s.title, err))
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -254,7 +255,7 @@ func (p *caddy) signal(sig syscall.Signal) {
 // checkLogs looks for what must never be logged, and for data races.
 func (p *caddy) checkLogs(w *weChat) {
 	log := p.logs.String()
-	for _, secret := range append(w.issuedTokens(), appSecret) {
+	for _, secret := range slices.Concat(w.issuedTokens(), w.secrets, []string{appSecret}) {
 		for line := range strings.Lines(log) {
 			if strings.Contains(line, secret) {
 				p.t.Errorf("a secret is in the log: %s", strings.ReplaceAll(line, secret, "SECRET"))

@@ -32,6 +32,7 @@ type weChat struct {
 
 	mu       sync.Mutex
 	tokens   []string
+	secrets  []string // of the account, beside its AppSecret
 	requests []*http.Request
 	hook     http.HandlerFunc // answers in the sandbox's place
 	checks   int              // how often the proxy has checked a token

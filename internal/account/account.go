@@ -35,6 +35,7 @@ type Account struct {
 	Endpoint    *wechat.TokenEndpoint // of the token
 	Upstream    *url.URL
 	Resolver    *upstream.Resolver // of the upstream's name; nil for the system's
+	Security    *APISecurity       // nil where requests go out as they are
 	Issue       string             // how applications get a token; "" is IssueVirtual
 
 	// Observer is told what happens. Bind sets it to one that does nothing.

@@ -51,7 +51,7 @@ var pss = &rsa.PSSOptions{SaltLength: sha256.Size, Hash: crypto.SHA256}
 // What is sealed is good for a few minutes. Every attempt is sealed anew.
 func (k *Keys) Seal(now time.Time, path, query string, body []byte) ([]byte, http.Header, error) {
 	fields := object(nil)
-	if len(bytes.TrimSpace(bytes.TrimPrefix(body, byteOrderMark))) > 0 {
+	if !isBlank(body) {
 		var err error
 		if fields, err = parseObject(body); err != nil {
 			return nil, nil, err
@@ -83,6 +83,16 @@ func (k *Keys) Seal(now time.Time, path, query string, body []byte) ([]byte, htt
 		h.Set(headerSerial, k.signSerial)
 	}
 	return sealed, h, nil
+}
+
+// IsObject reports whether Seal takes a body.
+func IsObject(body []byte) bool {
+	_, err := parseObject(body)
+	return err == nil || isBlank(body)
+}
+
+func isBlank(body []byte) bool {
+	return len(bytes.TrimSpace(bytes.TrimPrefix(body, byteOrderMark))) == 0
 }
 
 // withQuery returns the object with the query's parameters as strings.

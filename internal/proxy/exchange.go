@@ -12,7 +12,11 @@ import (
 // the answer is to be judged, what comes before it is held back until then.
 func (x *exchange) send(judged bool) (*http.Response, error) {
 	x.informer.begin(x, judged)
-	res, err := x.Base.RoundTrip(x.outgoing())
+	out := x.outgoing()
+	if err := x.inject(out); err != nil {
+		return nil, err
+	}
+	res, err := x.Base.RoundTrip(out)
 	if err != nil {
 		return nil, err
 	}

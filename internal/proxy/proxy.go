@@ -143,6 +143,7 @@ type exchange struct {
 	body     *replayBody
 	length   int64
 	token    *account.Token // in use; nil where the path takes none
+	sealing  *sealing       // nil where the request goes out as it is
 }
 
 func (x *exchange) do() (*http.Response, error) {
@@ -152,6 +153,9 @@ func (x *exchange) do() (*http.Response, error) {
 	var err error
 	if x.token, err = x.Account.Token(x.ctx); err != nil {
 		return nil, answer.TokenFailure(err, x.Account, x.Account.Now())
+	}
+	if x.sealing, err = newSealing(x); err != nil {
+		return nil, err
 	}
 	if account.IsVirtualToken(x.token.Secret()) {
 		return x.tryUnlessNested()
@@ -259,6 +263,9 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 	}
 	x.Account.Reached()
 	d := time.Since(start)
+	if err := x.restore(res); err != nil {
+		return nil, verdict{}, err
+	}
 	if x.token == nil && res.ContentLength < 0 {
 		// It cannot be a token error, so it is not waited for.
 		x.Account.Observer.Answered(d, wechat.OK)
@@ -304,9 +311,6 @@ func (x *exchange) outgoing() *http.Request {
 	if out.URL.RawPath != "" && out.URL.RawPath != out.URL.EscapedPath() {
 		// Characters that need no escape to be understood are left unescaped.
 		out.URL.Opaque = out.URL.RawPath
-	}
-	if x.token != nil {
-		out.URL.RawQuery = wechat.SetQueryParam(in.URL.RawQuery, x.Account.Kind.TokenParam, x.token.Escaped())
 	}
 	if x.body != nil {
 		out.Body = x.body.open()
