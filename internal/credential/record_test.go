@@ -57,6 +57,11 @@ func randomRecord(rng *rand.Rand) record {
 	if n := len(r.Forced) - maxForcedKept; n > 0 {
 		r.Forced = r.Forced[n:]
 	}
+	for s := range rng.IntN(2) * rng.IntN(maxVainKept) {
+		if rng.IntN(2) == 0 {
+			r.Vain = append(r.Vain, vainFetch{At: recordTime(s), By: digestOf(string(rune('a' + rng.IntN(3))))})
+		}
+	}
 	for s := range rng.IntN(2) * rng.IntN(maxDeathsKept) {
 		if rng.IntN(4) > 0 {
 			r.Deaths = append(r.Deaths, recordTime(s))
@@ -129,7 +134,7 @@ func TestMergeConverges(t *testing.T) {
 // A field that the order of records does not know would make merge depend on
 // the order of events, for the processes would keep different records.
 func TestCompareKnowsEveryField(t *testing.T) {
-	merged := []string{"Attempt", "Standing", "LastError", "Kept", "Replacements", "RenewedAt", "Forced", "Deaths"}
+	merged := []string{"Attempt", "Standing", "LastError", "Kept", "Replacements", "RenewedAt", "Forced", "Deaths", "Vain"}
 	knowsEveryField(t, compareValues, merged...)
 	knowsEveryField(t, compareAttempts)
 	knowsEveryField(t, compareStandings)
