@@ -140,6 +140,7 @@ func TestCompareKnowsEveryField(t *testing.T) {
 	knowsEveryField(t, compareStandings)
 	knowsEveryField(t, compareErrors)
 	knowsEveryField(t, compareKept)
+	knowsEveryField(t, func(a, b *vainFetch) int { return compareVain(*a, *b) })
 	for _, name := range merged {
 		var zero, other record
 		fillField(t, reflect.ValueOf(&other).Elem().FieldByName(name))
@@ -179,6 +180,8 @@ func fillField(t *testing.T, field reflect.Value) {
 		*v = recordTime(0)
 	case *[]time.Time:
 		*v = []time.Time{recordTime(0)}
+	case *[]vainFetch:
+		*v = []vainFetch{{At: recordTime(0), By: "x"}}
 	default:
 		for _, inner := range field.Fields() {
 			fillField(t, inner)
