@@ -46,6 +46,10 @@ func init() {
 //			api_security {
 //				...
 //			}
+//			tickets  kept|pass
+//			mirror   wxjava|silenceper|wechatpy|powerwechat <redis url> {
+//				prefix <prefix>
+//			}
 //		}
 //		caller <name> {
 //			key      <key>
@@ -187,8 +191,13 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 			}
 		case optionAPISecurity:
 			err = app.parseAPISecurity(d, name, &cfg.APISecurity)
+		case "tickets":
+			err = parseTickets(d, &cfg.Tickets)
+		case "mirror":
+			app.positions.remember(d, "account "+name, mirrorOption(len(cfg.Mirrors)))
+			err = parseMirror(d, cfg)
 		default:
-			return unknownOption(d, "account "+name, "kind", "appid", "corpid", "agentid", "secret", "token", "upstream", "issue", "resolver", optionAPISecurity)
+			return unknownOption(d, "account "+name, "kind", "appid", "corpid", "agentid", "secret", "token", "upstream", "issue", "resolver", optionAPISecurity, "tickets", "mirror")
 		}
 		if err != nil {
 			return err
@@ -283,10 +292,15 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := app.Accounts[handler.Account]; !ok && handler.Account != "" && !gateway.HasPlaceholder(handler.Account) {
-		return nil, h.Errf("there is no account %s: write one of %s", handler.Account, strings.Join(sortedKeys(app.Accounts), ", "))
+	return handler, checkAccountNamed(h, app, handler.Account)
+}
+
+// checkAccountNamed refuses the name of an account that there is not.
+func checkAccountNamed(h httpcaddyfile.Helper, app *App, name string) error {
+	if _, ok := app.Accounts[name]; !ok && name != "" && !gateway.HasPlaceholder(name) {
+		return h.Errf("there is no account %s: write one of %s", name, strings.Join(sortedKeys(app.Accounts), ", "))
 	}
-	return handler, nil
+	return nil
 }
 
 // parseStatusDirective sets up the status page from the weixin_status

@@ -172,7 +172,7 @@ func placeOf(name string, here []string) string {
 	switch {
 	case atSite && slices.Contains([]string{"account", "caller", "store", "upstream", "resolver"}, name):
 		return "; " + name + " belongs into the global option, { weixin { … } }, at the top of the file"
-	case slices.Contains(here, "account") && slices.Contains([]string{"appid", "secret", "token", "issue"}, name):
+	case slices.Contains(here, "account") && slices.Contains([]string{"appid", "secret", "token", "issue", "tickets", "mirror"}, name):
 		return "; " + name + " belongs into an account: account <name> { … }"
 	case slices.Contains(here, "account") && slices.Contains(siteOptions, name):
 		return "; " + name + " belongs into the directive weixin of a site"

@@ -133,6 +133,7 @@ func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 	}
 	for _, s := range statuses {
 		printTrouble(w, &s, now)
+		printTickets(w, &s, now)
 	}
 	printWarnings(w, statuses)
 	return nil
@@ -156,6 +157,20 @@ func printWarnings(w io.Writer, statuses []AccountStatus) {
 			of = []string{"all accounts"}
 		}
 		fmt.Fprintf(w, "\n%s: %s\n", strings.Join(of, ", "), advice)
+	}
+}
+
+// printTickets prints which tickets are kept.
+func printTickets(w io.Writer, s *AccountStatus, now time.Time) {
+	for _, t := range s.Tickets {
+		fmt.Fprintf(w, "\n%s: ticket %s", s.Name, t.Type)
+		if t.Fingerprint != "" {
+			fmt.Fprintf(w, " %s, confirmed %s ago", t.Fingerprint, now.Sub(t.CheckedAt).Round(time.Second))
+		}
+		if e := t.LastError; e != nil {
+			fmt.Fprintf(w, ", last error %s %s ago: %s", e.kind(), now.Sub(e.At).Round(time.Second), e.Errmsg)
+		}
+		fmt.Fprintln(w)
 	}
 }
 

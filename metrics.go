@@ -64,7 +64,7 @@ type metrics struct {
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.build, m.requests, m.callers, m.replays, m.fetches, m.errcodes, m.deaths, m.upstream, m.accounts}
+	return []prometheus.Collector{m.build, m.requests, m.callers, m.replays, m.fetches, m.errcodes, m.deaths, m.upstream, m.accounts, ticketFetches(), ticketCollector{}}
 }
 
 func (m *metrics) register(registry *prometheus.Registry) error {

@@ -72,6 +72,8 @@ type App struct {
 	resolvers resolvers
 	endpoint  upstream.RoundTripper
 
+	mirrors []*accountMirror
+
 	positions positions
 	runners   []string // keys of what this configuration holds of runnerPool
 }
@@ -119,6 +121,15 @@ type AccountConfig struct {
 	// Default: virtual
 	Issue string `json:"issue,omitempty"`
 
+	// What applications get that ask for a ticket of the JS-SDK or for cards:
+	// `kept` is one that the proxy keeps, with an `expires_in` that is true;
+	// `pass` is WeChat's own answer. Default: kept
+	Tickets string `json:"tickets,omitempty"`
+
+	// The places in Redis where the account's token and tickets are written for
+	// applications that call WeChat directly.
+	Mirrors []*MirrorConfig `json:"mirrors,omitempty"`
+
 	// The keys of calls that are encrypted and signed. Default: none; requests
 	// go out as they are
 	APISecurity *APISecurityConfig `json:"api_security,omitempty"`
@@ -165,6 +176,7 @@ func (app *App) Provision(ctx caddy.Context) error {
 	if app.registry, err = gateway.NewRegistry(app.accounts, app.tokens.credentials.Now, app.logger); err != nil {
 		return err
 	}
+	app.registry.Ticket = app.tokens.tickets.answer
 	for _, name := range sortedKeys(app.Callers) {
 		if err := app.addCaller(ctx, name, app.Callers[name]); err != nil {
 			return fmt.Errorf("caller %s: %w", name, err)
@@ -186,6 +198,9 @@ func (app *App) provisionAccounts(ctx caddy.Context) error {
 			return fmt.Errorf("account %s: %w", name, err)
 		}
 		a.Observer = observerOf(name)
+		if err := cmp.Or(app.addTickets(a, app.Accounts[name].Tickets), app.addMirrors(a, app.Accounts[name])); err != nil {
+			return fmt.Errorf("account %s: %w", name, err)
+		}
 		accounts = append(accounts, a)
 	}
 	app.accounts, err = account.NewDirectory(accounts...)
@@ -332,6 +347,8 @@ func (app *App) Start() error {
 	for a := range app.accounts.All() {
 		app.tokens.KeepWarm(a, time.Duration(app.accounts.Len()-1)*startPause)
 	}
+	app.tokens.tickets.keepWarm()
+	app.startMirrors()
 	app.setRunning(true)
 	return nil
 }
@@ -346,18 +363,22 @@ const stopTimeout = 5 * time.Second
 // theirs.
 func (app *App) Stop() error {
 	app.setRunning(false)
+	app.stopMirrors()
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	var wg sync.WaitGroup
 	for a := range app.accounts.All() {
 		wg.Go(func() { app.tokens.Release(ctx, a) })
 	}
+	wg.Go(func() { app.tokens.tickets.release(ctx) })
 	wg.Wait()
 	return nil
 }
 
 // Cleanup gives back what Provision took.
 func (app *App) Cleanup() error {
+	app.stopMirrors()
+	app.closeMirrors()
 	for _, key := range app.runners {
 		if _, err := runnerPool.Delete(key); err != nil {
 			return err
@@ -370,6 +391,9 @@ func (app *App) Cleanup() error {
 		}
 	}
 	if app.tokens != nil {
+		if err := app.tokens.tickets.cleanup(); err != nil {
+			return err
+		}
 		app.tokens.credentials.Close()
 	}
 	if app.endpoint != nil {

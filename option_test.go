@@ -113,6 +113,8 @@ func TestOptionForms(t *testing.T) {
 		{new(Transport), transportForms},
 		{new(StatusPage), statusPageForms},
 		{new(HealthCheck), healthForms},
+		{new(JSSDK), jssdkForms},
+		{new(MirrorConfig), mirrorForms},
 	} {
 		names := jsonNames(reflect.TypeOf(c.target).Elem())
 		for _, name := range names {

@@ -39,6 +39,7 @@ var (
 	handlerForms    = optionForms{"account": `"shop"`}.with(accessForms, forwardingForms)
 	transportForms  = optionForms{"tls": `{}`, "trust_upstream": `true`}.with(handlerForms)
 	statusPageForms = optionForms{"read_only": `true`}.with(accessForms)
+	jssdkForms      = optionForms{"account": `"shop"`, "hosts": `["shop.example.com"]`, "agent": `true`}
 	healthForms     = optionForms{"allow_ips": accessForms["allow_ips"]}
 	accountForms    = optionForms{ //nolint:gosec // they are placeholders
 		"kind":     `"official"`,
@@ -50,6 +51,8 @@ var (
 		"upstream": `"https://api.weixin.qq.com"`,
 		"resolver": `"223.5.5.5"`,
 		"issue":    `"virtual"`,
+		"tickets":  `"kept"`,
+		"mirrors":  `[{"preset": "wxjava", "url": "redis://127.0.0.1:6379/0"}]`,
 
 		optionAPISecurity: `{` + exampleOf(apiSecurityForms) + `}`,
 	}
@@ -58,6 +61,11 @@ var (
 		"accounts": `["shop"]`,
 		"allow":    `["/cgi-bin/message/*"]`,
 		"ips":      `["10.0.0.0/8"]`,
+	}
+	mirrorForms = optionForms{
+		"preset": `"wxjava"`,
+		"url":    `"{env.REDIS_URL}"`,
+		"prefix": `"wx"`,
 	}
 	appForms = optionForms{
 		"upstream": `"https://api.weixin.qq.com"`,
@@ -198,4 +206,10 @@ func (p *StatusPage) UnmarshalJSON(data []byte) error {
 func (h *HealthCheck) UnmarshalJSON(data []byte) error {
 	type plain HealthCheck
 	return decodeOptions(data, (*plain)(h), healthForms)
+}
+
+// UnmarshalJSON decodes the handler's options.
+func (h *JSSDK) UnmarshalJSON(data []byte) error {
+	type plain JSSDK
+	return decodeOptions(data, (*plain)(h), jssdkForms)
 }

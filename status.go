@@ -47,6 +47,9 @@ type AccountStatus struct {
 	// Warnings are what will be a failure if nobody does anything about it.
 	Warnings []StatusWarning `json:"warnings,omitempty"`
 
+	// Tickets are those that are kept.
+	Tickets []TicketStatus `json:"tickets,omitempty"`
+
 	// store is the store's state, which all accounts share.
 	store store.State
 
@@ -210,6 +213,7 @@ func (m *TokenManager) Status(a *account.Account) AccountStatus {
 	status.noteTrouble(a)
 	status.Advice = status.advice(wechat.English)
 	status.Warnings = status.warnings(wechat.English)
+	status.Tickets = m.tickets.status(a)
 	return status
 }
 
@@ -256,6 +260,7 @@ func (m *TokenManager) look(ctx context.Context, accounts iter.Seq[*account.Acco
 		}
 		wg.Go(func() {
 			m.credentials.Look(ctx, a.Credential(), lookPause)
+			m.tickets.look(ctx, a)
 			<-turns
 		})
 	}

@@ -204,6 +204,13 @@ func (app *App) shownAccount(of *account.Account, lang wechat.Language) statuspa
 		s.LastError = &e
 		a.LastError = &statuspage.Failure{Errcode: e.Errcode, Message: e.Errmsg, At: e.At, Advice: e.Advice}
 	}
+	for _, t := range s.Tickets {
+		shown := statuspage.Ticket{Type: t.Type, Fingerprint: t.Fingerprint, ConfirmedAt: t.CheckedAt}
+		if e := t.LastError; e != nil {
+			shown.LastError = &statuspage.Failure{Errcode: e.Errcode, Message: e.Errmsg, At: e.At}
+		}
+		a.Tickets = append(a.Tickets, shown)
+	}
 	a.Data = s
 	return a
 }

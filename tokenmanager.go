@@ -24,17 +24,20 @@ type TokenManager struct {
 	credentials *credential.Manager
 	store       *store.Watched
 	endpoint    http.RoundTripper // to the token endpoints
+	tickets     *ticketKeeper
 }
 
 // newTokenManager returns a manager whose tokens are shared through st and come
 // from the endpoints that rt reaches. Budgets are those of the process.
 func newTokenManager(process *credential.Process, st store.Store, rt http.RoundTripper, logger *zap.Logger) *TokenManager {
 	watched := store.Watch(st, logger)
-	return &TokenManager{
+	m := &TokenManager{
 		credentials: credential.NewManager(credential.Config{Store: watched, Process: process, Logger: logger}),
 		store:       watched,
 		endpoint:    rt,
 	}
+	m.tickets = newTicketKeeper(m)
+	return m
 }
 
 // bind completes an account with what the process knows of its token. From then

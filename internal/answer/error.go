@@ -28,6 +28,7 @@ type Error struct {
 	RetryAfter time.Duration
 	Cause      error // for the log alone
 	Replayed   int   // the errcode for which the request was replayed, or 0
+	OfWeChat   bool  // it is what WeChat has answered
 
 	// ReadBody is for an answer that has to reach the client whatever that is
 	// doing: the body is read to its end before.
@@ -106,8 +107,16 @@ func (e *Error) Body() []byte {
 	_ = enc.Encode(struct {
 		Errcode int    `json:"errcode"`
 		Errmsg  string `json:"errmsg"`
-	}{e.Errcode, "weixin proxy: " + e.Message})
+	}{e.Errcode, e.errmsg()})
 	return bytes.TrimRight(b.Bytes(), "\n")
+}
+
+// errmsg is the message, from which one tells whose error it is.
+func (e *Error) errmsg() string {
+	if e.OfWeChat {
+		return e.Message
+	}
+	return "weixin proxy: " + e.Message
 }
 
 func (e *Error) setHeader(h http.Header, body []byte) {

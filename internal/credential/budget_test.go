@@ -185,6 +185,40 @@ func TestVain(t *testing.T) {
 	})
 }
 
+// Neither another process nor a restart forgets who had values fetched in vain.
+func TestVainInTheCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, st := &fakeEndpoint{}, newMemoryStore()
+		report := func(p *process, leave bool) error {
+			r, err := p.Replace(t.Context(), p.account, p.token(t), "orders")
+			if err == nil && leave {
+				r.Forfeit()
+			} else if err == nil {
+				r.Report(false)
+			}
+			time.Sleep(time.Minute)
+			return err
+		}
+		for i := range vainPerHour {
+			// Each is a process that has just begun.
+			if err := report(startProcess(t, classic, st, endpoint), i%2 == 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := endpoint.callCount()
+		for range 3 {
+			if err := report(startProcess(t, classic, st, endpoint), false); !errors.Is(err, ErrStillRejected) {
+				t.Errorf("got %v", err)
+			}
+		}
+		wantCalls(t, endpoint, before)
+		time.Sleep(time.Hour)
+		if err := report(startProcess(t, classic, st, endpoint), false); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // However many there are, no more are remembered than fit.
 func TestRequestersAreBounded(t *testing.T) {
 	p, now := NewProcess(), recordTime(0)

@@ -119,13 +119,24 @@ type Replacement struct {
 // Report tells what came of it: helped reports whether the value was not
 // rejected again.
 func (p *Replacement) Report(helped bool) {
-	if p.process != nil && helped {
+	if !helped {
+		p.Forfeit()
+		if r := p.runner; r != nil {
+			r.replayedInVain(p.Value)
+		}
+	} else if p.process != nil {
 		p.process.discharge(p.by, p.chargedAt)
 	}
 	p.process = nil
-	if r := p.runner; !helped && r != nil {
-		r.replayedInVain(p.Value)
+}
+
+// Forfeit tells that nobody will know what came of it, because of whoever asked.
+// It counts as a fetch that brought nothing.
+func (p *Replacement) Forfeit() {
+	if p.process != nil && p.runner != nil {
+		p.runner.noteVain(p.by, p.chargedAt)
 	}
+	p.process = nil
 }
 
 // Replace returns a value to use in place of one that an API has rejected. It is
@@ -223,7 +234,7 @@ func (m *Manager) takeOrStart(c *Credential, rejected *Value, by string) (Replac
 	switch {
 	case backingOff != nil && (rejected == nil || r.retired || r.usableLocked(now) == nil):
 		return Replacement{}, nil, backingOff
-	case rejected != nil && m.process.isVain(by, now):
+	case rejected != nil && (m.process.isVain(by, now) || r.record.isVain(by, now)):
 		return Replacement{}, nil, ErrStillRejected
 	case backingOff == nil && now.Before(r.pausedUntil.time()):
 		return Replacement{}, nil, ErrStillRejected

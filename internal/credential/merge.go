@@ -20,6 +20,7 @@ func merge(a, b record) record {
 	m.RenewedAt = newer(a.RenewedAt, b.RenewedAt, compareTimes)
 	m.Forced = mergeTimes(a.Forced, b.Forced, maxForcedKept)
 	m.Deaths = mergeTimes(a.Deaths, b.Deaths, maxDeathsKept)
+	m.Vain = mergeVain(a.Vain, b.Vain)
 	return m
 }
 
@@ -98,5 +99,6 @@ func (r *record) equal(o *record) bool {
 	return compareValues(r, o) == 0 && compareAttempts(&r.Attempt, &o.Attempt) == 0 &&
 		compareStandings(&r.Standing, &o.Standing) == 0 && compareErrors(&r.LastError, &o.LastError) == 0 &&
 		compareKept(&r.Kept, &o.Kept) == 0 && r.Replacements.Equal(o.Replacements) && r.RenewedAt.Equal(o.RenewedAt) &&
-		slices.EqualFunc(r.Forced, o.Forced, time.Time.Equal) && slices.EqualFunc(r.Deaths, o.Deaths, time.Time.Equal)
+		slices.EqualFunc(r.Forced, o.Forced, time.Time.Equal) && slices.EqualFunc(r.Deaths, o.Deaths, time.Time.Equal) &&
+		slices.EqualFunc(r.Vain, o.Vain, sameVain)
 }

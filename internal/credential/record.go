@@ -63,6 +63,10 @@ type record struct {
 
 	// Deaths holds when values were found dead before their time, of late.
 	Deaths []time.Time `json:"deaths,omitempty"`
+
+	// Vain holds the fetches of late that were made on somebody's word and
+	// brought nothing.
+	Vain []vainFetch `json:"vain,omitempty"`
 }
 
 // attempt is the outcome of a fetch.

@@ -57,6 +57,11 @@ func randomRecord(rng *rand.Rand) record {
 	if n := len(r.Forced) - maxForcedKept; n > 0 {
 		r.Forced = r.Forced[n:]
 	}
+	for s := range rng.IntN(2) * rng.IntN(maxVainKept) {
+		if rng.IntN(2) == 0 {
+			r.Vain = append(r.Vain, vainFetch{At: recordTime(s), By: digestOf(string(rune('a' + rng.IntN(3))))})
+		}
+	}
 	for s := range rng.IntN(2) * rng.IntN(maxDeathsKept) {
 		if rng.IntN(4) > 0 {
 			r.Deaths = append(r.Deaths, recordTime(s))
@@ -129,12 +134,13 @@ func TestMergeConverges(t *testing.T) {
 // A field that the order of records does not know would make merge depend on
 // the order of events, for the processes would keep different records.
 func TestCompareKnowsEveryField(t *testing.T) {
-	merged := []string{"Attempt", "Standing", "LastError", "Kept", "Replacements", "RenewedAt", "Forced", "Deaths"}
+	merged := []string{"Attempt", "Standing", "LastError", "Kept", "Replacements", "RenewedAt", "Forced", "Deaths", "Vain"}
 	knowsEveryField(t, compareValues, merged...)
 	knowsEveryField(t, compareAttempts)
 	knowsEveryField(t, compareStandings)
 	knowsEveryField(t, compareErrors)
 	knowsEveryField(t, compareKept)
+	knowsEveryField(t, func(a, b *vainFetch) int { return compareVain(*a, *b) })
 	for _, name := range merged {
 		var zero, other record
 		fillField(t, reflect.ValueOf(&other).Elem().FieldByName(name))
@@ -174,6 +180,8 @@ func fillField(t *testing.T, field reflect.Value) {
 		*v = recordTime(0)
 	case *[]time.Time:
 		*v = []time.Time{recordTime(0)}
+	case *[]vainFetch:
+		*v = []vainFetch{{At: recordTime(0), By: "x"}}
 	default:
 		for _, inner := range field.Fields() {
 			fillField(t, inner)

@@ -122,6 +122,7 @@ func TestStateWhileEverythingIsRejected(t *testing.T) {
 				}
 				rejecting = false
 				p.request(t, accepts)
+				time.Sleep(time.Second) // the request may have found a renewal due
 				p.wantState(t, OK, true)
 				time.Sleep(5 * time.Second) // until that is saved
 				other.Look(t.Context(), other.account, 0)

@@ -41,7 +41,7 @@ type Admission struct {
 	Virtual bool
 
 	// Issued answers the request in WeChat's place; nil where it is forwarded.
-	Issued *IssuedToken
+	Issued *Issued
 }
 
 // Served counts the answer.
@@ -111,6 +111,8 @@ func (g *Gateway) permit(p *Admission, call *apiCall, claims *claims, caller *Ca
 		p.Issued, err = g.Registry.issue(call, p.Account, caller)
 	case wechat.TakesSecret:
 		p.Request, err = claims.secretRequest.inject(call, p.Account)
+	case wechat.TakesToken:
+		p.Issued, err = g.Registry.issueTicket(call, p.Account)
 	default:
 	}
 	return err

@@ -132,15 +132,14 @@ func readSmallBody(req *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// IssuedToken answers an application that has asked for a token.
-type IssuedToken struct {
-	accessToken string
-	expiresIn   time.Duration
-	endpoint    *wechat.TokenEndpoint // that was asked
+// Issued answers an application that has asked for a token, or for a ticket.
+type Issued struct {
+	body []byte
 }
 
 // issue answers a request for a token.
-func (r *Registry) issue(call *apiCall, a *account.Account, caller *Caller) (*IssuedToken, error) {
+func (r *Registry) issue(call *apiCall, a *account.Account, caller *Caller) (*Issued, error) {
+	endpoint := call.route.Endpoint
 	switch a.Issue {
 	case account.IssueOff:
 		return nil, answer.Forbidden("tokens are not issued for account " + a.Name + ": requests need none here")
@@ -150,7 +149,7 @@ func (r *Registry) issue(call *apiCall, a *account.Account, caller *Caller) (*Is
 			return nil, answer.TokenFailure(err, a, r.now())
 		}
 		r.issuers.note(a, token)
-		return &IssuedToken{token.Secret(), token.ExpiresAt().Sub(r.now()), call.route.Endpoint}, nil
+		return issuedToken(endpoint, token.Secret(), token.ExpiresAt().Sub(r.now())), nil
 	}
 	claims := virtualClaims{account: a.VirtualID(), expiresAt: r.now().Add(virtualTokenLifetime + time.Second)}
 	name := ""
@@ -158,11 +157,11 @@ func (r *Registry) issue(call *apiCall, a *account.Account, caller *Caller) (*Is
 		claims.caller, name = caller.id, caller.Name
 	}
 	r.logger.Debug("virtual token issued", zap.String("account", a.Name), zap.String("caller", name))
-	return &IssuedToken{claims.sign(r.virtualSecrets(claims.account, claims.caller)), virtualTokenLifetime, call.route.Endpoint}, nil
+	return issuedToken(endpoint, claims.sign(r.virtualSecrets(claims.account, claims.caller)), virtualTokenLifetime), nil
 }
 
-// body returns the answer as WeChat writes it.
-func (t *IssuedToken) body() []byte {
+// issuedToken returns the answer as the token endpoint writes it that was asked.
+func issuedToken(endpoint *wechat.TokenEndpoint, token string, expiresIn time.Duration) *Issued {
 	type success struct {
 		Errcode int    `json:"errcode"`
 		Errmsg  string `json:"errmsg"`
@@ -172,30 +171,43 @@ func (t *IssuedToken) body() []byte {
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int64  `json:"expires_in"` // seconds
 	}
-	answered := reply{AccessToken: t.accessToken, ExpiresIn: int64(t.expiresIn / time.Second)}
-	if t.endpoint.ErrcodeOnSuccess {
+	answered := reply{AccessToken: token, ExpiresIn: int64(expiresIn / time.Second)}
+	if endpoint.ErrcodeOnSuccess {
 		answered.success = &success{wechat.OK, "ok"}
 	}
 	// Encoding strings and ints cannot fail.
 	body, _ := json.Marshal(answered)
-	return body
+	return &Issued{body}
+}
+
+// issueTicket answers a request for a ticket, if it is one for a ticket that the
+// proxy keeps.
+func (r *Registry) issueTicket(call *apiCall, a *account.Account) (*Issued, error) {
+	if r.Ticket == nil {
+		return nil, nil
+	}
+	body, err := r.Ticket(call.Request, a)
+	if body == nil || err != nil {
+		return nil, err
+	}
+	return &Issued{body}, nil
 }
 
 // Write answers a request.
-func (t *IssuedToken) Write(w http.ResponseWriter) {
-	t.setHeader(w.Header())
+func (i *Issued) Write(w http.ResponseWriter) {
+	i.setHeader(w.Header())
 	// The client may be gone, which is no concern of the proxy's.
-	_, _ = w.Write(t.body())
+	_, _ = w.Write(i.body)
 }
 
 // Response returns the answer for those who want an http.Response.
-func (t *IssuedToken) Response(req *http.Request) *http.Response {
-	res := answer.NewResponse(req, http.StatusOK, t.body())
-	t.setHeader(res.Header)
+func (i *Issued) Response(req *http.Request) *http.Response {
+	res := answer.NewResponse(req, http.StatusOK, i.body)
+	i.setHeader(res.Header)
 	return res
 }
 
-func (t *IssuedToken) setHeader(h http.Header) {
+func (*Issued) setHeader(h http.Header) {
 	h.Set("Content-Type", "application/json; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 }

@@ -326,3 +326,33 @@ func TestKindsSideBySide(t *testing.T) {
 		t.Errorf("the token did not tell the account: %v", q)
 	}
 }
+
+// A request for a ticket is answered in WeChat's place where the proxy keeps it,
+// and forwarded where it does not.
+func TestTicketIsIssued(t *testing.T) {
+	a, server := startMadeUp(t)
+	s := serve(t, a)
+	s.gateway.Registry.Ticket = func(req *http.Request, of *account.Account) ([]byte, error) {
+		switch {
+		case of != a:
+			t.Errorf("asked for one of %s", of.Name)
+		case req.URL.Path == "/sign/ticket":
+			return []byte(`{"errcode":0,"sign":"kept"}`), nil
+		case req.URL.Path == "/sign/refused":
+			return nil, answer.WeChat(48001, "api unauthorized")
+		}
+		return nil, nil
+	}
+	res, body := s.want("/sign/ticket", 0)
+	if body["sign"] != "kept" || res.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("got %v, %v", body, res.Header)
+	}
+	s.want("/sign/refused", 48001)
+	if q := server.last(); q != nil {
+		t.Errorf("a request was forwarded: %v", q)
+	}
+	s.want("/goods/list?x=1", 0)
+	if q := server.last(); q.Get("x") != "1" {
+		t.Errorf("the API was asked with %v", q)
+	}
+}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"net/http"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,6 +14,10 @@ import (
 // callers, and the tokens that were issued to them.
 type Registry struct {
 	Accounts *account.Directory
+
+	// Ticket returns the answer to a request for a ticket of an account's that the
+	// proxy keeps, and nil for other requests. It may be nil.
+	Ticket func(*http.Request, *account.Account) ([]byte, error)
 
 	callers     []*Caller
 	callersByID map[account.VirtualID]*Caller

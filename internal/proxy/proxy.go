@@ -210,7 +210,9 @@ func (x *exchange) replay(first *http.Response, errcode int) (*http.Response, er
 	x.Account.CountReplay()
 	x.token = fresh.Value
 	res, v, err := x.try()
-	if err == nil || !x.endedByClient() {
+	if err != nil && x.endedByClient() {
+		fresh.Forfeit()
+	} else {
 		// Where WeChat gives no answer, nothing is known against whoever asked.
 		fresh.Report(err != nil || !v.rejected)
 	}

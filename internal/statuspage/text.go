@@ -18,6 +18,7 @@ type text struct {
 	TimeLeft, Left, Expires, Fetched             string
 	Rejected, Unused, Expired, NoToken           string
 	Fingerprint, Fetches, Replays, Quota, Forced string
+	Ticket, TicketFingerprint, Confirmed         string
 	Error, LastError, Unreachable, Warning       string // the first two are followed by an errcode
 	Since, NextTry, StillUsable, RequestsFail    string
 	Search, AllStates, State, Attention, Shown   string // the filter
@@ -48,7 +49,9 @@ var texts = [...]text{
 		TimeLeft: "Time left", Left: "left", Expires: "until", Fetched: "fetched",
 		Rejected: "Rejected by WeChat", Unused: "Not in use any more", Expired: "Expired", NoToken: "There is no token.",
 		Fingerprint: "The token's fingerprint: the first digits of its SHA-256", Fetches: "Fetches", Replays: "Replays",
-		Quota: "Quota", Forced: "Forced", Error: "Error", LastError: "Last error", Unreachable: "Unreachable", Warning: "Warning",
+		Quota: "Quota", Forced: "Forced",
+		Ticket: "Ticket", TicketFingerprint: "The ticket's fingerprint: the first digits of its SHA-256", Confirmed: "confirmed",
+		Error: "Error", LastError: "Last error", Unreachable: "Unreachable", Warning: "Warning",
 		Since: "Since", NextTry: "Next try:",
 		StillUsable:  "WeChat gives no other token; requests go on with this one while it is valid.",
 		RequestsFail: "Requests fail until WeChat gives a token.",
@@ -95,7 +98,9 @@ var texts = [...]text{
 		TimeLeft: "剩余时间", Left: "后过期", Expires: "有效至", Fetched: "获取于",
 		Rejected: "已被微信拒绝", Unused: "已停止使用", Expired: "已过期", NoToken: "没有 token。",
 		Fingerprint: "token 指纹：其 SHA-256 的前几位", Fetches: "获取", Replays: "重放",
-		Quota: "额度", Forced: "强制刷新", Error: "错误", LastError: "最近的错误", Unreachable: "无法访问", Warning: "警告",
+		Quota: "额度", Forced: "强制刷新",
+		Ticket: "Ticket", TicketFingerprint: "ticket 指纹：其 SHA-256 的前几位", Confirmed: "确认于",
+		Error: "错误", LastError: "最近的错误", Unreachable: "无法访问", Warning: "警告",
 		Since: "开始于", NextTry: "下次尝试于",
 		StillUsable:  "微信暂不提供新的 token；当前 token 在有效期内继续使用。",
 		RequestsFail: "取到 token 之前，请求会失败。",

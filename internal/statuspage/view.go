@@ -46,11 +46,21 @@ type Account struct {
 	Warnings  []string // what to do about what will be a failure if nobody does
 	LastError *Failure
 
+	Tickets []Ticket // that are kept
+
 	// Data is what programs are told in place of all this.
 	Data any
 }
 
-// Failure is that WeChat gave no token.
+// Ticket is how a ticket fares.
+type Ticket struct {
+	Type        string
+	Fingerprint string    // "" where there is none
+	ConfirmedAt time.Time // when WeChat last handed it out
+	LastError   *Failure
+}
+
+// Failure is that WeChat gave no token, or no ticket.
 type Failure struct {
 	Errcode int // WeChat's, or 0 where there was no answer with one
 	Message string

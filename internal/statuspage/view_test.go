@@ -72,6 +72,28 @@ func render(t *testing.T, v *view) string {
 	return b.String()
 }
 
+// A ticket has a line, with the last error if there is one.
+func TestTickets(t *testing.T) {
+	accounts := []Account{fine("shop", func(a *Account) {
+		a.Tickets = []Ticket{
+			{Type: "jsapi", Fingerprint: "89abcdef", ConfirmedAt: now.Add(-time.Minute)},
+			{Type: "wx_card", LastError: &Failure{Errcode: 48001, Message: "api <unauthorized>", At: now.Add(-time.Second)}},
+		}
+	})}
+	html := render(t, newView(&texts[wechat.English], accounts, "", now))
+	for _, want := range []string{
+		`Ticket jsapi <code title="The ticket&#39;s fingerprint: the first digits of its SHA-256">89abcdef</code> · confirmed <time datetime="2026-11-26T11:59:00Z">`,
+		`Ticket wx_card · Last error 48001 <code>api &lt;unauthorized&gt;</code> · <time datetime="2026-11-26T11:59:59Z">`,
+	} {
+		if !strings.Contains(html, want) {
+			t.Errorf("no %s in %s", want, html)
+		}
+	}
+	if n := strings.Count(html, `class="ticket"`); n != len(accounts[0].Tickets) {
+		t.Errorf("%d lines", n)
+	}
+}
+
 // What needs attention comes first, the worst of it before the rest.
 func TestOrder(t *testing.T) {
 	accounts := []Account{

@@ -83,6 +83,9 @@ type Kind struct {
 	// All others take that.
 	Routes []Route
 
+	// Tickets are the types of tickets, and where they are to be had.
+	Tickets TicketTypes
+
 	// Families are beginnings of paths that no other kind has.
 	Families []string
 

@@ -25,6 +25,11 @@ var Official = (&Kind{
 	ForeignTokens: []string{"cloudbase_access_token"},
 	CheckPath:     "/cgi-bin/get_api_domain_ip",
 	Routes:        officialRoutes,
+	Tickets: TicketTypes{
+		{JSAPITicket, "/cgi-bin/ticket/getticket", "jsapi"},
+		{CardTicket, "/cgi-bin/ticket/getticket", "wx_card"},
+		{SDKTicket, "/cgi-bin/ticket/getticket", "2"},
+	},
 	Families: []string{
 		"/bizwifi/", "/card/", "/channels/", "/cityservice/", "/componenttcb/", "/customservice/", "/cv/", "/datacube/", "/device/",
 		"/donut/", "/hardware/", "/intp/", "/merchant/", "/nontax/", "/product/", "/promoter/", "/publisher/", "/redpacketcover/",

@@ -31,6 +31,10 @@ var WeCom = (&Kind{
 	ErrorHeader:        "Error-Code",
 	CheckPath:          "/cgi-bin/get_api_domain_ip",
 	Routes:             wecomRoutes,
+	Tickets: TicketTypes{
+		{JSAPITicket, "/cgi-bin/get_jsapi_ticket", ""},
+		{AgentTicket, "/cgi-bin/ticket/get", "agent_config"},
+	},
 	Families: []string{
 		"/cgi-bin/gettoken", "/cgi-bin/webhook/", "/cgi-bin/service/", "/cgi-bin/license/", "/cgi-bin/paytool/", "/cgi-bin/advanced_api/",
 		"/cgi-bin/openhw/", "/cgi-bin/get_jsapi_ticket", "/cgi-bin/ticket/get",

@@ -50,26 +50,29 @@ func useOfficialAccount(account *officialaccount.OfficialAccount, kill string) e
 		return err
 	}
 	openID := users.Data.OpenIDs[0]
-	for name, step := range map[string]func() error{
-		"list": func() error {
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"list", func() error {
 			_, err := account.GetUser().ListUserOpenIDs()
 			return err
-		},
-		"send": func() error {
+		}},
+		{"send", func() error {
 			return account.GetCustomerMessageManager().Send(message.NewCustomerTextMessage(openID, "你好"))
-		},
-		"upload": func() error {
+		}},
+		{"upload", func() error {
 			_, err := account.GetMaterial().MediaUploadFromReader(material.MediaTypeImage, "picture.png", bytes.NewReader(make([]byte, 200_000)))
 			return err
-		},
-		"ticket": func() error {
+		}},
+		{"ticket", func() error {
 			_, err := account.GetJs().GetConfig("https://shop.example.com/")
 			return err
-		},
+		}},
 	} {
 		for range 2 {
-			if err := step(); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+			if err := step.do(); err != nil {
+				return fmt.Errorf("%s: %w", step.name, err)
 			}
 			res, err := http.Post(kill, "", nil)
 			if err != nil {

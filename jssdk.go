@@ -1,0 +1,227 @@
+package weixin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/answer"
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/jssdk"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+)
+
+func init() {
+	caddy.RegisterModule(JSSDK{})
+	httpcaddyfile.RegisterHandlerDirective("weixin_jssdk", parseJSSDKDirective)
+	// Further ahead than weixin, which may take every path.
+	httpcaddyfile.RegisterDirectiveOrder("weixin_jssdk", httpcaddyfile.After, "metrics")
+}
+
+// JSSDK signs the addresses of web pages, for wx.config of WeChat's JS-SDK.
+//
+// A page asks with its own address, `?url=` and encodeURIComponent, and gets
+// `{"appId":…,"timestamp":…,"nonceStr":…,"signature":…}`. It needs no key, and
+// its client may have any address: pages are in browsers. The ticket with which
+// it is signed never leaves the proxy.
+type JSSDK struct {
+	// The name of the account. Placeholders such as `{http.request.host}` are
+	// resolved for every request. Default: the only one.
+	Account string `json:"account,omitempty"`
+
+	// The hosts whose pages are signed, and whose pages may ask across origins.
+	// A label that is `*` stands for any one label. Required.
+	Hosts []string `json:"hosts,omitempty"`
+
+	// Sign for wx.agentConfig in place of wx.config. The account has to be one of
+	// WeCom with an agentid. Default: false
+	Agent bool `json:"agent,omitempty"`
+
+	app     *App
+	handler jssdk.Handler
+}
+
+// CaddyModule returns the Caddy module information.
+func (JSSDK) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.weixin_jssdk",
+		New: func() caddy.Module { return new(JSSDK) },
+	}
+}
+
+// Provision sets up the handler.
+func (h *JSSDK) Provision(ctx caddy.Context) error {
+	var err error
+	if h.app, err = loadApp(ctx); err != nil {
+		return err
+	}
+	if h.Account == "" || !gateway.HasPlaceholder(h.Account) {
+		if _, err := h.app.account(h.Account); err != nil {
+			return err
+		}
+	}
+	if h.Agent {
+		return errors.New("agent signs for wx.agentConfig, which no official account has: leave agent out, " +
+			"or name an account of WeCom that has an agentid")
+	}
+	h.handler.Hosts, err = jssdkHosts(h.Hosts)
+	h.handler.Identity, h.handler.Ticket = h.identity, h.ticket
+	return err
+}
+
+// jssdkHosts resolves hosts and reads them.
+func jssdkHosts(names []string) (jssdk.Hosts, error) {
+	resolved := make([]string, len(names))
+	for i, name := range names {
+		resolved[i] = name
+		if gateway.HasPlaceholder(name) {
+			var err error
+			if resolved[i], err = resolveOption("hosts", name); err != nil {
+				return jssdk.Hosts{}, err
+			}
+		}
+	}
+	return jssdk.ParseHosts(resolved)
+}
+
+// ServeHTTP answers a page. It answers every request itself.
+func (h *JSSDK) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
+	h.handler.ServeHTTP(w, req)
+	return nil
+}
+
+// accountOf returns the account that a request means.
+func (h *JSSDK) accountOf(ctx context.Context) (*account.Account, error) {
+	name := h.Account
+	if gateway.HasPlaceholder(name) {
+		repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+		if !ok {
+			return nil, errors.New("the account's name cannot be told for this request")
+		}
+		if name = repl.ReplaceAll(name, ""); name == "" {
+			return nil, errNoSuchPage
+		}
+	}
+	a, err := h.app.account(name)
+	if err != nil {
+		return nil, errNoSuchPage
+	}
+	return a, nil
+}
+
+// errNoSuchPage is what a page is told whose request means no account.
+var errNoSuchPage = &jssdk.Error{
+	Status: http.StatusBadRequest, Errcode: wechat.InvalidParameter,
+	Errmsg: "weixin proxy: there is no account for this request",
+}
+
+func (h *JSSDK) identity(ctx context.Context) (jssdk.Identity, error) {
+	a, err := h.accountOf(ctx)
+	if err != nil {
+		return jssdk.Identity{}, err
+	}
+	return jssdk.Identity{AppID: a.Credentials.ID}, nil
+}
+
+// ticket returns the ticket to sign with. Of an error a page sees no more than
+// WeChat's errcode: the rest is about the proxy, and in its log.
+func (h *JSSDK) ticket(ctx context.Context) (string, error) {
+	a, err := h.accountOf(ctx)
+	if err != nil {
+		return "", err
+	}
+	t, ok := a.Kind.Tickets.Named(wechat.JSAPITicket)
+	if !ok {
+		return "", fmt.Errorf("account %s has no tickets for pages", a.Name)
+	}
+	value, err := h.app.tokens.tickets.value(ctx, a, t)
+	if e, ok := errors.AsType[*answer.Error](err); ok && e.OfWeChat {
+		return "", &jssdk.Error{
+			Status: http.StatusBadGateway, Errcode: e.Errcode,
+			Errmsg: "weixin proxy: WeChat gives the account no ticket",
+		}
+	}
+	return value, err
+}
+
+// parseJSSDKDirective sets up the handler from the weixin_jssdk directive. Syntax:
+//
+//	weixin_jssdk [<matcher>] [<account>] {
+//		hosts <names...>
+//		agent
+//	}
+func parseJSSDKDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	handler := new(JSSDK)
+	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	app, err := appOption(h)
+	if err != nil {
+		return nil, err
+	}
+	return handler, checkAccountNamed(h, app, handler.Account)
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. See
+// parseJSSDKDirective for the syntax.
+func (h *JSSDK) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if err := checkTokens(d); err != nil {
+		return err
+	}
+	d.Next() // the directive's name
+	if d.NextArg() {
+		h.Account = d.Val()
+	}
+	if d.NextArg() {
+		return d.Errf("weixin_jssdk takes one account, but there is also %s", d.Val())
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch option := d.Val(); option {
+		case "hosts":
+			if err := parseList(d, &h.Hosts, "shop.example.com"); err != nil {
+				return err
+			}
+			if err := checkJSSDKHosts(d, h.Hosts); err != nil {
+				return err
+			}
+		case "agent":
+			if d.NextArg() {
+				return d.Errf("agent takes no value, but there is %s", d.Val())
+			}
+			h.Agent = true
+		default:
+			return unknownOption(d, "weixin_jssdk", "hosts", "agent")
+		}
+	}
+	if len(h.Hosts) == 0 {
+		return d.Err("weixin_jssdk has no hosts: write the hosts of the pages that are to be signed, hosts shop.example.com, for example")
+	}
+	return nil
+}
+
+// checkJSSDKHosts refuses what is seen to be no host as it stands there.
+func checkJSSDKHosts(d *caddyfile.Dispenser, names []string) error {
+	for _, name := range names {
+		if gateway.HasPlaceholder(name) {
+			continue // resolved when the configuration is loaded
+		}
+		if _, err := jssdk.ParseHosts([]string{name}); err != nil {
+			return d.Err(err.Error())
+		}
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*JSSDK)(nil)
+	_ caddyhttp.MiddlewareHandler = (*JSSDK)(nil)
+	_ caddyfile.Unmarshaler       = (*JSSDK)(nil)
+)

@@ -1,0 +1,378 @@
+package weixin
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
+	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/mirror"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+	"github.com/caddy-weixin/caddy-weixin/store"
+)
+
+// MirrorConfig is a place in Redis where an SDK looks for the account's token and
+// tickets itself. They are written there under the SDK's own keys, for
+// applications that call WeChat directly. What is written is real: whoever reads
+// that Redis can use it.
+type MirrorConfig struct {
+	// The SDK: `wxjava`, `silenceper`, `wechatpy` or `powerwechat`. Required.
+	Preset string `json:"preset,omitempty"`
+
+	// The URL of Redis, as `store redis` takes it. Placeholders such as
+	// `{env.REDIS_URL}` are resolved when the configuration is loaded. Required.
+	URL string `json:"url,omitempty"`
+
+	// What the SDK's keys begin with. Default: the SDK's own, of wxjava `wx`
+	Prefix string `json:"prefix,omitempty"`
+}
+
+// UnmarshalJSON decodes a mirror's options.
+func (c *MirrorConfig) UnmarshalJSON(data []byte) error {
+	type plain MirrorConfig
+	if err := decodeOptions(data, (*plain)(c), mirrorForms); err != nil {
+		return &optionError{"mirrors: " + err.Error()}
+	}
+	return nil
+}
+
+// accountMirror keeps one SDK's keys of one account in one Redis.
+type accountMirror struct {
+	app     *App
+	account *account.Account
+	target  [sha256.Size]byte // where it writes what
+	client  *store.RedisClient
+	writer  *mirror.Writer
+	logger  *zap.Logger
+
+	wake chan struct{}
+	stop context.CancelFunc
+	done chan struct{}
+
+	written map[mirror.Type]bool
+	trouble string // as it was logged last, or ""
+}
+
+// addMirrors sets up an account's mirrors.
+func (app *App) addMirrors(a *account.Account, cfg *AccountConfig) error {
+	for i, c := range cfg.Mirrors {
+		if c == nil {
+			c = new(MirrorConfig)
+		}
+		m, err := app.newMirror(a, c)
+		if err != nil {
+			return fmt.Errorf("mirror %s: %w%s", c.Preset, err, app.positions.of("account "+a.Name, mirrorOption(i)))
+		}
+		app.mirrors = append(app.mirrors, m)
+	}
+	if len(cfg.Mirrors) > 0 {
+		a.Observer = mirroredAccount{a.Observer, a, app}
+		app.tokens.tickets.changed = app.wakeMirrors
+	}
+	return nil
+}
+
+func (app *App) newMirror(a *account.Account, c *MirrorConfig) (*accountMirror, error) {
+	preset, err := mirror.ParsePreset(c.Preset)
+	if err != nil {
+		return nil, err
+	}
+	url, err := resolveOption("url", c.URL)
+	if err != nil {
+		return nil, err
+	}
+	prefix := c.Prefix
+	if gateway.HasPlaceholder(prefix) {
+		if prefix, err = resolveOption("prefix", prefix); err != nil {
+			return nil, err
+		}
+	}
+	target := sha256.Sum256([]byte(strings.Join([]string{c.Preset, url, prefix, a.Credentials.ID}, "\x00")))
+	if slices.ContainsFunc(app.mirrors, func(m *accountMirror) bool { return m.target == target }) {
+		return nil, errors.New("it is given twice for the same Redis and prefix: leave one out")
+	}
+	client, err := store.NewRedisClient(c.URL, 0, app.logger)
+	if err != nil {
+		return nil, err
+	}
+	return &accountMirror{
+		app: app, account: a, target: target, client: client,
+		writer: &mirror.Writer{Client: client, Preset: preset, Prefix: prefix},
+		logger: app.logger.With(zap.String("account", a.Name), zap.String("mirror", c.Preset)),
+		wake:   make(chan struct{}, 1), written: make(map[mirror.Type]bool),
+	}, nil
+}
+
+// mirrorOption is what the n-th mirror of an account is called in positions.
+func mirrorOption(n int) string { return "mirror " + strconv.Itoa(n) }
+
+// mirroredAccount sees what may change an account's values.
+type mirroredAccount struct {
+	account.Observer
+	account *account.Account
+	app     *App
+}
+
+// Fetched implements credential.Observer.
+func (a mirroredAccount) Fetched(v *credential.Value) {
+	a.app.wakeMirrors(a.account)
+	a.Observer.Fetched(v)
+}
+
+// Failed implements credential.Observer.
+func (a mirroredAccount) Failed(err *credential.UnavailableError) {
+	a.app.wakeMirrors(a.account)
+	a.Observer.Failed(err)
+}
+
+// Replayed implements account.Observer. A value that was refused may be one that
+// must not be used any more, or another process has got the next.
+func (a mirroredAccount) Replayed(errcode int, result account.ReplayResult) {
+	a.app.wakeMirrors(a.account)
+	a.Observer.Replayed(errcode, result)
+}
+
+// wakeMirrors has an account's mirrors be written.
+func (app *App) wakeMirrors(a *account.Account) {
+	for _, m := range app.mirrors {
+		if m.account == a {
+			newestMirror(m).poke()
+		}
+	}
+}
+
+func (m *accountMirror) poke() {
+	select {
+	case m.wake <- struct{}{}:
+	default: // it is awake, and will look again
+	}
+}
+
+// runningMirrors are those of the process, by where they write. During a reload
+// two configurations may write to one place, of different values if the AppSecret
+// has changed: the newest does.
+var runningMirrors = struct {
+	sync.Mutex
+	by map[[sha256.Size]byte][]*accountMirror
+}{by: make(map[[sha256.Size]byte][]*accountMirror)}
+
+// newestMirror returns the newest that writes where another does.
+func newestMirror(m *accountMirror) *accountMirror {
+	runningMirrors.Lock()
+	defer runningMirrors.Unlock()
+	if all := runningMirrors.by[m.target]; len(all) > 0 {
+		return all[len(all)-1]
+	}
+	return m
+}
+
+func (app *App) startMirrors() {
+	for _, m := range app.mirrors {
+		m.start()
+	}
+}
+
+func (m *accountMirror) start() {
+	runningMirrors.Lock()
+	runningMirrors.by[m.target] = append(runningMirrors.by[m.target], m)
+	runningMirrors.Unlock()
+	m.logger.Warn("the account's real token is written into Redis, where the SDK looks for it: whoever can read that Redis can use it, and no caller's rules bind them")
+	for _, t := range m.account.Kind.Tickets {
+		m.app.tokens.tickets.acquire(m.account, t) // those in the store are mirrored, too
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	m.stop, m.done = stop, make(chan struct{})
+	go m.run(ctx)
+}
+
+// stopMirrors ends the mirrors. What is written stays: it is as good as before.
+func (app *App) stopMirrors() {
+	for _, m := range app.mirrors {
+		if m.stop != nil {
+			m.end()
+		}
+	}
+}
+
+func (m *accountMirror) end() {
+	m.stop()
+	<-m.done
+	m.stop = nil
+	runningMirrors.Lock()
+	defer runningMirrors.Unlock()
+	rest := slices.DeleteFunc(runningMirrors.by[m.target], func(other *accountMirror) bool { return other == m })
+	if len(rest) == 0 {
+		delete(runningMirrors.by, m.target)
+		return
+	}
+	runningMirrors.by[m.target] = rest
+	rest[len(rest)-1].poke() // its turn, as the reload has failed
+}
+
+// closeMirrors closes the connections to Redis.
+func (app *App) closeMirrors() {
+	for _, m := range app.mirrors {
+		_ = m.client.Close() // nothing depends on it
+	}
+}
+
+const (
+	// mirrorEvery is how often everything is written again.
+	mirrorEvery = mirror.RewriteWithin - 15*time.Second
+
+	// mirrorRetry is when what could not be written is tried again.
+	mirrorRetry = 5 * time.Second
+)
+
+// run writes at once, when it is woken, and again and again.
+func (m *accountMirror) run(ctx context.Context) {
+	defer close(m.done)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.wake:
+		case <-timer.C:
+		}
+		if newestMirror(m) != m {
+			timer.Reset(mirrorEvery)
+			continue
+		}
+		next, err := m.write(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		m.tell(err)
+		timer.Reset(next)
+	}
+}
+
+// tell logs an error once, and its end.
+func (m *accountMirror) tell(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	switch {
+	case text == m.trouble:
+		return
+	case err != nil:
+		m.logger.Error("the account's mirror is not written", zap.Error(err))
+	default:
+		m.logger.Info("the account's mirror is written again")
+	}
+	m.trouble = text
+}
+
+// errMirrorOfHub is the error of a mirror of what is none of WeChat's.
+var errMirrorOfHub = errors.New("the account's upstream is a proxy like this one, whose tokens are good for it alone and of no use to who calls WeChat: " +
+	"write mirror there, for its account, and leave it out here")
+
+// write writes all that the account has. It returns when to do so again.
+func (m *accountMirror) write(ctx context.Context) (next time.Duration, err error) {
+	next = mirrorEvery
+	end, err := m.writeValue(ctx, mirror.AccessToken, m.account.Credential())
+	for _, t := range m.account.Kind.Tickets {
+		typ, known := mirroredTickets[t.Name]
+		c := m.app.tokens.tickets.find(m.account, t)
+		if !known || c == nil || err != nil {
+			continue
+		}
+		_, err = m.writeValue(ctx, typ, c)
+	}
+	if left := end.Sub(m.app.tokens.credentials.Now()); !end.IsZero() && left < next {
+		next = max(left, time.Second) // it must not be there any longer
+	}
+	if err != nil {
+		next = min(next, mirrorRetry)
+	}
+	return next, err
+}
+
+// mirroredTickets are the types by their names.
+var mirroredTickets = map[string]mirror.Type{
+	wechat.JSAPITicket: mirror.JSAPITicket, wechat.CardTicket: mirror.CardTicket, wechat.SDKTicket: mirror.SDKTicket,
+}
+
+// writeValue writes a value, or removes it where there is none that can be used.
+// Another process may have got a newer one in the meantime, and written it
+// before: then that is written again. It returns when the value ends.
+func (m *accountMirror) writeValue(ctx context.Context, t mirror.Type, c *credential.Credential) (end time.Time, err error) {
+	manager := m.app.tokens.credentials
+	manager.Look(ctx, c, 0)
+	for {
+		v, status := c.Peek(), manager.Status(c)
+		switch {
+		case v != nil && account.IsVirtualToken(v.Secret()):
+			return end, errMirrorOfHub
+		case v != nil && status.Usable:
+			end = v.ExpiresAt()
+			err = m.writer.Write(ctx, m.mirrored(), mirror.Value{Type: t, Text: v.Secret(), ExpiresAt: end})
+		case m.written[t] || v != nil || status.State == credential.BackOff || status.State == credential.Refused:
+			end, err = time.Time{}, m.writer.Remove(ctx, m.mirrored(), t)
+		}
+		if err != nil {
+			return end, err
+		}
+		m.written[t] = v != nil && status.Usable
+		manager.Look(ctx, c, 0)
+		if c.Peek() == v && manager.Status(c).Usable == status.Usable {
+			return end, nil
+		}
+	}
+}
+
+// mirrored is the account as the package mirror knows it.
+func (m *accountMirror) mirrored() mirror.Account {
+	return mirror.Account{Kind: mirror.Official, ID: m.account.Credentials.ID, Secret: m.account.Credentials.Secret}
+}
+
+// parseMirror parses a mirror. Syntax:
+//
+//	mirror <preset> <redis url> {
+//		prefix <prefix>
+//	}
+func parseMirror(d *caddyfile.Dispenser, cfg *AccountConfig) error {
+	args := d.RemainingArgs()
+	if len(args) != 2 {
+		return d.Err("mirror takes the SDK and the URL of its Redis: write mirror wxjava {env.REDIS_URL}, for example")
+	}
+	c := &MirrorConfig{Preset: args[0], URL: args[1]}
+	if _, err := mirror.ParsePreset(c.Preset); err != nil {
+		return d.Err(err.Error())
+	}
+	if err := checkValue(d, "url", c.URL); err != nil {
+		return err
+	}
+	if !gateway.HasPlaceholder(c.URL) {
+		if err := store.CheckRedisURL(c.URL); err != nil {
+			return d.Err(err.Error())
+		}
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if d.Val() != "prefix" {
+			return unknownOption(d, "mirror", "prefix")
+		}
+		if err := parseValue(d, &c.Prefix, "wx"); err != nil {
+			return err
+		}
+	}
+	if slices.ContainsFunc(cfg.Mirrors, func(other *MirrorConfig) bool { return *other == *c }) {
+		return d.Errf("mirror %s is given twice for the same Redis and prefix: leave one out", c.Preset)
+	}
+	cfg.Mirrors = append(cfg.Mirrors, c)
+	return nil
+}
