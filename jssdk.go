@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -63,17 +64,25 @@ func (h *JSSDK) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if h.Account == "" || !gateway.HasPlaceholder(h.Account) {
-		if _, err := h.app.account(h.Account); err != nil {
+		a, err := h.app.account(h.Account)
+		if err != nil {
 			return err
 		}
-	}
-	if h.Agent {
-		return errors.New("agent signs for wx.agentConfig, which no official account has: leave agent out, " +
-			"or name an account of WeCom that has an agentid")
+		if h.Agent && !signsForAgents(a) {
+			return errors.New("agent signs for wx.agentConfig, which account " + a.Name + " cannot: leave agent out, " +
+				"or name an account of WeCom that has an agentid")
+		}
 	}
 	h.handler.Hosts, err = jssdkHosts(h.Hosts)
 	h.handler.Identity, h.handler.Ticket = h.identity, h.ticket
 	return err
+}
+
+// signsForAgents reports whether an account's tickets are good for wx.agentConfig,
+// and whom they are for is known.
+func signsForAgents(a *account.Account) bool {
+	_, ok := a.Kind.Tickets.Named(wechat.AgentTicket)
+	return ok && a.AgentID != ""
 }
 
 // jssdkHosts resolves hosts and reads them.
@@ -127,7 +136,15 @@ func (h *JSSDK) identity(ctx context.Context) (jssdk.Identity, error) {
 	if err != nil {
 		return jssdk.Identity{}, err
 	}
-	return jssdk.Identity{AppID: a.Credentials.ID}, nil
+	identity := jssdk.Identity{AppID: a.Credentials.ID, Agent: h.Agent}
+	if !h.Agent {
+		return identity, nil
+	}
+	if !signsForAgents(a) {
+		return jssdk.Identity{}, errNoSuchPage
+	}
+	identity.AgentID, err = strconv.ParseInt(a.AgentID, 10, 64)
+	return identity, err
 }
 
 // ticket returns the ticket to sign with. Of an error a page sees no more than
@@ -137,7 +154,11 @@ func (h *JSSDK) ticket(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	t, ok := a.Kind.Tickets.Named(wechat.JSAPITicket)
+	name := wechat.JSAPITicket
+	if h.Agent {
+		name = wechat.AgentTicket
+	}
+	t, ok := a.Kind.Tickets.Named(name)
 	if !ok {
 		return "", fmt.Errorf("account %s has no tickets for pages", a.Name)
 	}

@@ -51,6 +51,7 @@ func (c *MirrorConfig) UnmarshalJSON(data []byte) error {
 type accountMirror struct {
 	app     *App
 	account *account.Account
+	place   [sha256.Size]byte // where it writes what is of its AppID or corpid
 	target  [sha256.Size]byte // where it writes what
 	client  *store.RedisClient
 	writer  *mirror.Writer
@@ -98,7 +99,11 @@ func (app *App) newMirror(a *account.Account, c *MirrorConfig) (*accountMirror, 
 			return nil, err
 		}
 	}
-	target := sha256.Sum256([]byte(strings.Join([]string{c.Preset, url, prefix, a.Credentials.ID}, "\x00")))
+	where := strings.Join([]string{c.Preset, url, prefix, a.Credentials.ID}, "\x00")
+	place, target := sha256.Sum256([]byte(where)), sha256.Sum256([]byte(where))
+	if a.Kind.SecretsApart {
+		target = sha256.Sum256([]byte(where + "\x00" + a.ID()))
+	}
 	if slices.ContainsFunc(app.mirrors, func(m *accountMirror) bool { return m.target == target }) {
 		return nil, errors.New("it is given twice for the same Redis and prefix: leave one out")
 	}
@@ -107,7 +112,7 @@ func (app *App) newMirror(a *account.Account, c *MirrorConfig) (*accountMirror, 
 		return nil, err
 	}
 	return &accountMirror{
-		app: app, account: a, target: target, client: client,
+		app: app, account: a, place: place, target: target, client: client,
 		writer: &mirror.Writer{Client: client, Preset: preset, Prefix: prefix},
 		logger: app.logger.With(zap.String("account", a.Name), zap.String("mirror", c.Preset)),
 		wake:   make(chan struct{}, 1), written: make(map[mirror.Type]bool),
@@ -305,6 +310,7 @@ func (m *accountMirror) write(ctx context.Context) (next time.Duration, err erro
 // mirroredTickets are the types by their names.
 var mirroredTickets = map[string]mirror.Type{
 	wechat.JSAPITicket: mirror.JSAPITicket, wechat.CardTicket: mirror.CardTicket, wechat.SDKTicket: mirror.SDKTicket,
+	wechat.AgentTicket: mirror.AgentTicket,
 }
 
 // writeValue writes a value, or removes it where there is none that can be used.
@@ -337,7 +343,14 @@ func (m *accountMirror) writeValue(ctx context.Context, t mirror.Type, c *creden
 
 // mirrored is the account as the package mirror knows it.
 func (m *accountMirror) mirrored() mirror.Account {
-	return mirror.Account{Kind: mirror.Official, ID: m.account.Credentials.ID, Secret: m.account.Credentials.Secret}
+	of := mirror.Account{Kind: mirror.Official, ID: m.account.Credentials.ID, Secret: m.account.Credentials.Secret}
+	if m.account.Kind == wechat.WeCom {
+		of.Kind, of.AgentID = mirror.WeCom, m.account.AgentID
+		of.SharedCorp = slices.ContainsFunc(m.app.mirrors, func(other *accountMirror) bool {
+			return other.place == m.place && other.account != m.account
+		})
+	}
+	return of
 }
 
 // parseMirror parses a mirror. Syntax:

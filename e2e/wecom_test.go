@@ -332,3 +332,35 @@ func TestWeComConfiguration(t *testing.T) {
 		})
 	}
 }
+
+// Tickets are kept for applications, and pages are signed with them.
+func TestWeComTickets(t *testing.T) {
+	c := startCorp(t, hrAccount, `
+	weixin_jssdk /agent {
+		hosts page.example.com
+		agent
+	}
+	weixin_jssdk /jssdk {
+		hosts page.example.com
+	}
+	weixin`)
+	const page = "?url=https%3A%2F%2Fpage.example.com%2F"
+	var signed struct {
+		AppID, CorpID, Signature string
+		AgentID                  int
+	}
+	a := get(t, c.url+"/agent"+page)
+	if err := json.Unmarshal([]byte(a.body), &signed); err != nil || signed.AppID != corpID || signed.CorpID != corpID || signed.AgentID != 1000002 || signed.Signature == "" {
+		t.Errorf("%v: %s", err, a)
+	}
+	if a := get(t, c.url+"/jssdk"+page); a.status != 200 || !strings.Contains(a.body, corpID) || strings.Contains(a.body, "agentid") {
+		t.Errorf("got %s", a)
+	}
+	for _, path := range []string{"/cgi-bin/get_jsapi_ticket", "/cgi-bin/ticket/get?type=agent_config"} {
+		a := get(t, c.url+path)
+		wantOK(t, a)
+		if !strings.Contains(a.body, `"ticket":"`) || !strings.Contains(a.body, `"expires_in":1800`) {
+			t.Errorf("%s: %s", path, strings.SplitN(a.body, "ticket", 2)[0])
+		}
+	}
+}
