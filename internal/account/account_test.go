@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
@@ -79,5 +80,39 @@ func TestDirectory(t *testing.T) {
 	_, err = NewDirectory(shop, newAccount("other", wechat.Official, "wx1", "secret"))
 	if err == nil || err.Error() != "appid wx1 is that of account shop already: give every account an appid of its own" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// WeCom's rules for gettoken reach the credential.
+func TestWeComPolicy(t *testing.T) {
+	a := newAccount("hr", wechat.WeCom, "ww1", "secret")
+	p := a.credential.Policy
+	if p.Extension != 5*time.Minute || p.Rejected != (credential.Waits{Least: time.Second, Most: 30 * time.Second}) ||
+		p.ConfigurationBackoff != (credential.Waits{Least: 10 * time.Second, Most: 15 * time.Minute}) ||
+		p.FailureClass != "wecom" || p.FailuresPerHour != 100 || p.ForcesPerDay != 0 || p.Recheck != 0 {
+		t.Errorf("%+v", p)
+	}
+	for _, errcode := range []int{40001, 40013, 40091, 41002, 41004} {
+		if classOf(wechat.WeCom, errcode) != credential.Configuration {
+			t.Errorf("%d is no error of configuration", errcode)
+		}
+	}
+}
+
+// A trouble is over with the next success, and stays known.
+func TestTroubles(t *testing.T) {
+	a := newAccount("hr", wechat.WeCom, "ww1", "secret")
+	a.Succeeded()
+	if last, is := a.Trouble(); is || !last.At.IsZero() {
+		t.Error("there is a trouble from the beginning")
+	}
+	want := Trouble{Errcode: wechat.UntrustedIP, Errmsg: "not allowed", At: time.Unix(1, 0)}
+	a.InTrouble(want)
+	if last, is := a.Trouble(); !is || last != want {
+		t.Errorf("got %+v, %v", last, is)
+	}
+	a.Succeeded()
+	if last, is := a.Trouble(); is || last != want {
+		t.Errorf("afterwards: %+v, %v", last, is)
 	}
 }

@@ -11,7 +11,7 @@ import (
 var (
 	ErrPathRelative  = errors.New("the path does not begin with a slash")
 	ErrPathDots      = errors.New("the path has a dot segment")
-	ErrPathBegins    = errors.New("the path begins with two slashes: the base URL probably ends with a slash, so write it without one, such as http://127.0.0.1:8080")
+	ErrPathBegins    = errors.New("the path has two slashes at its beginning: the base URL probably ends with a slash, so write it without one, such as http://127.0.0.1:8080")
 	ErrPathSlashes   = errors.New("the path has a doubled slash")
 	ErrPathEncoded   = errors.New("the path has an encoded slash, backslash or percent sign")
 	ErrPathCharacter = errors.New("the path has a character that servers disagree about, such as a backslash or a semicolon")
