@@ -25,6 +25,14 @@ func (id *AgentID) UnmarshalJSON(data []byte) error {
 	return err
 }
 
+// checkAccountName refuses names that could not be written before a caller's key.
+func checkAccountName(name string) error {
+	if strings.Contains(name, ":") {
+		return fmt.Errorf("%q is no name of an account, since applications may write it before a colon and their key: write it without a colon", name)
+	}
+	return nil
+}
+
 // checkKind refuses a kind that there is not, and options that are not of the
 // account's kind. Its errors say where the option stands.
 func (app *App) checkKind(owner string, cfg *AccountConfig) error {

@@ -152,6 +152,9 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 	if _, ok := app.Accounts[name]; ok {
 		return d.Errf("account %s is given twice: give each a name of its own", name)
 	}
+	if err := checkAccountName(name); err != nil {
+		return d.Err(err.Error())
+	}
 	cfg := new(AccountConfig)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()

@@ -227,7 +227,7 @@ func (app *App) loadStore(ctx caddy.Context) (store.Store, error) {
 
 // newAccount resolves one account.
 func (app *App) newAccount(name string, cfg *AccountConfig) (*account.Account, error) {
-	if err := checkName(name); err != nil {
+	if err := cmp.Or(checkName(name), checkAccountName(name)); err != nil {
 		return nil, err
 	}
 	if cfg == nil {
@@ -312,8 +312,8 @@ func (app *App) credentialsOf(owner string, cfg *AccountConfig) (wechat.Credenti
 
 // checkName refuses names that could not be written in a Caddyfile or a URL.
 func checkName(name string) error {
-	if name == "" || strings.ContainsAny(name, " \t\r\n/{}:") {
-		return fmt.Errorf("%q is no name: write one without spaces, slashes, braces and colons", name)
+	if name == "" || strings.ContainsAny(name, " \t\r\n/{}") {
+		return fmt.Errorf("%q is no name: write one without spaces, slashes and braces", name)
 	}
 	return nil
 }

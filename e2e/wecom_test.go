@@ -308,6 +308,7 @@ func TestWeComConfiguration(t *testing.T) {
 		"token":        {"secret {env.S}\ncorpid ww1\ntoken stable\nkind wecom", []string{"token", "leave it out", ":7"}},
 		"corpid":       {"corpid ww1\nsecret {env.S}", []string{"corpid", "kind wecom", ":5"}},
 		"agentid":      {"appid wx1\nsecret {env.S}\nagentid 1", []string{"agentid", "kind wecom", ":7"}},
+		"a colon":      {"kind wecom\ncorpid ww1\nsecret {env.S}\n}\naccount a:b {\nappid wx1\nsecret {env.S}", []string{"a:b", "without a colon", ":9"}},
 		"none":         {"kind wecom\nsecret {env.S}", []string{"corpid {env.CORPID}"}},
 		"unknown":      {"kind wework\ncorpid ww1\nsecret {env.S}", []string{"wework", "official or wecom", ":5"}},
 		"empty":        {"kind wecom\ncorpid {env.EMPTY}\nsecret {env.S}", []string{"corpid", "EMPTY", ":6"}},
