@@ -365,3 +365,19 @@ func TestWeComTickets(t *testing.T) {
 		}
 	}
 }
+
+// Whoever insists, WeCom is not asked with a wrong secret so often that it would
+// block the address for all.
+func TestWeComFailureBudget(t *testing.T) {
+	c := startCorp(t, strings.ReplaceAll(hrAccount, "{env.HR_SECRET}", "{env.BOTH_KEY}")+salesAccount, "weixin sales")
+	const user = "/cgi-bin/user/get?userid=zhangsan"
+	wantOK(t, get(t, c.url+user))
+	for range 260 {
+		post(t, c.admin+"/weixin/accounts/hr/refresh", "")
+	}
+	if n := c.w.count("/cgi-bin/gettoken"); n < 50 || n > 102 {
+		t.Errorf("gettoken was called %d times", n)
+	}
+	c.agent(http.MethodPost, "1000003", "/revoke")
+	wantOK(t, get(t, c.url+user))
+}
