@@ -110,6 +110,8 @@ var (
 		"When the account's token expires.", []string{"account"}, nil)
 	stateDesc = prometheus.NewDesc("caddy_weixin_state",
 		"1 for the state that the account is in, 0 for the others: empty, ok, renewing, rejected, backoff.", []string{"account", "state"}, nil)
+	infoDesc = prometheus.NewDesc("caddy_weixin_account_info",
+		"1, with the account's kind, to join it to other metrics.", []string{"account", "kind"}, nil)
 	quotaUsedDesc = prometheus.NewDesc("caddy_weixin_quota_used",
 		"What is used up of the day's quota at the token endpoint, fetches or forced.", []string{"account", "quota"}, nil)
 	quotaLimitDesc = prometheus.NewDesc("caddy_weixin_quota_limit",
@@ -124,6 +126,7 @@ func (accountCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- storeUpDesc
 	ch <- expiryDesc
 	ch <- stateDesc
+	ch <- infoDesc
 	ch <- quotaUsedDesc
 	ch <- quotaLimitDesc
 }
@@ -153,6 +156,7 @@ func (accountCollector) Collect(ch chan<- prometheus.Metric) {
 			}
 			gauge(stateDesc, value, s.Name, string(state))
 		}
+		gauge(infoDesc, 1, s.Name, s.Kind)
 		gauge(quotaUsedDesc, float64(s.Quota.Fetches.Used), s.Name, credential.QuotaFetches)
 		gauge(quotaLimitDesc, float64(s.Quota.Fetches.Limit), s.Name, credential.QuotaFetches)
 		if s.Quota.Forced != nil {

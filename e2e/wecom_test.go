@@ -177,6 +177,10 @@ func TestWeComSideBySide(t *testing.T) {
 			t.Errorf("%s was no call of %s", strings.NewReplacer(hr, "HR", sales, "SALES").Replace(target), id)
 		}
 	}
+	if metrics := get(t, c.admin+"/metrics").body; !strings.Contains(metrics, `caddy_weixin_account_info{account="hr",kind="wecom"} 1`) ||
+		!strings.Contains(metrics, `caddy_weixin_account_info{account="shop",kind="official"} 1`) {
+		t.Error("the metrics do not tell the accounts' kinds")
+	}
 	wantOK(t, get(t, c.url+"/cgi-bin/user/get?appid="+appID))
 	wantOK(t, get(t, c.url+"/wxa/what-official-accounts-alone-have"))
 	if got := c.w.last("/wxa/what-official-accounts-alone-have").URL.Query().Get("access_token"); got == "" {
@@ -357,7 +361,7 @@ func TestWeComTickets(t *testing.T) {
 	if a := get(t, c.url+"/jssdk"+page); a.status != 200 || !strings.Contains(a.body, corpID) || strings.Contains(a.body, "agentid") {
 		t.Errorf("got %s", a)
 	}
-	for _, path := range []string{"/cgi-bin/get_jsapi_ticket", "/cgi-bin/ticket/get?type=agent_config"} {
+	for _, path := range []string{"/cgi-bin/get_jsapi_ticket", "/cgi-bin/ticket/get?type=agent_config", "/cgi-bin/ticket/get?type=wx_card"} {
 		a := get(t, c.url+path)
 		wantOK(t, a)
 		if !strings.Contains(a.body, `"ticket":"`) || !strings.Contains(a.body, `"expires_in":1800`) {

@@ -26,6 +26,7 @@ func TestTicketAskedFor(t *testing.T) {
 		{WeCom.Tickets, "GET", "/cgi-bin/get_jsapi_ticket?access_token=x", JSAPITicket},
 		{WeCom.Tickets, "GET", "/cgi-bin/get_jsapi_ticket?type=jsapi", ""},
 		{WeCom.Tickets, "GET", "/cgi-bin/ticket/get?type=agent_config", AgentTicket},
+		{WeCom.Tickets, "GET", "/cgi-bin/ticket/get?type=wx_card", CardTicket},
 		{WeCom.Tickets, "GET", "/cgi-bin/ticket/get", ""},
 	} {
 		got, ok := c.types.Of(httptest.NewRequest(c.method, c.target, nil))

@@ -34,6 +34,7 @@ var WeCom = (&Kind{
 	Tickets: TicketTypes{
 		{JSAPITicket, "/cgi-bin/get_jsapi_ticket", ""},
 		{AgentTicket, "/cgi-bin/ticket/get", "agent_config"},
+		{CardTicket, "/cgi-bin/ticket/get", "wx_card"}, // for electronic invoices
 	},
 	Families: []string{
 		"/cgi-bin/gettoken", "/cgi-bin/webhook/", "/cgi-bin/service/", "/cgi-bin/license/", "/cgi-bin/paytool/", "/cgi-bin/advanced_api/",
