@@ -1,13 +1,25 @@
 package account
 
 import (
+	"strings"
+
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
+// OwnErrorPrefix is what the errmsg of a proxy's own errors begins with. An
+// upstream that answers so is a proxy like this one: a hub.
+const OwnErrorPrefix = "weixin proxy: "
+
 // FailureAdvice returns what to do about a failure to get a token. An errcode of
 // 0 is that there was no answer with one.
 func FailureAdvice(kind *wechat.Kind, errcode int, errmsg string, lang wechat.Language) string {
+	if strings.HasPrefix(errmsg, OwnErrorPrefix) {
+		return [...]string{
+			"The upstream is another caddy-weixin and refuses: what counts there is its caller's key, not an AppSecret. Compare the account's secret with the key, and the hub's accounts, allow and ips with what is needed here.",
+			"upstream 是另一个 caddy-weixin，是它拒绝了请求：它认的是自己的调用方密钥，而不是 AppSecret。请核对账号的 secret 与该密钥，并检查那边调用方的 accounts、allow、ips。",
+		}[lang]
+	}
 	if errcode != 0 {
 		return kind.AdviceFor(errcode, errmsg, lang)
 	}

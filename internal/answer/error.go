@@ -116,7 +116,7 @@ func (e *Error) errmsg() string {
 	if e.OfWeChat {
 		return e.Message
 	}
-	return "weixin proxy: " + e.Message
+	return account.OwnErrorPrefix + e.Message
 }
 
 func (e *Error) setHeader(h http.Header, body []byte) {
