@@ -67,7 +67,7 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 			app.positions.remember(d, "account "+name, mirrorOption(len(cfg.Mirrors)))
 			err = parseMirror(d, cfg)
 		default:
-			return unknownOption(d, "account "+name, "kind", "appid", "corpid", "agentid", "secret", "token", "upstream", "issue", "resolver", optionAPISecurity, "tickets", "mirror")
+			return unknownOption(d, "account "+name, "appid", "secret", "token", "upstream", "issue", "resolver", optionAPISecurity, "tickets", "mirror", "kind", "corpid", "agentid")
 		}
 		if err != nil {
 			return err
