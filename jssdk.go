@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/answer"
+	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 	"github.com/caddy-weixin/caddy-weixin/internal/jssdk"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
@@ -102,7 +103,7 @@ func jssdkHosts(names []string) (jssdk.Hosts, error) {
 
 // ServeHTTP answers a page. It answers every request itself.
 func (h *JSSDK) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.Handler) error {
-	h.handler.ServeHTTP(w, req)
+	clientbody.Serve(w, req, h.handler.ServeHTTP)
 	return nil
 }
 
