@@ -39,6 +39,14 @@ type Account struct {
 	Security    *APISecurity       // nil where requests go out as they are
 	Issue       string             // how applications get a token; "" is IssueVirtual
 
+	// Origin is where the token comes from where it is not Endpoint, asked with
+	// Credentials, that hands it out; or nil.
+	Origin *Origin
+
+	// Component is the platform's own account where this is that of an appid which
+	// has authorised the platform; or nil.
+	Component *Account
+
 	// Observer is told what happens. Bind sets it to one that does nothing.
 	Observer Observer
 
@@ -64,6 +72,18 @@ type Account struct {
 	virtualKey []byte
 }
 
+// Origin is where the token of an account comes from that no token endpoint hands
+// out for an ID and a secret alone.
+type Origin struct {
+	Identity   string // names the token among all that share a store, as credential.ID has it
+	Secret     string // seals the token's record
+	Method     string // what log lines call the way in which it is fetched
+	Source     credential.Source
+	Parent     *credential.Credential
+	Policy     *credential.Policy
+	Durability credential.Durability
+}
+
 // Bind completes an account with what the process knows of its token, and with
 // what reaches its token endpoint.
 func (a *Account) Bind(m *credential.Manager, endpoints http.RoundTripper, runner *credential.Runner) *Account {
@@ -71,14 +91,20 @@ func (a *Account) Bind(m *credential.Manager, endpoints http.RoundTripper, runne
 	if a.Observer == nil {
 		a.Observer = Unobserved{}
 	}
+	origin := a.Origin
+	if origin == nil {
+		origin = a.endpointOrigin()
+	}
 	a.credential = credential.Credential{
-		ID:       credential.ID{Identity: a.identity() + "-" + a.Endpoint.Name, Upstream: a.Upstream.String(), Secret: a.Credentials.Secret},
-		Name:     a.Name,
-		Method:   a.Endpoint.Name,
-		Source:   (*tokenSource)(a),
-		Policy:   policyOf(a.Endpoint),
-		Observer: (*tokenObserver)(a),
-		Advisor:  advisor{a.Kind},
+		ID:         credential.ID{Identity: origin.Identity, Upstream: a.Upstream.String(), Secret: origin.Secret},
+		Name:       a.Name,
+		Method:     origin.Method,
+		Source:     origin.Source,
+		Parent:     origin.Parent,
+		Policy:     origin.Policy,
+		Durability: origin.Durability,
+		Observer:   (*tokenObserver)(a),
+		Advisor:    advisor{a.Kind},
 	}
 	if a.Kind == wechat.Official {
 		a.credential.Former = formerPlace
@@ -86,6 +112,18 @@ func (a *Account) Bind(m *credential.Manager, endpoints http.RoundTripper, runne
 	m.Bind(&a.credential, runner)
 	a.virtualID = NewVirtualID("account", a.virtualName())
 	return a
+}
+
+// endpointOrigin is that of accounts whose token endpoint takes their ID and
+// secret.
+func (a *Account) endpointOrigin() *Origin {
+	return &Origin{
+		Identity: a.identity() + "-" + a.Endpoint.Name,
+		Secret:   a.Credentials.Secret,
+		Method:   a.Endpoint.Name,
+		Source:   (*tokenSource)(a),
+		Policy:   policyOf(a.Endpoint),
+	}
 }
 
 // Credential returns the credential that the account's token is.
