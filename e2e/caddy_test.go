@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -34,7 +35,21 @@ var (
 
 var buildDir string
 
+// atOnce is how many tests run at once where -parallel does not say it. They wait
+// for processes and for time to pass more than they compute.
+//
+// Three run alone, as they measure: TestUploadsThroughTokenDeath a process's
+// memory, TestClusterFetchesOnce how long requests wait, and TestShortLifetimes
+// whether tokens of three seconds are renewed in time.
+const atOnce = "6"
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", atOnce)
+	}
 	dir, err := os.MkdirTemp("", "caddy-weixin-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

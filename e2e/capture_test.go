@@ -147,6 +147,7 @@ func sendWith(t *testing.T, c *http.Client, req *http.Request) answer {
 // An application that knows no other host than WeChat's holds no token of
 // WeChat's either, and notices nothing of a token's death.
 func TestCapture(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCapture(t, w, capturing{})
 	for name, change := range map[string]func(*http.Transport){
@@ -183,6 +184,7 @@ func TestCapture(t *testing.T) {
 
 // What is asked for in another way, or is elsewhere, is not served.
 func TestCaptureIsNoOpenProxy(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	other, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

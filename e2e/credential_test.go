@@ -46,6 +46,7 @@ func (w *weChat) rejectAll(checkable bool) {
 // While WeChat rejects every token the account is rejected, and that is told
 // wherever one can look; it is over with the first token that is accepted.
 func TestStateRejected(t *testing.T) {
+	t.Parallel()
 	for method, account := range map[string]string{"stable": defaultAccount, "classic": classicAccount} {
 		for _, checkable := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, checkable %v", method, checkable), func(t *testing.T) {
@@ -105,6 +106,7 @@ func TestStateRejected(t *testing.T) {
 
 // A client that has WeChat say what a dead token says costs nobody the token.
 func TestFakeVerdict(t *testing.T) {
+	t.Parallel()
 	for _, during := range []string{"", "a back-off"} {
 		t.Run(during, func(t *testing.T) {
 			w := startWeChat(t)
@@ -151,6 +153,7 @@ func TestFakeVerdict(t *testing.T) {
 
 // The cause survives a restart, and is told by a node that has not seen it.
 func TestCauseSurvives(t *testing.T) {
+	t.Parallel()
 	stores(t, func(t *testing.T, option string) {
 		w := startWeChat(t)
 		w.fail("token", 40164, 1000)
@@ -174,6 +177,7 @@ func TestCauseSurvives(t *testing.T) {
 
 // That WeChat cannot be reached is no errcode.
 func TestUnreachableIsNoErrcode(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	global := strings.Replace(defaultAccount, "account shop {", "account shop {\n upstream http://127.0.0.1:1", 1)
 	p := startCaddy(t, w, config{global: global})

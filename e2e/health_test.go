@@ -7,6 +7,7 @@ import (
 
 // A load balancer learns what it needs, and a stranger no name.
 func TestHealthDirective(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	const accounts = defaultAccount + `
 	account other {

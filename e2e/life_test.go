@@ -23,6 +23,7 @@ const classicAccount = `
 	}`
 
 func TestRestartAndReloadCostNoFetch(t *testing.T) {
+	t.Parallel()
 	for method, account := range map[string]string{"stable": defaultAccount, "classic": classicAccount} {
 		t.Run(method, func(t *testing.T) {
 			w := startWeChat(t)
@@ -65,6 +66,7 @@ func served(p *caddy) bool {
 
 // Requests that are under way during a reload are answered.
 func TestReloadUnderLoad(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	stop := make(chan struct{})
@@ -98,6 +100,7 @@ func TestReloadUnderLoad(t *testing.T) {
 
 // Processes that share a storage fetch once between them.
 func TestProcessesShareTheStorage(t *testing.T) {
+	t.Parallel()
 	for method, account := range map[string]string{"stable": defaultAccount, "classic": classicAccount} {
 		t.Run(method, func(t *testing.T) {
 			w := startWeChat(t)
@@ -137,6 +140,7 @@ func TestProcessesShareTheStorage(t *testing.T) {
 }
 
 func TestStorageShowsNoToken(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -163,6 +167,7 @@ func TestStorageShowsNoToken(t *testing.T) {
 
 // Caddy serves at once, whatever WeChat does, and recovers by itself.
 func TestStartWithoutWeChat(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	w.fail("token", 40164, 1000)
 	p := startCaddy(t, w, config{})
@@ -189,6 +194,7 @@ func TestStartWithoutWeChat(t *testing.T) {
 // The AppSecret is wrong. SDKs answer 40001 with another fetch, so they are
 // told otherwise.
 func TestWrongSecret(t *testing.T) {
+	t.Parallel()
 	for method, account := range map[string]string{"stable": defaultAccount, "classic": classicAccount} {
 		t.Run(method, func(t *testing.T) {
 			w := startWeChat(t)
@@ -209,6 +215,7 @@ func TestWrongSecret(t *testing.T) {
 func TestShortLifetimes(t *testing.T) {
 	for method, account := range map[string]string{"stable": defaultAccount, "classic": classicAccount} {
 		t.Run(method, func(t *testing.T) {
+			t.Parallel()
 			w := startWeChatWith(t, sandbox.Config{ExpiresIn: 3 * time.Second})
 			p := startCaddy(t, w, config{global: account})
 			for end := time.Now().Add(8 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
@@ -224,6 +231,7 @@ func TestShortLifetimes(t *testing.T) {
 }
 
 func TestLogs(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -244,6 +252,7 @@ func TestLogs(t *testing.T) {
 }
 
 func TestConfigDumpShowsNoSecret(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
