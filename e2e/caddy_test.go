@@ -226,6 +226,36 @@ func (p *caddy) reload(w *weChat, c config) {
 		body, _ := io.ReadAll(res.Body)
 		p.t.Fatalf("reload: %s: %s", res.Status, body)
 	}
+	if !eventually(func() bool { return !listensTwice(p.t) }) {
+		p.t.Fatal("the old configuration goes on listening")
+	}
+	client.CloseIdleConnections()
+}
+
+// listensTwice reports whether an address has two listeners. After a reload the old
+// one drops what it has accepted last, so it has to be gone before a request is
+// sent that must not be lost.
+func listensTwice(t *testing.T) bool {
+	t.Helper()
+	seen := make(map[string]bool)
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		data, err := os.ReadFile(table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(data)) {
+			const local, state, listen = 1, 3, "0A"
+			fields := strings.Fields(line)
+			if len(fields) <= state || fields[state] != listen {
+				continue
+			}
+			if seen[fields[local]] {
+				return true
+			}
+			seen[fields[local]] = true
+		}
+	}
+	return false
 }
 
 func (p *caddy) waitUntilServing() {

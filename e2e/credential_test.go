@@ -183,7 +183,11 @@ func TestUnreachableIsNoErrcode(t *testing.T) {
 	p := startCaddy(t, w, config{global: global})
 	get(t, p.url+"/cgi-bin/user/get")
 	for range 2 {
-		s := troubleOf(t, p)
+		var s trouble
+		eventually(func() bool { // it is tried again meanwhile
+			s = troubleOf(t, p)
+			return s.State == "backoff"
+		})
 		_, hasErrcode := s.LastError["errcode"]
 		if s.State != "backoff" || hasErrcode || s.LastError["unreachable"] != true || !strings.Contains(s.Advice, "DNS") {
 			t.Errorf("got %+v", s)

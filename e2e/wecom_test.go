@@ -282,6 +282,10 @@ func TestWeComTroubles(t *testing.T) {
 func TestWeComWrongSecret(t *testing.T) {
 	t.Parallel()
 	c := startCorp(t, strings.ReplaceAll(hrAccount, "{env.HR_SECRET}", "{env.BOTH_KEY}")+salesAccount, "weixin")
+	// Who waits for the fetch itself gets 502.
+	if !eventually(func() bool { return len(c.logged("token fetch failed")) > 0 }) {
+		t.Fatal("no token is fetched")
+	}
 	a := get(t, c.url+"/cgi-bin/user/get?userid=zhangsan&access_token="+c.mustToken("hr"))
 	wantProxyError(t, a, 503, -1, "40001")
 	if strings.Contains(a.body, "hint") || strings.Contains(a.body, "from ip") {
