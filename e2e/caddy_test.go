@@ -7,15 +7,15 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -35,20 +35,20 @@ var (
 
 var buildDir string
 
-// atOnce is how many tests run at once where -parallel does not say it. They wait
-// for processes and for time to pass more than they compute.
+// atOnce is how many tests run at once at least, where -parallel does not say it.
+// They wait for processes and for time to pass more than they compute.
 //
 // Three run alone, as they measure: TestUploadsThroughTokenDeath a process's
 // memory, TestClusterFetchesOnce how long requests wait, and TestShortLifetimes
 // whether tokens of three seconds are renewed in time.
-const atOnce = "6"
+const atOnce = 6
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
-		_ = flag.Set("test.parallel", atOnce)
+		_ = flag.Set("test.parallel", strconv.Itoa(max(atOnce, runtime.GOMAXPROCS(0))))
 	}
 	dir, err := os.MkdirTemp("", "caddy-weixin-e2e-")
 	if err != nil {
@@ -232,32 +232,6 @@ func (p *caddy) reload(w *weChat, c config) {
 	client.CloseIdleConnections()
 }
 
-// listensTwice reports whether an address has two listeners. After a reload the old
-// one drops what it has accepted last, so it has to be gone before a request is
-// sent that must not be lost.
-func listensTwice(t *testing.T) bool {
-	t.Helper()
-	seen := make(map[string]bool)
-	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		data, err := os.ReadFile(table)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(data)) {
-			const local, state, listen = 1, 3, "0A"
-			fields := strings.Fields(line)
-			if len(fields) <= state || fields[state] != listen {
-				continue
-			}
-			if seen[fields[local]] {
-				return true
-			}
-			seen[fields[local]] = true
-		}
-	}
-	return false
-}
-
 func (p *caddy) waitUntilServing() {
 	p.t.Helper()
 	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); {
@@ -355,27 +329,6 @@ func run(t *testing.T, env []string, args ...string) (output string, ok bool) {
 	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err == nil
-}
-
-// nextPort is below the ports that systems hand out to whoever asks for any, so
-// that nobody else takes one between its choice and its use.
-var nextPort atomic.Int32
-
-// freePort returns a port that no other call returns.
-func freePort(t *testing.T) int {
-	t.Helper()
-	nextPort.CompareAndSwap(0, 20_000+int32(os.Getpid()%8_000))
-	for range 1000 {
-		port := int(nextPort.Add(1))
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		l.Close()
-		return port
-	}
-	t.Fatal("there is no free port")
-	return 0
 }
 
 // logBuffer collects a process's output.
