@@ -38,9 +38,10 @@ var buildDir string
 // atOnce is how many tests run at once at least, where -parallel does not say it.
 // They wait for processes and for time to pass more than they compute.
 //
-// Three run alone, as they measure: TestUploadsThroughTokenDeath a process's
-// memory, TestClusterFetchesOnce how long requests wait, and TestShortLifetimes
-// whether tokens of three seconds are renewed in time.
+// Four run alone: TestUploadsThroughTokenDeath measures a process's memory, and
+// TestClusterFetchesOnce how long requests wait; TestRedisWithoutScripting lets no
+// request last until the next death, and TestShortLifetimes no token of three
+// seconds be renewed late.
 const atOnce = 6
 
 func TestMain(m *testing.M) {

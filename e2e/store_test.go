@@ -23,7 +23,6 @@ func (r *redisServer) user(commands string) string {
 
 // Who has no scripting has one fetch for every death as well.
 func TestRedisWithoutScripting(t *testing.T) {
-	t.Parallel()
 	for method, account := range map[string]string{"stable": defaultAccount, "classic": classicAccount} {
 		t.Run(method, func(t *testing.T) {
 			r := startRedis(t)
