@@ -80,6 +80,7 @@ func TestAdminAPI(t *testing.T) {
 	w.fail("token", 40164, 1000)
 	w.revoke()
 	get(t, p.url+"/cgi-bin/user/get")
+	inBackoff(t, p)
 	s = statusOf(t, get(t, shop))
 	if s.State != "backoff" || s.LastError == nil || s.LastError.Errcode != 40164 || !strings.Contains(s.LastError.Advice, "whitelist") || s.LastError.At.IsZero() {
 		t.Errorf("got %+v", s)

@@ -28,6 +28,18 @@ func troubleOf(t *testing.T, p *caddy) trouble {
 	return s
 }
 
+// inBackoff returns an account's status between two tries to get a token, during
+// which it is renewing.
+func inBackoff(t *testing.T, p *caddy) trouble {
+	t.Helper()
+	var s trouble
+	eventually(func() bool {
+		s = troubleOf(t, p)
+		return s.State == "backoff"
+	})
+	return s
+}
+
 func health(t *testing.T, p *caddy) int {
 	t.Helper()
 	return get(t, p.admin+"/weixin/health").status
@@ -160,7 +172,7 @@ func TestCauseSurvives(t *testing.T) {
 		nodes := startCluster(t, w, 2, config{global: option + "\n" + defaultAccount})
 		get(t, nodes[0].url+"/cgi-bin/user/get")
 		for _, p := range nodes {
-			s := troubleOf(t, p)
+			s := inBackoff(t, p)
 			if s.State != "backoff" || s.Since.IsZero() || !strings.Contains(s.Advice, "whitelist") || s.LastError["errcode"] != 40164.0 || s.LastError["at"] == "" {
 				t.Errorf("got %+v", s)
 			}
@@ -183,11 +195,7 @@ func TestUnreachableIsNoErrcode(t *testing.T) {
 	p := startCaddy(t, w, config{global: global})
 	get(t, p.url+"/cgi-bin/user/get")
 	for range 2 {
-		var s trouble
-		eventually(func() bool { // it is tried again meanwhile
-			s = troubleOf(t, p)
-			return s.State == "backoff"
-		})
+		s := inBackoff(t, p)
 		_, hasErrcode := s.LastError["errcode"]
 		if s.State != "backoff" || hasErrcode || s.LastError["unreachable"] != true || !strings.Contains(s.Advice, "DNS") {
 			t.Errorf("got %+v", s)

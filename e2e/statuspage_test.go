@@ -186,6 +186,7 @@ func TestStatusPageJSON(t *testing.T) {
 		{"?format=json", "*/*", "en", "Add 1.2.3.4 to"},
 		{"", "application/json", "zh-CN,zh;q=0.9", "加入 1.2.3.4"},
 	} {
+		inBackoff(t, p)
 		a := ask(t, http.MethodGet, p.url+"/status"+c.query, "", "Accept", c.accept, "Accept-Language", c.language)
 		var s struct {
 			Now       string
