@@ -271,7 +271,7 @@ func (g *Gateway) identify(call *apiCall, c *claims) (*Caller, error) {
 	case c.real:
 		return g.Registry.callerOfRealToken(c.bound)
 	case c.secretRequest != nil && c.secretRequest.secret != "":
-		if caller := g.Registry.CallerByKey(c.secretRequest.secret); caller != nil {
+		if caller := g.Registry.CallerByKey(c.secretRequest.key); caller != nil {
 			return caller, nil
 		}
 	}
@@ -298,8 +298,8 @@ func (g *Gateway) selectAccount(call *apiCall, c *claims, caller *Caller) (*acco
 	if a == nil {
 		a = g.accountLeft(call, caller)
 	}
-	if c.secretRequest != nil && !c.secretRequest.mayMean(a) {
-		return nil, invalidID(call)
+	if err := c.secretRequest.check(call, a, caller); err != nil {
+		return nil, err
 	}
 	if a == nil {
 		return nil, errAccountUnclear(call)
