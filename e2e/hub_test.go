@@ -251,9 +251,7 @@ func TestHubInVain(t *testing.T) {
 			t.Errorf("WeChat got the request %d times", n)
 		}
 		h.w.answer(nil)
-		if !eventually(func() bool { a := s.call(); return a.status == http.StatusOK && a.errcode() == 0 }) {
-			t.Errorf("afterwards: %s", s.call())
-		}
+		s.until("served afterwards", isServed)
 	})
 }
 
@@ -299,8 +297,6 @@ func TestHubIsAway(t *testing.T) {
 			t.Errorf("status %s", status)
 		}
 		h.startHub(hubCallers)
-		if !eventually(func() bool { a := s.call(); return a.status == http.StatusOK && a.errcode() == 0 }) {
-			t.Errorf("once the hub is there: %s", s.call())
-		}
+		s.until("served once the hub is there", isServed)
 	})
 }
