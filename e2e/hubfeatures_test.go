@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -97,6 +98,40 @@ func TestHubHeaders(t *testing.T) {
 	}
 	if all := got.URL.Query()["access_token"]; len(all) != 1 || all[0] != h.w.currentToken() {
 		t.Errorf("WeChat got %d tokens", len(all))
+	}
+}
+
+// An upload goes through both, whichever token dies on its way: WeChat's, or the
+// hub's own, whose end the hub tells only when it has all of the body.
+func TestHubUploads(t *testing.T) {
+	h := startHub(t, hubKinds[0])
+	s := h.startSpoke(hubKey)
+	wantOK(t, s.call())
+	body := strings.Repeat("0123456789abcdef", 1<<18) // 4 MiB
+	var got int
+	h.w.answer(func(rw http.ResponseWriter, req *http.Request) {
+		data, _ := io.ReadAll(req.Body)
+		if req.URL.Query().Get("access_token") != h.w.currentToken() {
+			_, _ = io.WriteString(rw, `{"errcode":40001,"errmsg":"invalid credential"}`)
+			return
+		}
+		got = len(data)
+		_, _ = io.WriteString(rw, `{"errcode":0}`)
+	})
+	target := s.url + "/cgi-bin/media/upload?type=image"
+	for round, die := range []func(){
+		func() {},
+		func() { h.kill(); h.w.checkable = true },
+		func() { h.reloadHub(strings.ReplaceAll(hubCallers, "caller test", "caller renamed")) },
+	} {
+		die()
+		var a answer
+		if !eventually(func() bool { a = post(t, target, body); return isServed(a) }) || got != len(body) {
+			t.Errorf("round %d: %s, %d bytes", round, a, got)
+		}
+	}
+	if !eventually(func() bool { return len(s.logged("request replayed")) == 1 }) {
+		t.Errorf("%d requests were replayed behind the hub", len(s.logged("request replayed")))
 	}
 }
 
