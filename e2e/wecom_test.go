@@ -330,6 +330,7 @@ func TestWeComConfiguration(t *testing.T) {
 		"unknown":      {"kind wework\ncorpid ww1\nsecret {env.S}", []string{"wework", "official or wecom", ":5"}},
 		"empty":        {"kind wecom\ncorpid {env.EMPTY}\nsecret {env.S}", []string{"corpid", "EMPTY", ":6"}},
 		"agent":        {"kind wecom\ncorpid ww1\nagentid app\nsecret {env.S}", []string{"agentid", "1000002", ":7"}},
+		"api_security": {"kind wecom\ncorpid ww1\nsecret {env.S}\napi_security {\nkey x {env.S}\n}", []string{"api_security is no option of kind wecom", "leave it out", ":8"}},
 		"the same app": {"kind wecom\ncorpid ww1\nsecret {env.S}\n}\naccount other {\nkind wecom\ncorpid ww1\nsecret {env.S}", []string{"secret", "account app"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -237,3 +237,25 @@ func TestRequestersAreBounded(t *testing.T) {
 		t.Error("the wrong ones are remembered")
 	}
 }
+
+// A refusal that leaves the budget alone may come as often as it likes.
+func TestFailureBudgetUncounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := &fakeEndpoint{parent: func(*Value) error { return &Failure{Errcode: 40001, Uncounted: true} }}
+		behind := startProcess(t, wecom, newMemoryStore(), hub)
+		for range 150 {
+			_ = behind.Renew(t.Context(), behind.account, "")
+			time.Sleep(time.Second)
+		}
+		if n := hub.callCount(); n < 150 {
+			t.Errorf("%d calls of 150 went out", n)
+		}
+		other, bad := testID, &fakeEndpoint{errcode: 40001}
+		other.Identity = "another"
+		p := startProcessAs(t, other, wecom, newMemoryStore(), bad)
+		p.process = behind.process
+		if _, err := p.Token(t.Context(), p.account); err == nil || bad.callCount() != 1 {
+			t.Errorf("%v: another account was asked for %d times", err, bad.callCount())
+		}
+	})
+}
