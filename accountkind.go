@@ -47,7 +47,7 @@ func (app *App) checkKind(owner string, cfg *AccountConfig) error {
 	case kind == wechat.WeCom && cfg.Token != "":
 		return refuse("token", "token is no option of kind wecom, which has gettoken alone: leave it out")
 	case kind == wechat.WeCom && cfg.APISecurity != nil:
-		return refuse(optionAPISecurity, "api_security is no option of kind wecom, whose API has none: leave it out")
+		return refuse(optionAPISecurity, "api_security is no option of kind wecom, whose API has none: leave it out here, and write it in the account of the mini program whose calls it is for")
 	case kind == wechat.Official && cfg.CorpID != "":
 		return refuse(optionCorpID, "corpid is no option of kind official: write appid, or for an application of a WeCom corporation kind wecom beside it")
 	case kind == wechat.Official && cfg.AgentID != "":
@@ -118,6 +118,11 @@ func (app *App) checkParsedAccount(name string, cfg *AccountConfig) error {
 	owner := "account " + name
 	if err := app.checkKind(owner, cfg); err != nil {
 		return fmt.Errorf("account %s: %w", name, err)
+	}
+	if cfg.APISecurity != nil {
+		if err := cfg.APISecurity.check(); err != nil {
+			return fmt.Errorf("account %s: %w%s", name, err, app.positions.of(apiSecurityOf(name), endOfBlock))
+		}
 	}
 	if cfg.Kind == wechat.WeCom.Name {
 		if err := checkCorpID(cfg.CorpID); err != nil {

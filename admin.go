@@ -98,11 +98,13 @@ func handleAccounts(w http.ResponseWriter, req *http.Request) error {
 	return writeStatus(w, http.StatusOK, app.statuses())
 }
 
-// statuses returns all accounts', by name.
+// statuses returns all accounts', by name. The store, which they share, is in the
+// same state in all of them.
 func (app *App) statuses() []AccountStatus {
 	statuses := make([]AccountStatus, 0, app.accounts.Len())
+	state := app.tokens.store.State()
 	for a := range app.accounts.All() {
-		statuses = append(statuses, app.tokens.Status(a))
+		statuses = append(statuses, app.tokens.statusWith(a, state))
 	}
 	return statuses
 }

@@ -187,7 +187,8 @@ func apiSecurityOf(account string) string { return "api_security of account " + 
 // verifyOption is what a certificate's line is called in errors and positions.
 func verifyOption(number string) string { return fmt.Sprintf("verify %.64q", number) }
 
-// parseAPISecurity parses the block of an account. Syntax:
+// parseAPISecurity parses the block of an account, which may be of a kind that has
+// none: whether the block is complete is checked when that is known. Syntax:
 //
 //	api_security {
 //		key    <sn> <key>
@@ -205,7 +206,6 @@ func (app *App) parseAPISecurity(d *caddyfile.Dispenser, account string, target 
 	}
 	c := new(APISecurityConfig)
 	*target = c
-	app.positions.remember(d, "account "+account, optionAPISecurity)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
 		at := option
@@ -233,11 +233,12 @@ func (app *App) parseAPISecurity(d *caddyfile.Dispenser, account string, target 
 		}
 		app.positions.remember(d, apiSecurityOf(account), at)
 	}
-	if err := c.check(); err != nil {
-		return d.Err(err.Error())
-	}
+	app.positions.remember(d, apiSecurityOf(account), endOfBlock)
 	return nil
 }
+
+// endOfBlock is where something is missing in a block.
+const endOfBlock = "}"
 
 // parseNumbered parses a number and what it is the number of. Errors repeat
 // neither: they may be in the wrong order.

@@ -25,6 +25,7 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 	cfg := new(AccountConfig)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
+		app.positions.remember(d, "account "+name, option)
 		var err error
 		switch option {
 		case "appid":
@@ -72,7 +73,6 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 		if err != nil {
 			return err
 		}
-		app.positions.remember(d, "account "+name, option)
 	}
 	if cfg.Kind == wechat.WeCom.Name && cfg.AppID == "" && cfg.CorpID == "" {
 		return d.Errf("account %s has no corpid: write corpid {env.CORPID}, for example", name)

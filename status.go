@@ -194,12 +194,17 @@ func (e *StatusError) advice(kind *wechat.Kind, lang wechat.Language) string {
 // Status returns an account's status, as far as this process knows. It asks
 // nobody.
 func (m *TokenManager) Status(a *account.Account) AccountStatus {
+	return m.statusWith(a, m.store.State())
+}
+
+// statusWith returns an account's status while the store is in a state.
+func (m *TokenManager) statusWith(a *account.Account, state store.State) AccountStatus {
 	is := m.credentials.Status(a.Credential())
 	status := AccountStatus{
 		Name: a.Name, Kind: a.Kind.Name, AgentID: a.AgentID, Method: a.Endpoint.Name,
 		State: is.State, Since: is.Since, Fingerprint: is.Fingerprint, FetchedAt: is.FetchedAt, ExpiresAt: is.ExpiresAt,
 		RetryAt: is.RetryAt, Fetches: is.Fetches, Replays: is.Replays, Quota: is.Quotas, EarlyDeaths: is.EarlyDeaths,
-		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, checkedAt: is.CheckedAt, store: m.store.State(), kind: a.Kind, isLost: a.IsOutOfReach(time.Now()),
+		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, checkedAt: is.CheckedAt, store: state, kind: a.Kind, isLost: a.IsOutOfReach(time.Now()),
 	}
 	if a.Kind == wechat.WeCom {
 		status.CorpID = a.Credentials.ID

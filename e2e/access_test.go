@@ -12,6 +12,7 @@ import (
 )
 
 func TestWebPagesMayNotCall(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	for _, c := range []struct {
@@ -45,6 +46,7 @@ func TestWebPagesMayNotCall(t *testing.T) {
 
 // An address typed into a browser is no page's, where the browser says so.
 func TestTypedAddress(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	req := newRequest(t, http.MethodGet, p.url+"/cgi-bin/user/get", nil)
@@ -62,6 +64,7 @@ func TestTypedAddress(t *testing.T) {
 // Without callers and over plain HTTP, the proxy has no name that another web
 // site could have, wherever it stands in Caddy.
 func TestHosts(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ plain, named string }{
 		"handler": {"weixin", "weixin {\n hosts WX.Example.com wx2.example.com\n }"},
 		"another Host": {
@@ -123,6 +126,7 @@ func TestHosts(t *testing.T) {
 
 // The same over HTTP/2, in absolute form, and without a Host.
 func TestHostsInOtherForms(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	port := freePort(t)
 	address := fmt.Sprintf("127.0.0.1:%d", port)
@@ -171,6 +175,7 @@ func TestHostsInOtherForms(t *testing.T) {
 
 // With callers a name says nothing: whoever calls has a key.
 func TestHostsWithCallers(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	port := freePort(t)
 	startCaddy(t, w, config{
@@ -185,6 +190,7 @@ func TestHostsWithCallers(t *testing.T) {
 }
 
 func TestAllowIPs(t *testing.T) {
+	t.Parallel()
 	const trusting = "servers {\n trusted_proxies static 127.0.0.1\n }"
 	for _, c := range []struct {
 		name, options, allow, client string
@@ -224,6 +230,7 @@ func TestAllowIPs(t *testing.T) {
 
 // A unix socket is as near as loopback.
 func TestUnixSocket(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	socket := filepath.Join(t.TempDir(), "proxy.sock")
 	startCaddy(t, w, config{site: "bind unix/" + socket + "\n weixin"})

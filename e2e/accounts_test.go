@@ -31,6 +31,7 @@ func startTwoAccounts(t *testing.T, site string) (*weChat, *caddy) {
 }
 
 func TestAccountIsSelected(t *testing.T) {
+	t.Parallel()
 	w, p := startTwoAccounts(t, `
 	handle_path /shop/* {
 		weixin shop
@@ -66,6 +67,7 @@ func TestAccountIsSelected(t *testing.T) {
 
 // A death of one account's token is no concern of the other's.
 func TestAccountsAreApart(t *testing.T) {
+	t.Parallel()
 	w, p := startTwoAccounts(t, "weixin")
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get?appid=wx-shop"))
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get?appid=wx-club"))

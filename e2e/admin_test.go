@@ -37,6 +37,7 @@ func statusOf(t *testing.T, a answer) accountStatus {
 }
 
 func TestAdminAPI(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -79,6 +80,7 @@ func TestAdminAPI(t *testing.T) {
 	w.fail("token", 40164, 1000)
 	w.revoke()
 	get(t, p.url+"/cgi-bin/user/get")
+	inBackoff(t, p)
 	s = statusOf(t, get(t, shop))
 	if s.State != "backoff" || s.LastError == nil || s.LastError.Errcode != 40164 || !strings.Contains(s.LastError.Advice, "whitelist") || s.LastError.At.IsZero() {
 		t.Errorf("got %+v", s)
@@ -122,6 +124,7 @@ func TestAdminAPI(t *testing.T) {
 
 // The newest configuration answers, and after a reload too.
 func TestAdminAPIAfterReload(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -135,6 +138,7 @@ func TestAdminAPIAfterReload(t *testing.T) {
 }
 
 func TestCommands(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -205,6 +209,7 @@ func TestCommands(t *testing.T) {
 // A shell completes the names of the accounts, and hears nothing where there are
 // none to be had.
 func TestCompletion(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{global: defaultAccount + "\n account 商城 {\n appid wx0000000000000009\n secret {env.WEIXIN_SECRET}\n }"})
 	address := "--address=" + strings.TrimPrefix(p.admin, "http://")

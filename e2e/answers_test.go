@@ -50,6 +50,7 @@ const apiPath = "/cgi-bin/user/get"
 // An answer that stalls where it is judged is waited for as long as for its
 // header, and no longer.
 func TestAnswerStalls(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	eachForm(t, w, "timeout 500ms", func(t *testing.T, p *caddy) {
 		for _, text := range []string{
@@ -80,6 +81,7 @@ func TestAnswerStalls(t *testing.T) {
 
 // Answers that no server may give end in 502.
 func TestAnswersThatCannotBe(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	eachForm(t, w, "timeout 5s", func(t *testing.T, p *caddy) {
 		for name, text := range map[string]string{
@@ -138,6 +140,7 @@ func (h *hints) trace(req *http.Request) *http.Request {
 
 // 1xx answers follow the rules of final ones.
 func TestHints(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	eachForm(t, w, "timeout 5s", func(t *testing.T, p *caddy) {
 		var attempts atomic.Int32
@@ -187,6 +190,7 @@ func TestHints(t *testing.T) {
 // A client with HTTP/2 would lose the whole request to a field of the connection
 // in a 1xx answer, or in an answer that comes early.
 func TestHintsAndEarlyAnswersOverHTTP2(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{options: "servers {\n protocols h1 h2c\n }", site: "weixin {\n body_limit 1MiB\n }"})
 	protocols := new(http.Protocols)

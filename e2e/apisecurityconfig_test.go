@@ -14,6 +14,7 @@ import (
 
 // The paths may be others than the documented ones, and are matched as Caddy does.
 func TestAPISecurityPaths(t *testing.T) {
+	t.Parallel()
 	s := startSecureWeChat(t)
 	p := s.start("paths /wxa/new/* *risky", config{})
 	for path, sealed := range map[string]bool{riskPath: false, "/wxa/new/api": true, "/WXA/New/API": true, "/cgi-bin/risky": true, "/wxa/newer": false} {
@@ -33,6 +34,7 @@ func TestAPISecurityPaths(t *testing.T) {
 // While the platform's certificate changes, answers are taken that the outgoing
 // one verifies, and the log says so once.
 func TestAPISecurityCertificateChange(t *testing.T) {
+	t.Parallel()
 	s := startSecureWeChat(t)
 	change := func(a *sealedAnswer) { a.serial, a.signer, a.deprecated = nextSN, s.next, platformSN }
 	s.set(func() { s.alter = change })
@@ -60,6 +62,7 @@ func TestAPISecurityCertificateChange(t *testing.T) {
 
 // What is wrong with the options is said with the line and what to write.
 func TestAPISecurityValidateRefuses(t *testing.T) {
+	t.Parallel()
 	s := startSecureWeChat(t)
 	good := []string{"key sn1 {env.API_KEY}", "sign {env.API_PEM}", "verify n1 {env.PLATFORM_PEM}"}
 	with := func(i int, line string) []string {
@@ -114,6 +117,7 @@ func TestAPISecurityValidateRefuses(t *testing.T) {
 
 // The same in JSON, with keys in files and in the other form.
 func TestAPISecurityInJSON(t *testing.T) {
+	t.Parallel()
 	s := startSecureWeChat(t)
 	dir := t.TempDir()
 	write := func(name, text string) string {

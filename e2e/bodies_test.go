@@ -54,6 +54,7 @@ var framings = []struct {
 
 // No byte of one request is ever taken for another.
 func TestEarlyAnswersEndTheConnection(t *testing.T) {
+	t.Parallel()
 	w, hasty := startWeChat(t), startHastyWeChat(t)
 	_, sites := startSites(t, w, hasty)
 	var attacks, others sync.WaitGroup
@@ -156,6 +157,7 @@ func attack(t *testing.T, s site, beginning string, later bool) []string {
 
 // A refusal reaches a client that waits with its body, and soon.
 func TestRefusalOfWhoWaits(t *testing.T) {
+	t.Parallel()
 	w, hasty := startWeChat(t), startHastyWeChat(t)
 	_, sites := startSites(t, w, hasty)
 	for _, s := range sites {
@@ -174,7 +176,7 @@ func TestRefusalOfWhoWaits(t *testing.T) {
 				}
 				fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n%sContent-Length: %d\r\n\r\n",
 					cmpOr(e.method, "POST"), e.target, e.header, length)
-				_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+				_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 				r := bufio.NewReader(conn)
 				line, err := r.ReadString('\n')
 				if err != nil {
@@ -190,11 +192,13 @@ func TestRefusalOfWhoWaits(t *testing.T) {
 
 // Clients that keep their connections get the answers to their own requests.
 func TestHonestClientsKeepTheirConnections(t *testing.T) {
+	t.Parallel()
 	w, hasty := startWeChat(t), startHastyWeChat(t)
 	_, sites := startSites(t, w, hasty)
 	sizes := []int{100, 100_000, 3_000_000, 9_000_000}
 	for _, s := range sites {
 		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
 			transport := &http.Transport{MaxIdleConnsPerHost: 8}
 			defer transport.CloseIdleConnections()
 			c := &http.Client{Transport: transport, Timeout: 30 * time.Second}
@@ -246,6 +250,7 @@ func honestTry(c *http.Client, s site, i, size int) error {
 // A client that sends its whole request before it looks for an answer, as Apache
 // HttpClient and http.rb do, sees the refusal and not a reset.
 func TestRefusalReachesWhoSends(t *testing.T) {
+	t.Parallel()
 	w, hasty := startWeChat(t), startHastyWeChat(t)
 	_, sites := startSites(t, w, hasty)
 	virtual := granted(t, get(t, tokenURL(&caddy{url: sites[0].url}, appID, "x"))).AccessToken
@@ -325,6 +330,7 @@ func sendThenRead(s site, target string, size int, chunked bool, want string) er
 // When a client vanishes during an upload, nobody reads its body any more once
 // the handler has returned: Caddy's access log counts the bytes.
 func TestClientVanishesWhileUploading(t *testing.T) {
+	t.Parallel()
 	w, hasty := startWeChat(t), startHastyWeChat(t)
 	_, sites := startSites(t, w, hasty)
 	var clients sync.WaitGroup

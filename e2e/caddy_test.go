@@ -4,17 +4,18 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -34,7 +35,22 @@ var (
 
 var buildDir string
 
+// atOnce is how many tests run at once at least, where -parallel does not say it.
+// They wait for processes and for time to pass more than they compute.
+//
+// Four run alone: TestUploadsThroughTokenDeath measures a process's memory, and
+// TestClusterFetchesOnce how long requests wait; TestRedisWithoutScripting lets no
+// request last until the next death, and TestShortLifetimes no token of three
+// seconds be renewed late.
+const atOnce = 6
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(max(atOnce, runtime.GOMAXPROCS(0))))
+	}
 	dir, err := os.MkdirTemp("", "caddy-weixin-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -70,6 +86,7 @@ type config struct {
 	options    string // further global options
 	env        []string
 	dataDir    string                // of the storage; default: a fresh one
+	port       int                   // default: a free one
 	noUpstream bool                  // global says where WeChat is
 	fast       bool                  // without the race detector, where memory is measured
 	override   string                // the whole Caddyfile instead
@@ -110,7 +127,10 @@ func startCaddy(t *testing.T, w *weChat, c config) *caddy {
 	if p.dataDir == "" {
 		p.dataDir = t.TempDir()
 	}
-	port := freePort(t)
+	port := c.port
+	if port == 0 {
+		port = freePort(t)
+	}
 	p.url = fmt.Sprintf("http://127.0.0.1:%d", port)
 	p.admin = fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
 	p.file = filepath.Join(t.TempDir(), "Caddyfile")
@@ -211,6 +231,10 @@ func (p *caddy) reload(w *weChat, c config) {
 		body, _ := io.ReadAll(res.Body)
 		p.t.Fatalf("reload: %s: %s", res.Status, body)
 	}
+	if !eventually(func() bool { return !listensTwice(p.t) }) {
+		p.t.Fatal("the old configuration goes on listening")
+	}
+	client.CloseIdleConnections()
 }
 
 func (p *caddy) waitUntilServing() {
@@ -310,27 +334,6 @@ func run(t *testing.T, env []string, args ...string) (output string, ok bool) {
 	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err == nil
-}
-
-// nextPort is below the ports that systems hand out to whoever asks for any, so
-// that nobody else takes one between its choice and its use.
-var nextPort atomic.Int32
-
-// freePort returns a port that no other call returns.
-func freePort(t *testing.T) int {
-	t.Helper()
-	nextPort.CompareAndSwap(0, 20_000+int32(os.Getpid()%8_000))
-	for range 1000 {
-		port := int(nextPort.Add(1))
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		l.Close()
-		return port
-	}
-	t.Fatal("there is no free port")
-	return 0
 }
 
 // logBuffer collects a process's output.

@@ -40,6 +40,7 @@ func granted(t *testing.T, a answer) grant {
 }
 
 func TestVirtualTokens(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -88,6 +89,7 @@ func TestVirtualTokens(t *testing.T) {
 }
 
 func TestTokenRequestsThatAreWrong(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	for _, c := range []struct {
@@ -123,6 +125,7 @@ func TestTokenRequestsThatAreWrong(t *testing.T) {
 }
 
 func TestIssueReal(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{"stable", "classic"} {
 		w := startWeChat(t)
 		p := startCaddy(t, w, config{global: "account shop {\n appid {env.WEIXIN_APPID}\n secret {env.WEIXIN_SECRET}\n token " + method + "\n issue real\n }"})
@@ -144,6 +147,7 @@ func TestIssueReal(t *testing.T) {
 }
 
 func TestIssueOff(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{global: "account shop {\n appid {env.WEIXIN_APPID}\n secret {env.WEIXIN_SECRET}\n issue off\n }"})
 	wantProxyError(t, get(t, tokenURL(p, appID, "x")), http.StatusForbidden, 48001, "not issued")
@@ -192,6 +196,31 @@ func startCallers(t *testing.T) (*weChat, *caddy) {
 	return w, p
 }
 
+// What an SDK has as its secret is good for logins, too: the key alone, or with the
+// account's name before it.
+func TestCallersLogin(t *testing.T) {
+	w, p := startCallers(t)
+	code := 0
+	login := func(appID, secret string) answer {
+		code++
+		return get(t, fmt.Sprintf("%s/sns/jscode2session?grant_type=authorization_code&js_code=%d&appid=%s&secret=%s", p.url, code, appID, secret))
+	}
+	for _, secret := range []string{adminKey, "shop:" + adminKey} {
+		wantOK(t, login("wx-shop", secret))
+	}
+	if got := w.last("/sns/jscode2session").URL.Query().Get("secret"); got != "secret-of-the-shop" {
+		t.Error("the AppSecret is not injected")
+	}
+	wantProxyError(t, login("wx-shop", "club:"+adminKey), 200, 40125, "account club has another appid")
+	for _, secret := range []string{"shop:wrong", "nobody:" + adminKey, "shop"} {
+		wantProxyError(t, login("wx-shop", secret), 403, 48001, "no caller's key")
+	}
+	wantProxyError(t, login("wx-shop", "shop:"+ordersKey), 403, 48001, "orders")
+	if n := w.count("/sns/jscode2session"); n != 2 {
+		t.Errorf("WeChat got %d logins", n)
+	}
+}
+
 func withBearer(t *testing.T, method, url, key string) answer {
 	t.Helper()
 	req := newRequest(t, method, url, nil)
@@ -200,6 +229,7 @@ func withBearer(t *testing.T, method, url, key string) answer {
 }
 
 func TestCallers(t *testing.T) {
+	t.Parallel()
 	w, p := startCallers(t)
 	orders := granted(t, get(t, tokenURL(p, "wx-shop", ordersKey))).AccessToken
 	adminShop := granted(t, get(t, tokenURL(p, "wx-shop", adminKey))).AccessToken
@@ -263,6 +293,7 @@ func TestCallers(t *testing.T) {
 
 // A token ends with the key or the secret it was issued under.
 func TestTokensEndWithTheirKeys(t *testing.T) {
+	t.Parallel()
 	env := func(secret, key string) []string { return []string{"WEIXIN_SECRET=" + secret, "ORDERS_KEY=" + key} }
 	global := defaultAccount + "\n caller orders {\n key {env.ORDERS_KEY}\n }"
 	w := startWeChat(t)
@@ -293,6 +324,7 @@ func TestTokensEndWithTheirKeys(t *testing.T) {
 
 // The token selects the account, where several are behind one address.
 func TestTokenSelectsTheAccount(t *testing.T) {
+	t.Parallel()
 	w, p := startTwoAccounts(t, `
 	handle_path /shop/* {
 		weixin shop
@@ -323,6 +355,7 @@ func TestTokenSelectsTheAccount(t *testing.T) {
 
 // The APIs that take the AppSecret get it from the proxy.
 func TestSecretIsInjected(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	var path, query, contentType, body string
@@ -382,6 +415,7 @@ func TestSecretIsInjected(t *testing.T) {
 // An AppID that means another account is not replaced: WeChat would answer for an
 // account that the application does not know of.
 func TestAppIDIsChecked(t *testing.T) {
+	t.Parallel()
 	w, p := startTwoAccounts(t, `
 	handle_path /shop/* {
 		weixin shop
@@ -429,6 +463,7 @@ func TestAppIDIsChecked(t *testing.T) {
 
 // A user's own credential needs no caller's key, but an address.
 func TestUserLoginsWithCallers(t *testing.T) {
+	t.Parallel()
 	const one = defaultAccount + "\n caller orders {\n key {env.ORDERS_KEY}\n ips 127.0.0.1\n }"
 	const trusting = "servers {\n trusted_proxies static 127.0.0.1\n }"
 	for _, c := range []struct {
@@ -489,6 +524,7 @@ func sameParams(a, b string) bool {
 
 // What is no form and no JSON may hold a key that WeChat must not see.
 func TestSecretIsNotForwarded(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	for contentType, body := range map[string]string{
@@ -509,6 +545,7 @@ func TestSecretIsNotForwarded(t *testing.T) {
 
 // A key is in no log line, wherever Caddy's own handlers stand around ours.
 func TestKeysAreNotLogged(t *testing.T) {
+	t.Parallel()
 	for _, site := range []string{"handle_path /shop/* {\n weixin\n }", "handle_path /shop/* {\n reverse_proxy UPSTREAM {\n transport weixin shop\n }\n }"} {
 		w := startWeChat(t)
 		p := startCaddy(t, w, config{
@@ -528,6 +565,7 @@ func TestKeysAreNotLogged(t *testing.T) {
 }
 
 func TestLoginThroughTheProxy(t *testing.T) {
+	t.Parallel()
 	_, p := startCallers(t)
 	login := p.url + "/sns/jscode2session?appid=wx-club&js_code=alice&grant_type=authorization_code&secret="
 	if a := get(t, login+adminKey); a.errcode() != 0 || !strings.Contains(a.body, `"openid"`) {
@@ -543,6 +581,7 @@ func TestLoginThroughTheProxy(t *testing.T) {
 
 // A client with a virtual token never hears of the real one's death.
 func TestNoLoopForSDKs(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	token := granted(t, get(t, tokenURL(p, appID, "x"))).AccessToken
@@ -561,6 +600,7 @@ func TestNoLoopForSDKs(t *testing.T) {
 
 // A page in PHP keeps nothing: each fetches a token, uses it, and ends.
 func TestOneTokenPerPage(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	var wg sync.WaitGroup

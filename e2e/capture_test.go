@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,12 +85,26 @@ func startCapture(t *testing.T, w *weChat, c capturing) *captured {
 	httpPort, httpsPort := freePort(t), freePort(t)
 	cfg := config{write: func(p *caddy) string { return c.caddyfile(t, p, w, httpPort, httpsPort) }}
 	p := &captured{caddy: startCaddy(t, w, cfg), config: cfg}
-	if !eventually(func() bool {
-		return len(p.logged("certificate obtained successfully")) == 2+strings.Count(c.sites, "https://")
-	}) {
+	if !eventually(func() bool { return p.certificates() == 2+strings.Count(c.sites, "https://") }) {
 		t.Fatal("the sites have no certificates")
 	}
 	return p
+}
+
+// certificates returns how many names have one that is in use. It is not yet when
+// it has been obtained.
+func (p *captured) certificates() int {
+	var inUse []any
+	for _, line := range p.logged("added certificate to cache") {
+		inUse = append(inUse, line["subjects"].([]any)...)
+	}
+	n := 0
+	for _, line := range p.logged("certificate obtained successfully") {
+		if slices.Contains(inUse, line["identifier"]) {
+			n++
+		}
+	}
+	return n
 }
 
 // rootFile is the certificate that applications have to trust.
@@ -147,6 +162,7 @@ func sendWith(t *testing.T, c *http.Client, req *http.Request) answer {
 // An application that knows no other host than WeChat's holds no token of
 // WeChat's either, and notices nothing of a token's death.
 func TestCapture(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCapture(t, w, capturing{})
 	for name, change := range map[string]func(*http.Transport){
@@ -183,6 +199,7 @@ func TestCapture(t *testing.T) {
 
 // What is asked for in another way, or is elsewhere, is not served.
 func TestCaptureIsNoOpenProxy(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	other, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

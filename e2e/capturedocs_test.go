@@ -9,6 +9,7 @@ import (
 
 // The Caddyfiles in the documentation of captured hosts are good ones.
 func TestCaptureDocs(t *testing.T) {
+	t.Parallel()
 	blocks := regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
 	for _, doc := range []string{"hard-wired-hosts.md", "hard-wired-hosts.zh-CN.md"} {
 		text, err := os.ReadFile(filepath.Join("..", "docs", doc))

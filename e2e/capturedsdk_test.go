@@ -38,6 +38,7 @@ func (p *captured) runApplication(dir, name string, args ...string) {
 // Applications in several languages, as they are, trust Caddy's root in the way
 // that the documentation names, and need nothing else.
 func TestCapturedLanguages(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		program string
 		args    func(p *captured) []string
@@ -70,6 +71,7 @@ func TestCapturedLanguages(t *testing.T) {
 }
 
 func TestCapturedJava(t *testing.T) {
+	t.Parallel()
 	programtest.Require(t, "javac") // with which java runs a source file
 	programtest.Require(t, "keytool")
 	w := startWeChat(t)
@@ -91,6 +93,7 @@ func TestCapturedJava(t *testing.T) {
 
 // SDKs whose hosts cannot be set see none of their tokens' deaths.
 func TestCapturedSDKs(t *testing.T) {
+	t.Parallel()
 	for name, run := range map[string]func(t *testing.T, p *captured, args ...string){
 		"nest-wechat": func(t *testing.T, p *captured, args ...string) {
 			programtest.Require(t, "node")

@@ -21,6 +21,7 @@ import (
 
 // A tunnel leads to the site that it was asked for, whatever is said inside.
 func TestCaptureTunnelHasOneHost(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCapture(t, w, capturing{sites: "https://internal.example {\n tls internal\n respond secret\n }"})
 	c := p.client(nil)
@@ -45,6 +46,7 @@ func TestCaptureTunnelHasOneHost(t *testing.T) {
 // The site sees the application, and nothing that the application says changes
 // that, unless it is believed.
 func TestCaptureClientAddress(t *testing.T) {
+	t.Parallel()
 	from := func(ip string, forwarded string) func(*http.Transport) {
 		return func(transport *http.Transport) {
 			dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
@@ -85,12 +87,14 @@ func TestCaptureClientAddress(t *testing.T) {
 
 // allow_ips of the site decides by the application's address as well.
 func TestCaptureAllowIPsOfSite(t *testing.T) {
+	t.Parallel()
 	p := startCapture(t, startWeChat(t), capturing{tls: "weixin {\n allow_ips 127.0.0.9\n }"})
 	wantProxyError(t, p.send(p.client(nil), http.MethodGet, "https://api.weixin.qq.com/cgi-bin/user/get", ""), http.StatusForbidden, 48001, "allow_ips")
 }
 
 // A site for applications' proxy requests has no name.
 func TestCaptureInNamedSite(t *testing.T) {
+	t.Parallel()
 	named := startCapture(t, startWeChat(t), capturing{sites: fmt.Sprintf("http://proxy.internal:%d {\n weixin_capture\n }", freePort(t))})
 	if n := len(named.logged("no request for api.weixin.qq.com comes to weixin_capture, as its site has another name: write a port alone as the site's address, such as :3128")); n != 1 {
 		t.Errorf("it is said %d times", n)
@@ -99,6 +103,7 @@ func TestCaptureInNamedSite(t *testing.T) {
 
 // The way to the proxy may be encrypted, and HTTP/2.
 func TestCaptureHTTP2(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	own := httptest.NewTLSServer(nil) // for its certificate
 	defer own.Close()
@@ -148,6 +153,7 @@ func TestCaptureHTTP2(t *testing.T) {
 
 // A site may be on another port, have a wildcard, or an IP as its name.
 func TestCaptureFindsSite(t *testing.T) {
+	t.Parallel()
 	port := freePort(t)
 	site := func(address string) string { return address + " {\n tls internal\n respond {host}\n }\n" }
 	p := startCapture(t, startWeChat(t), capturing{
@@ -165,6 +171,7 @@ func TestCaptureFindsSite(t *testing.T) {
 
 // A configuration that is refused leaves nothing behind.
 func TestCaptureRefusedConfig(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCapture(t, w, capturing{})
 	text := strings.Replace(p.config.write(p.caddy), "{env.WEIXIN_SECRET}", "{env.NOT_SET}", 1)
@@ -182,6 +189,7 @@ func TestCaptureRefusedConfig(t *testing.T) {
 // What an application is charged with as a proxy's user reaches neither WeChat
 // nor the log.
 func TestCaptureProxyAuthorization(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCapture(t, w, capturing{})
 	c := p.client(func(transport *http.Transport) {
@@ -228,6 +236,7 @@ func (p *captured) changed() config {
 
 // A reload ends the tunnels that are idle, and no request.
 func TestCaptureReload(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCapture(t, w, capturing{})
 	idle := openTunnel(t, p, "api.weixin.qq.com")
@@ -275,6 +284,7 @@ func tryGet(c *http.Client, target string) answer {
 // The process waits for requests in tunnels when it ends, those of an earlier
 // configuration too.
 func TestCaptureStop(t *testing.T) {
+	t.Parallel()
 	for name, reloads := range map[string]bool{"at once": false, "after a reload": true} {
 		t.Run(name, func(t *testing.T) {
 			w := startWeChat(t)
@@ -344,6 +354,7 @@ func (c *earlyConn) Read(p []byte) (int, error) {
 
 // An application that does not trust the certificate leaves a line that says so.
 func TestCaptureUntrusted(t *testing.T) {
+	t.Parallel()
 	p := startCapture(t, startWeChat(t), capturing{})
 	c := p.client(func(transport *http.Transport) { transport.TLSClientConfig.RootCAs = x509.NewCertPool() })
 	if res, err := c.Get("https://api.weixin.qq.com/client"); err == nil {

@@ -151,6 +151,17 @@ func (tr *traffic) typicalWait() time.Duration {
 	return waited[len(waited)/2]
 }
 
+// dieOnce kills the tokens, and waits until there is another. A death that comes
+// before the last was noticed is not noticed on its own.
+func (w *weChat) dieOnce() {
+	w.t.Helper()
+	before := w.status().Fetches
+	w.revoke()
+	if !eventually(func() bool { return w.status().Fetches > before }) {
+		w.t.Error("nobody fetches another token")
+	}
+}
+
 // stores are the stores a cluster can share, as options of weixin.
 func stores(t *testing.T, f func(t *testing.T, option string)) {
 	t.Run("redis", func(t *testing.T) { f(t, startRedis(t).option()) })
@@ -170,7 +181,7 @@ func TestClusterFetchesOnce(t *testing.T) {
 				tr := startTraffic(nodes, 600)
 				for range 5 {
 					time.Sleep(700 * time.Millisecond)
-					w.revoke()
+					w.dieOnce()
 				}
 				time.Sleep(700 * time.Millisecond)
 				tr.stop(t)
@@ -189,6 +200,7 @@ func TestClusterFetchesOnce(t *testing.T) {
 
 // The node that fetches is killed in the middle of it.
 func TestNodeDiesWhileFetching(t *testing.T) {
+	t.Parallel()
 	stores(t, func(t *testing.T, option string) {
 		w := startWeChat(t)
 		nodes := startCluster(t, w, 3, config{global: option + "\n" + classicAccount})
@@ -219,6 +231,7 @@ func TestNodeDiesWhileFetching(t *testing.T) {
 
 // Whatever happens to Redis, requests are served, with one extra fetch at most.
 func TestRedisFaults(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name          string
 		fault, repair func(r *redisServer)
@@ -276,6 +289,7 @@ func TestRedisFaults(t *testing.T) {
 }
 
 func TestStartWithoutRedis(t *testing.T) {
+	t.Parallel()
 	r := startRedis(t)
 	r.kill()
 	w := startWeChat(t)
@@ -294,6 +308,7 @@ func TestStartWithoutRedis(t *testing.T) {
 
 // Several nodes do not multiply the calls that are in vain.
 func TestBackoffIsShared(t *testing.T) {
+	t.Parallel()
 	stores(t, func(t *testing.T, option string) {
 		w := startWeChat(t)
 		w.fail("token", 40164, 1000)
@@ -312,6 +327,7 @@ func TestBackoffIsShared(t *testing.T) {
 }
 
 func TestRedisOptions(t *testing.T) {
+	t.Parallel()
 	r := startRedis(t)
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{

@@ -22,6 +22,7 @@ var wrongEnv = []string{
 // What is wrong with a configuration is said with file, line and what to write
 // instead.
 func TestValidateRefuses(t *testing.T) {
+	t.Parallel()
 	site := "\n:8080 {\n\tweixin\n}\n"
 	account := func(lines string) string {
 		return "{\n\tweixin {\n\t\taccount shop {\n" + lines + "\t\t}\n\t}\n}\n" + site
@@ -188,6 +189,7 @@ func TestValidateRefuses(t *testing.T) {
 // caddy adapt, validate and fmt work on the example, and nothing of that
 // touches the network: there is none at this address.
 func TestExampleIsValid(t *testing.T) {
+	t.Parallel()
 	example := "../Caddyfile.example"
 	for _, args := range [][]string{
 		{"adapt", "--config", example, "--adapter", "caddyfile", "--validate"},
@@ -219,6 +221,7 @@ func TestExampleIsValid(t *testing.T) {
 }
 
 func TestListModules(t *testing.T) {
+	t.Parallel()
 	out, _ := run(t, nil, "list-modules")
 	for _, module := range []string{
 		"weixin", "http.handlers.weixin", "http.handlers.weixin_capture", "http.handlers.weixin_sandbox", "http.handlers.weixin_status", "http.handlers.weixin_health", "http.reverse_proxy.transport.weixin", "weixin.stores.storage", "weixin.stores.redis", "admin.api.weixin",
@@ -231,6 +234,7 @@ func TestListModules(t *testing.T) {
 
 // The README's first lines: the example, with the sandbox behind it.
 func TestExample(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../Caddyfile.example")
 	if err != nil {
 		t.Fatal(err)

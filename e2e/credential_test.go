@@ -28,6 +28,18 @@ func troubleOf(t *testing.T, p *caddy) trouble {
 	return s
 }
 
+// inBackoff returns an account's status between two tries to get a token, during
+// which it is renewing.
+func inBackoff(t *testing.T, p *caddy) trouble {
+	t.Helper()
+	var s trouble
+	eventually(func() bool {
+		s = troubleOf(t, p)
+		return s.State == "backoff"
+	})
+	return s
+}
+
 func health(t *testing.T, p *caddy) int {
 	t.Helper()
 	return get(t, p.admin+"/weixin/health").status
@@ -46,6 +58,7 @@ func (w *weChat) rejectAll(checkable bool) {
 // While WeChat rejects every token the account is rejected, and that is told
 // wherever one can look; it is over with the first token that is accepted.
 func TestStateRejected(t *testing.T) {
+	t.Parallel()
 	for method, account := range map[string]string{"stable": defaultAccount, "classic": classicAccount} {
 		for _, checkable := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, checkable %v", method, checkable), func(t *testing.T) {
@@ -105,6 +118,7 @@ func TestStateRejected(t *testing.T) {
 
 // A client that has WeChat say what a dead token says costs nobody the token.
 func TestFakeVerdict(t *testing.T) {
+	t.Parallel()
 	for _, during := range []string{"", "a back-off"} {
 		t.Run(during, func(t *testing.T) {
 			w := startWeChat(t)
@@ -151,13 +165,14 @@ func TestFakeVerdict(t *testing.T) {
 
 // The cause survives a restart, and is told by a node that has not seen it.
 func TestCauseSurvives(t *testing.T) {
+	t.Parallel()
 	stores(t, func(t *testing.T, option string) {
 		w := startWeChat(t)
 		w.fail("token", 40164, 1000)
 		nodes := startCluster(t, w, 2, config{global: option + "\n" + defaultAccount})
 		get(t, nodes[0].url+"/cgi-bin/user/get")
 		for _, p := range nodes {
-			s := troubleOf(t, p)
+			s := inBackoff(t, p)
 			if s.State != "backoff" || s.Since.IsZero() || !strings.Contains(s.Advice, "whitelist") || s.LastError["errcode"] != 40164.0 || s.LastError["at"] == "" {
 				t.Errorf("got %+v", s)
 			}
@@ -174,12 +189,13 @@ func TestCauseSurvives(t *testing.T) {
 
 // That WeChat cannot be reached is no errcode.
 func TestUnreachableIsNoErrcode(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	global := strings.Replace(defaultAccount, "account shop {", "account shop {\n upstream http://127.0.0.1:1", 1)
 	p := startCaddy(t, w, config{global: global})
 	get(t, p.url+"/cgi-bin/user/get")
 	for range 2 {
-		s := troubleOf(t, p)
+		s := inBackoff(t, p)
 		_, hasErrcode := s.LastError["errcode"]
 		if s.State != "backoff" || hasErrcode || s.LastError["unreachable"] != true || !strings.Contains(s.Advice, "DNS") {
 			t.Errorf("got %+v", s)

@@ -12,6 +12,9 @@ import (
 // everyHandler are sites that answer requests themselves.
 const everyHandler = `weixin_status /status
 	weixin_health /health
+	weixin_jssdk /jssdk {
+		hosts shop.example.com
+	}
 	@transport path /transport/*
 	handle @transport {
 		uri strip_prefix /transport
@@ -40,11 +43,12 @@ func talk(t *testing.T, p *caddy, text string, within time.Duration) string {
 // To HTTP/1.0, Transfer-Encoding says nothing. Whoever stands in front may think
 // otherwise, so what follows such a request is none.
 func TestChunkedBodyOfHTTP10IsNoRequest(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: everyHandler})
 	for _, target := range []string{
 		"POST /cgi-bin/a", "GET /cgi-bin/user/get", "POST //a", "GET /health", "POST /health", "GET /status", "POST /status",
-		"POST /transport/cgi-bin/a", "POST /transport//a",
+		"GET /jssdk", "POST /jssdk", "POST /transport/cgi-bin/a", "POST /transport//a",
 	} {
 		for _, header := range []string{"", "Content-Length: 4\r\n"} {
 			got := talk(t, p, target+" HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n"+header+
@@ -61,6 +65,7 @@ func TestChunkedBodyOfHTTP10IsNoRequest(t *testing.T) {
 
 // A health check with a body is answered whether the body comes or not.
 func TestHealthCheckWaitsForNoBody(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: everyHandler})
 	for _, method := range []string{"GET", "POST"} {

@@ -7,6 +7,7 @@ import (
 
 // A load balancer learns what it needs, and a stranger no name.
 func TestHealthDirective(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	const accounts = defaultAccount + `
 	account other {
@@ -44,8 +45,9 @@ func TestHealthDirective(t *testing.T) {
 		broken   = `{"healthy":false,"unhealthy":["other"]}` + "\n"
 		stranger = "203.0.113.7"
 	)
-	// The other account's AppID is none of WeChat's.
-	if !eventually(func() bool { return get(t, p.url+"/health").body == broken }) {
+	// The other account's AppID is none of WeChat's. The first has no token either
+	// while it is fetched.
+	if !eventually(func() bool { return len(p.logged("token fetched")) > 0 && get(t, p.url+"/health").body == broken }) {
 		t.Fatalf("got %s", get(t, p.url+"/health"))
 	}
 	check("/health", "", http.StatusServiceUnavailable, broken)

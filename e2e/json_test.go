@@ -10,6 +10,7 @@ import (
 // What is wrong with a configuration that was written by hand as JSON is said
 // with the option's name and form.
 func TestJSONByHand(t *testing.T) {
+	t.Parallel()
 	const accounts = `"accounts":{"shop":{"appid":"wx1","secret":"{env.SHOP_SECRET}"}}`
 	config := func(app, handler string) string {
 		return `{"admin":{"disabled":true},"apps":{"weixin":{` + app + `},"http":{"servers":{"x":{"listen":["127.0.0.1:0"],"routes":[{"handle":[` + handler + `]}]}}}}}`

@@ -41,6 +41,7 @@ func signPage(t *testing.T, p *caddy, page string) signed {
 
 // The signature is one that WeChat takes, with kept tickets and without.
 func TestJSSDK(t *testing.T) {
+	t.Parallel()
 	const page = "https://shop.example.com/cart?a=b&c=%E4%BD%A0"
 	for _, option := range []string{"", "tickets pass"} {
 		t.Run(option, func(t *testing.T) {
@@ -71,6 +72,7 @@ func TestJSSDK(t *testing.T) {
 
 // It is signed with the very ticket that applications get.
 func TestJSSDKSignsWithTheTicket(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: jssdkSite})
 	const page = "http://shop.example.com?params=value"
@@ -87,6 +89,7 @@ func TestJSSDKSignsWithTheTicket(t *testing.T) {
 }
 
 func TestJSSDKRefuses(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: jssdkSite})
 	for _, c := range []struct {
@@ -128,6 +131,7 @@ func TestJSSDKRefuses(t *testing.T) {
 
 // What is wrong with the directive is said with what to write.
 func TestJSSDKOptions(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ directive, mentions string }{
 		"agent":           {"weixin_jssdk /jssdk shop {\n hosts a.example\n agent\n}", "leave agent out"},
 		"no hosts":        {"weixin_jssdk /jssdk shop", "hosts shop.example.com"},
@@ -147,6 +151,7 @@ func TestJSSDKOptions(t *testing.T) {
 
 // A page asks across origins; one of a foreign origin may not.
 func TestJSSDKInBrowser(t *testing.T) {
+	t.Parallel()
 	b := startBrowser(t)
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: `weixin_jssdk /jssdk shop {
@@ -179,6 +184,7 @@ func TestJSSDKInBrowser(t *testing.T) {
 
 // The sandbox's page takes the whole way: page, /jssdk, wx.config.
 func TestJSSDKPageOfTheSandbox(t *testing.T) {
+	t.Parallel()
 	b := startBrowser(t)
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: `weixin_jssdk /jssdk shop {

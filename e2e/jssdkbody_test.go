@@ -7,6 +7,7 @@ import (
 
 // What weixin_jssdk refuses before the end of its body ends the connection.
 func TestJSSDKBodyIsNoRequest(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: "weixin_jssdk /jssdk {\n hosts shop.example.com\n }\n weixin"})
 	res := raw(t, p, "POST /jssdk HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 200000000\r\n\r\n"+

@@ -38,6 +38,7 @@ var loopPaths = []string{"/cgi-bin/user/get", "/sns/userinfo?access_token=user&o
 
 // An upstream that is the proxy's own address is found out at once.
 func TestLoopItself(t *testing.T) {
+	t.Parallel()
 	for _, options := range []string{"", "issue real", "issue off", "token classic"} {
 		t.Run(options, func(t *testing.T) {
 			w := startWeChat(t)
@@ -61,6 +62,7 @@ func TestLoopItself(t *testing.T) {
 // The same with a load balancer in between, by which the proxy does not know its
 // own connections.
 func TestLoopThroughAnother(t *testing.T) {
+	t.Parallel()
 	for _, options := range []string{"", "issue real", "issue off"} {
 		t.Run(options, func(t *testing.T) {
 			w := startWeChat(t)
@@ -88,6 +90,7 @@ func TestLoopThroughAnother(t *testing.T) {
 
 // Two proxies whose upstreams are each other.
 func TestLoopOfTwo(t *testing.T) {
+	t.Parallel()
 	for _, options := range []string{"", "issue real", "issue off"} {
 		t.Run(options, func(t *testing.T) {
 			w := startWeChat(t)
@@ -112,6 +115,7 @@ func TestLoopOfTwo(t *testing.T) {
 
 // A hub is no loop, and neither are many requests that are the same.
 func TestHubIsNoLoop(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	const key = "a key of the hub's, for test"
 	hub := startCaddy(t, w, config{global: defaultAccount + "\ncaller test {\n key {env.KEY}\n}", env: []string{"KEY=" + key}})

@@ -8,6 +8,7 @@ import (
 )
 
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -53,6 +54,7 @@ func TestMetrics(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -80,6 +82,7 @@ func wantEvent(t *testing.T, p *caddy, name string) {
 // Another system fetches with the same AppSecret: it is told, wherever somebody
 // may look.
 func TestThief(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{global: classicAccount})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -112,6 +115,7 @@ func TestThief(t *testing.T) {
 // Whatever clients send, there are no more series than accounts and kinds of
 // answers.
 func TestMetricsStayBounded(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	for i := range 300 {

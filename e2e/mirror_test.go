@@ -41,6 +41,7 @@ func (r *redisServer) wait(key, want string) {
 
 // Every SDK finds what it looks for, under its key and in its form.
 func TestMirrorPresets(t *testing.T) {
+	t.Parallel()
 	r := startRedis(t)
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{
@@ -111,6 +112,7 @@ func TestMirrorPresets(t *testing.T) {
 // A token that dies is followed by the next, before an application can notice
 // where the old one lives on; where there is no other, none is left.
 func TestMirrorFollows(t *testing.T) {
+	t.Parallel()
 	r := startRedis(t)
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{global: accountWith("token classic\nmirror wxjava " + r.url(0))})
@@ -148,6 +150,7 @@ func TestMirrorFollows(t *testing.T) {
 
 // A Redis that is away is told of once, and gets everything when it is back.
 func TestMirrorOfARedisThatIsAway(t *testing.T) {
+	t.Parallel()
 	r := startRedis(t)
 	r.kill()
 	w := startWeChat(t)
@@ -169,6 +172,7 @@ func TestMirrorOfARedisThatIsAway(t *testing.T) {
 
 // During a reload the newest configuration writes, and each after the last.
 func TestMirrorReload(t *testing.T) {
+	t.Parallel()
 	r := startRedis(t)
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{global: accountWith("mirror wxjava " + r.url(0))})
@@ -193,6 +197,7 @@ func waitToken(t *testing.T, p *caddy, w *weChat) string {
 
 // What a hub hands out is of no use to who calls WeChat.
 func TestMirrorOfAHub(t *testing.T) {
+	t.Parallel()
 	r := startRedis(t)
 	w := startWeChat(t)
 	hub := startCaddy(t, w, config{global: defaultAccount + "\ncaller test {\nkey {env.TEST_KEY}\n}", env: []string{"TEST_KEY=the-key-of-the-test"}})
@@ -211,6 +216,7 @@ func TestMirrorOfAHub(t *testing.T) {
 }
 
 func TestMirrorOptions(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ option, mentions string }{
 		"no URL":          {"mirror wxjava", "mirror wxjava {env.REDIS_URL}"},
 		"unknown preset":  {"mirror easywechat redis://127.0.0.1/0", "wxjava, silenceper, wechatpy, powerwechat"},

@@ -12,6 +12,7 @@ import (
 
 // Node's client sends on while an answer comes.
 func TestNodeKeepsItsConnections(t *testing.T) {
+	t.Parallel()
 	programtest.Require(t, "node")
 	w, hasty := startWeChat(t), startHastyWeChat(t)
 	_, sites := startSites(t, w, hasty)

@@ -15,6 +15,7 @@ import (
 // While WeChat does not answer, a token that has hours left makes nobody say that
 // all is well. The log has one line for it, and then counts.
 func TestOutageWithValidToken(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	var down atomic.Bool
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
@@ -85,6 +86,7 @@ func getJSON(t *testing.T, url string) string {
 
 // That the store fails is said once, and of all accounts together.
 func TestStoreFailureIsSaidOnce(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -48,6 +48,7 @@ func wantTold(t *testing.T, p *caddy, a answer, want told) {
 }
 
 func TestOutcome(t *testing.T) {
+	t.Parallel()
 	const key = "the key of orders, for test"
 	for name, site := range map[string]string{"handler": "weixin", "transport": "reverse_proxy UPSTREAM {\n transport weixin shop\n }"} {
 		t.Run(name, func(t *testing.T) {
@@ -116,6 +117,7 @@ func TestOutcome(t *testing.T) {
 
 // Errcodes that upstreams make up are one series.
 func TestUnknownErrcodes(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	for i := range 50 {
@@ -130,6 +132,7 @@ func TestUnknownErrcodes(t *testing.T) {
 
 // An outage is a few lines, whatever clients do.
 func TestRepeatedRefusals(t *testing.T) {
+	t.Parallel()
 	refusing := startTokenError(t, `{"errcode":40164,"errmsg":"invalid ip 1.2.3.4, not in whitelist"}`)
 	p := startCaddy(t, startWeChat(t), config{global: accountAt(refusing, "")})
 	for range 100 {
@@ -151,6 +154,7 @@ func TestRepeatedRefusals(t *testing.T) {
 
 // A picture that looks like a token error costs nobody a token.
 func TestFileIsNoVerdict(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{global: classicAccount})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -173,6 +177,7 @@ func TestFileIsNoVerdict(t *testing.T) {
 
 // What nobody asked to be compressed passes as it is, with a warning.
 func TestEncodedAnswer(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -202,6 +207,7 @@ func TestEncodedAnswer(t *testing.T) {
 
 // Token errors in another dress are cured like others.
 func TestTokenErrorDresses(t *testing.T) {
+	t.Parallel()
 	for _, body := range []string{
 		"\ufeff" + `{"errcode":40001,"errmsg":"x"}`, "\r\n {\"errcode\":42001}", `{"errcode":"40001"}`, `{"errcode":40001.0}`,
 		`{"errcode":4.0001e4}`, `{"errmsg":"x","errcode":"42001"}`, `{"base_resp":{"errcode":40001,"errmsg":"x"}}`, `{"\u0065rrcode":40014}`,
@@ -228,6 +234,7 @@ func TestTokenErrorDresses(t *testing.T) {
 
 // Where WeChat refuses every token, replays are given up, and counted.
 func TestReplaysGivenUp(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -245,6 +252,7 @@ func TestReplaysGivenUp(t *testing.T) {
 
 // A transport gives the token to its account's upstream alone.
 func TestTransportRefusesOtherHosts(t *testing.T) {
+	t.Parallel()
 	w, other := startWeChat(t), startWeChat(t)
 	p := startCaddy(t, w, config{site: "reverse_proxy " + other.URL + " {\n transport weixin shop\n }"})
 	wantProxyError(t, get(t, p.url+"/cgi-bin/user/get"), http.StatusBadGateway, -1, "trust_upstream")

@@ -15,6 +15,7 @@ import (
 // Whatever the client sends in the way of a token, WeChat gets the account's,
 // and every other byte of the query as it was.
 func TestQuery(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	get(t, p.url+"/cgi-bin/user/get")
@@ -41,6 +42,7 @@ func TestQuery(t *testing.T) {
 
 // WeChat sees what it has a use for, and nothing of the client's network.
 func TestHeaders(t *testing.T) {
+	t.Parallel()
 	for name, site := range map[string]string{
 		"handler":   "weixin {\n forward_headers x-named COOKIE\n }",
 		"transport": "reverse_proxy UPSTREAM {\n transport weixin {\n forward_headers x-named COOKIE\n }\n }",
@@ -97,6 +99,7 @@ func TestHeaders(t *testing.T) {
 
 // Fields that bind a client to WeChat's host stay here, wherever they stand.
 func TestHostFieldsStayHere(t *testing.T) {
+	t.Parallel()
 	for name, site := range map[string]string{
 		"handler": "weixin", "net_http": "weixin {\n round_tripper net_http\n }",
 		"transport": "reverse_proxy UPSTREAM {\n transport weixin\n }",
@@ -147,6 +150,7 @@ func TestHostFieldsStayHere(t *testing.T) {
 }
 
 func TestBodies(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	w.answer(func(rw http.ResponseWriter, req *http.Request) {
@@ -174,6 +178,7 @@ func TestBodies(t *testing.T) {
 }
 
 func TestPathKinds(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -199,6 +204,7 @@ func TestPathKinds(t *testing.T) {
 }
 
 func TestPathTricks(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	for _, path := range []string{
@@ -219,6 +225,7 @@ func TestPathTricks(t *testing.T) {
 
 // Answers stream: the client has each piece before WeChat sends the next.
 func TestStreaming(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	for name, pieces := range map[string][]string{
@@ -258,6 +265,7 @@ func TestStreaming(t *testing.T) {
 
 // A client that goes away cancels its request to WeChat.
 func TestClientGoesAway(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	arrived, cancelled := make(chan struct{}), make(chan struct{})
@@ -284,6 +292,7 @@ func TestClientGoesAway(t *testing.T) {
 
 // What is not known to have had no effect is never sent twice.
 func TestNothingElseIsReplayed(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: "weixin {\n timeout 500ms\n }"})
 	for _, c := range []struct {
@@ -339,6 +348,7 @@ func TestNothingElseIsReplayed(t *testing.T) {
 // sent once, whatever its method. One that was closed before is noticed, and
 // the request goes out on another.
 func TestKeptConnectionIsLost(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: "weixin {\n forward_headers Idempotency-Key\n }"})
 	for _, path := range []string{"/x", "/sns/jscode2session"} {
@@ -392,6 +402,7 @@ func TestKeptConnectionIsLost(t *testing.T) {
 // The path is WeChat's as the client wrote it, needless or missing escapes
 // included.
 func TestPathBytes(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	var got string
@@ -429,6 +440,7 @@ func raw(t *testing.T, p *caddy, request string) string {
 
 // A redirect that repeats the request does not hand out the token.
 func TestRedirectShowsNoToken(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	w.answer(func(rw http.ResponseWriter, req *http.Request) {
@@ -442,6 +454,7 @@ func TestRedirectShowsNoToken(t *testing.T) {
 
 // A client of HTTP/2 gets all of an answer that begins before its upload ends.
 func TestAnswerWhileUploading(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{options: "servers {\n protocols h1 h2c\n }"})
 	w.answer(func(rw http.ResponseWriter, req *http.Request) {
@@ -477,6 +490,7 @@ func TestAnswerWhileUploading(t *testing.T) {
 }
 
 func TestUpstreamIsDown(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -485,6 +499,7 @@ func TestUpstreamIsDown(t *testing.T) {
 }
 
 func TestBodyLimit(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: "weixin {\n body_limit 1KiB\n body_buffer 100B\n }"})
 	small, large := strings.Repeat("x", 1024), strings.Repeat("x", 1025)

@@ -28,6 +28,7 @@ func startReal(t *testing.T, global, site string) (*weChat, *caddy) {
 
 // An account's real token names the account, before and after its renewal.
 func TestRealTokenNamesTheAccount(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{"stable", "classic"} {
 		t.Run(method, func(t *testing.T) {
 			w, p := startReal(t, fmt.Sprintf(realShop, method)+realClub, "handle_path /shop/* {\n weixin shop\n }\n handle {\n weixin\n }")
@@ -79,6 +80,7 @@ func TestRealTokenNamesTheAccount(t *testing.T) {
 
 // With callers, a real token proves a caller where only one can have it.
 func TestRealTokenOfACaller(t *testing.T) {
+	t.Parallel()
 	shop := fmt.Sprintf(realShop, "stable")
 	for _, c := range []struct {
 		name, callers string
@@ -132,6 +134,7 @@ func TestRealTokenOfACaller(t *testing.T) {
 
 // Where tokens are virtual, a real one proves nothing.
 func TestRealTokenWhereVirtualOnesAreIssued(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{
 		global: defaultAccount + "\n caller orders {\n key {env.ORDERS_KEY}\n }",
@@ -146,6 +149,7 @@ func TestRealTokenWhereVirtualOnesAreIssued(t *testing.T) {
 // A proxy in front of another may issue the other's tokens, which look like its
 // own virtual ones.
 func TestRealTokenOfAHub(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	hub := startCaddy(t, w, config{
 		global: defaultAccount + "\n caller ci {\n key {env.ORDERS_KEY}\n }",

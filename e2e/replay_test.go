@@ -20,6 +20,7 @@ import (
 
 // A token error is cured whatever the request was and however it is said.
 func TestReplay(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: "weixin {\n body_buffer 1KiB\n }"})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -98,6 +99,7 @@ func TestReplay(t *testing.T) {
 
 // What the replay answers is the client's, even if it is refused too.
 func TestReplayIsRefusedToo(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	w.answer(func(rw http.ResponseWriter, _ *http.Request) {
@@ -119,6 +121,7 @@ func TestReplayIsRefusedToo(t *testing.T) {
 
 // WeChat refuses a token that it goes on handing out. It passes by itself.
 func TestReplayWithTheSameToken(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	for range 5 {
@@ -141,6 +144,7 @@ func TestReplayWithTheSameToken(t *testing.T) {
 
 // WeChat insists: a new token is forced, once.
 func TestStableInsists(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -161,6 +165,7 @@ func TestStableInsists(t *testing.T) {
 
 // A storm: 10,000 requests, 256 at once, through the token's death.
 func TestStorm(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{"stable", "classic"} {
 		t.Run(method, func(t *testing.T) {
 			w := startWeChat(t)
@@ -173,8 +178,8 @@ func TestStorm(t *testing.T) {
 			var wg sync.WaitGroup
 			for range 256 {
 				wg.Go(func() {
-					for sent.Add(1) <= requests {
-						if sent.Load() == requests/2 {
+					for n := sent.Add(1); n <= requests; n = sent.Add(1) {
+						if n == requests/2 {
 							w.revoke()
 						}
 						res, err := client.Get(p.url + "/cgi-bin/user/get")
@@ -290,6 +295,7 @@ func TestUploadsThroughTokenDeath(t *testing.T) {
 
 // WeChat may refuse a request before it has read all of it.
 func TestRefusedWhileStillSending(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	var attempts atomic.Int32
@@ -323,6 +329,7 @@ func TestRefusedWhileStillSending(t *testing.T) {
 
 // An upload's temporary file is gone with the client.
 func TestClientCrashesDuringUpload(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	tmp := t.TempDir()
 	p := startCaddy(t, w, config{env: []string{"TMPDIR=" + tmp}})
@@ -369,6 +376,7 @@ func eventually(condition func() bool) bool {
 // Media go up and come down through the sandbox, with a token's death before
 // each way.
 func TestMediaRoundTrip(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	var form bytes.Buffer

@@ -12,6 +12,7 @@ import (
 // The token endpoint and the API are found by the DNS server that is configured,
 // for an account or for all.
 func TestResolver(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	port := portOf(w.URL)
 	global := dnstest.Start(t, map[string][]string{"wx.test": {"127.0.0.1"}})

@@ -13,6 +13,7 @@ import (
 
 // The transport inside of Caddy's reverse_proxy does what the handler does.
 func TestReverseProxyTransport(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: "reverse_proxy UPSTREAM {\n transport weixin shop {\n body_limit 1KiB\n }\n }"})
 	req := newRequest(t, http.MethodGet, p.url+"/cgi-bin/user/get?access_token=mine&next_openid=", nil)
@@ -51,6 +52,7 @@ func TestReverseProxyTransport(t *testing.T) {
 
 // The example of the README: an upstream that is reached with TLS.
 func TestReverseProxyTransportWithTLS(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	secure := httptest.NewTLSServer(w)
 	t.Cleanup(secure.Close)
@@ -71,6 +73,7 @@ func TestReverseProxyTransportWithTLS(t *testing.T) {
 // What reverse_proxy offers works with the transport too: another upstream where
 // one is down, and health checks.
 func TestReverseProxyTransportFailover(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	dead := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	p := startCaddy(t, w, config{site: `reverse_proxy ` + dead + ` UPSTREAM {

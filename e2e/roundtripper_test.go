@@ -13,6 +13,7 @@ import (
 // Each of them speaks TLS to WeChat, in the version it is there for, and lives
 // through a token's death.
 func TestRoundTrippers(t *testing.T) {
+	t.Parallel()
 	for name, version := range map[string]int{"http1": 1, "net_http": 1} {
 		t.Run(name, func(t *testing.T) {
 			w := startWeChat(t)

@@ -68,6 +68,7 @@ func sdkCommand(t *testing.T, sdk string) *exec.Cmd {
 // proxy's fetches: one to begin with, and one for each death that is noticed. A
 // ticket is fetched once, whoever asks for it again: it is the proxy's.
 func TestSDKs(t *testing.T) {
+	t.Parallel()
 	for sdk, fetches := range map[string]int{"co-wechat-api": 7, "wechat-api": 3, "node-easywechat": 5, "silenceper": 13} {
 		for name, c := range map[string]struct{ global, secret string }{
 			"without callers": {defaultAccount, "no-secret-at-all"},

@@ -35,6 +35,7 @@ func dresses(secret string) map[string]string {
 // Whatever an answer repeats, the client gets no secret, and an answer whose
 // length is true.
 func TestSecretsInAnswers(t *testing.T) {
+	t.Parallel()
 	for _, site := range []string{"weixin", "reverse_proxy UPSTREAM {\n transport weixin shop\n }"} {
 		w := startWeChat(t)
 		p := startCaddy(t, w, config{site: site})
@@ -96,6 +97,7 @@ func checkEcho(t *testing.T, w *weChat, p *caddy, body, dress, variant, what str
 
 // Long answers are passed on as they are, and the proxy's own tokens too.
 func TestSecretsAreNotLookedForElsewhere(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{global: "account shop {\n appid {env.WEIXIN_APPID}\n secret {env.WEIXIN_SECRET}\n issue real\n}"})
 	if a := get(t, tokenURL(p, appID, "x")); !strings.Contains(a.body, w.currentToken()) {
@@ -110,6 +112,7 @@ func TestSecretsAreNotLookedForElsewhere(t *testing.T) {
 
 // What the token endpoint repeats is in no output.
 func TestSecretsInTokenErrors(t *testing.T) {
+	t.Parallel()
 	for how, dress := range dresses(appSecret) {
 		w := startWeChat(t)
 		front := startTokenError(t, fmt.Sprintf(`{"errcode":40125,"errmsg":"invalid appsecret %s rid: 1-2"}`, dress))
@@ -125,6 +128,7 @@ func TestSecretsInTokenErrors(t *testing.T) {
 
 // The token endpoint may repeat the token that it has handed out before, too.
 func TestTokensInTokenErrors(t *testing.T) {
+	t.Parallel()
 	const token = "92_TokenTokenTokenTokenTokenToken"
 	for how, dress := range dresses(token) {
 		var fetches atomic.Int64

@@ -13,6 +13,7 @@ import (
 // The page shows a token's death, WeChat's refusal with what to do about it, and
 // the recovery, without being loaded again.
 func TestStatusPageLives(t *testing.T) {
+	t.Parallel()
 	b := startBrowser(t)
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: statusSite})
@@ -135,6 +136,7 @@ func TestStatusPageLives(t *testing.T) {
 }
 
 func TestStatusPageReadOnlyInBrowser(t *testing.T) {
+	t.Parallel()
 	b := startBrowser(t)
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: statusSite})
@@ -152,6 +154,7 @@ func TestStatusPageReadOnlyInBrowser(t *testing.T) {
 // Browsers tell less of a request to a name over plain HTTP, and a name can be
 // anybody's.
 func TestStatusPageUnderNames(t *testing.T) {
+	t.Parallel()
 	b := startBrowser(t)
 	w := startWeChat(t)
 	site, url := anyName(t, "weixin_status /status")
@@ -177,6 +180,7 @@ func TestStatusPageUnderNames(t *testing.T) {
 
 // A caller's key is the password, and the page goes on with it.
 func TestStatusPageWithPassword(t *testing.T) {
+	t.Parallel()
 	b := startBrowser(t)
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{
@@ -202,6 +206,7 @@ func TestStatusPageWithPassword(t *testing.T) {
 
 // The page with all that it can show, in every way it can be looked at.
 func TestStatusPageViews(t *testing.T) {
+	t.Parallel()
 	b := startBrowser(t)
 	names := []string{"shop", "club", "campus", "events", "mini<&\"程序", "press"}
 	var accounts []sandbox.Account

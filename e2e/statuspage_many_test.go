@@ -84,6 +84,7 @@ func (tab *tab) waitShown(want ...string) {
 }
 
 func TestStatusPageWithManyAccounts(t *testing.T) {
+	t.Parallel()
 	b := startBrowser(t)
 	w, p := manyAccounts(t)
 	tab := b.open(view{width: 1200, height: 900, language: "en"})
@@ -190,6 +191,7 @@ func TestStatusPageWithManyAccounts(t *testing.T) {
 
 // Programs get the accounts by name, and what needs attention on its own.
 func TestStatusPageJSONOfManyAccounts(t *testing.T) {
+	t.Parallel()
 	_, p := manyAccounts(t)
 	a := get(t, p.url+"/status?format=json")
 	var s struct {
@@ -216,6 +218,7 @@ func TestStatusPageJSONOfManyAccounts(t *testing.T) {
 // An update takes neither focus nor question away when the accounts change their
 // places.
 func TestStatusPageKeepsFocusWhenOrderChanges(t *testing.T) {
+	t.Parallel()
 	b := startBrowser(t)
 	w := startWeChatWith(t, sandbox.Config{Accounts: []sandbox.Account{
 		{AppID: "wx-shop", AppSecret: "secret-of-the-shop"},

@@ -80,6 +80,7 @@ func pressAgain(t *testing.T, url, token, account string, headers ...string) ans
 }
 
 func TestStatusPage(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: statusSite})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -172,6 +173,7 @@ func wantCovered(t *testing.T, page answer) {
 }
 
 func TestStatusPageJSON(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: statusSite})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -184,6 +186,7 @@ func TestStatusPageJSON(t *testing.T) {
 		{"?format=json", "*/*", "en", "Add 1.2.3.4 to"},
 		{"", "application/json", "zh-CN,zh;q=0.9", "加入 1.2.3.4"},
 	} {
+		inBackoff(t, p)
 		a := ask(t, http.MethodGet, p.url+"/status"+c.query, "", "Accept", c.accept, "Accept-Language", c.language)
 		var s struct {
 			Now       string
@@ -219,6 +222,7 @@ func TestStatusPageJSON(t *testing.T) {
 }
 
 func TestStatusPageButton(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: statusSite})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -317,6 +321,7 @@ func anyName(t *testing.T, directives string) (site, url string) {
 // The page opens for people, and for links on other web sites, but not for the
 // web sites themselves.
 func TestStatusPageAndOtherWebSites(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	site, url := anyName(t, "weixin_status /status\n weixin_status /named {\n hosts status.example.com\n }")
 	startCaddy(t, w, config{site: site})
@@ -369,6 +374,7 @@ func TestStatusPageAndOtherWebSites(t *testing.T) {
 }
 
 func TestStatusPageAllowIPs(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{
 		options: "servers {\n trusted_proxies static 127.0.0.1\n }",
@@ -391,6 +397,7 @@ func TestStatusPageAllowIPs(t *testing.T) {
 }
 
 func TestStatusPageForCallers(t *testing.T) {
+	t.Parallel()
 	w := startWeChatWith(t, sandbox.Config{Accounts: []sandbox.Account{
 		{AppID: "wx-shop", AppSecret: "secret-of-the-shop"},
 		{AppID: "wx-club", AppSecret: "secret-of-the-club"},
@@ -496,6 +503,7 @@ func TestStatusPageForCallers(t *testing.T) {
 
 // A name can be anything, and is no markup.
 func TestStatusPageNames(t *testing.T) {
+	t.Parallel()
 	const name = `<b>&"'微信%2F?#</b>`
 	w := startWeChat(t)
 	global := fmt.Sprintf("account `%s` {\n appid {env.WEIXIN_APPID}\n secret {env.WEIXIN_SECRET}\n }", strings.ReplaceAll(name, "/", "|"))

@@ -33,7 +33,7 @@ func TestRedisWithoutScripting(t *testing.T) {
 			tr := startTraffic(nodes, 100)
 			for range 4 {
 				time.Sleep(800 * time.Millisecond)
-				w.revoke()
+				w.dieOnce()
 			}
 			time.Sleep(800 * time.Millisecond)
 			tr.stop(t)
@@ -55,6 +55,7 @@ func TestRedisWithoutScripting(t *testing.T) {
 // A store that refuses is told of wherever an operator looks, and hurts nobody
 // while the token is good.
 func TestRedisRefuses(t *testing.T) {
+	t.Parallel()
 	r := startRedis(t)
 	w := startWeChat(t)
 	option := r.user("+get +eval +del")
@@ -115,6 +116,7 @@ func TestRedisRefuses(t *testing.T) {
 
 // Whatever is wrong with a URL, no command prints its password.
 func TestRedisPasswordStaysHidden(t *testing.T) {
+	t.Parallel()
 	const password = "Zq7Vx9Kw3J"
 	for _, url := range []string{
 		"redis://:/%s@127.0.0.1:6379/0", "redis://:#%s@127.0.0.1", "redis://u:12/%s@127.0.0.1", "redis://u:12?%s@127.0.0.1",
@@ -142,6 +144,7 @@ func TestRedisPasswordStaysHidden(t *testing.T) {
 
 // The configuration, as Caddy shows it, has the placeholder.
 func TestRedisPasswordIsInNoDump(t *testing.T) {
+	t.Parallel()
 	r := startRedis(t)
 	w := startWeChat(t)
 	url := strings.TrimPrefix(r.user("+@all"), "store redis ")

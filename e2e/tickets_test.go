@@ -71,6 +71,7 @@ func (p *caddy) wantNotLogged(secrets ...string) {
 // One fetch serves everybody, whatever becomes of the token, of the process or
 // of the configuration.
 func TestTicketsAreKept(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	dir := t.TempDir()
 	p := startCaddy(t, w, config{dataDir: dir})
@@ -134,6 +135,7 @@ func TestTicketsAreKept(t *testing.T) {
 
 // A dead token is cured at the account, not at the client.
 func TestTicketCuresTheToken(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))
@@ -150,6 +152,7 @@ func TestTicketCuresTheToken(t *testing.T) {
 }
 
 func TestTicketsOfACluster(t *testing.T) {
+	t.Parallel()
 	stores(t, func(t *testing.T, option string) {
 		w := startWeChat(t)
 		nodes := startCluster(t, w, 3, config{global: defaultAccount + "\n" + option})
@@ -174,6 +177,7 @@ func TestTicketsOfACluster(t *testing.T) {
 
 // What the proxy does not keep goes to WeChat.
 func TestTicketsThatPass(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ option, query string }{
 		"pass":              {"tickets pass", "type=jsapi"},
 		"unknown type":      {"tickets kept", "type=card"},
@@ -204,6 +208,7 @@ func TestTicketsThatPass(t *testing.T) {
 
 // WeChat's own error is answered, from memory while it would say the same.
 func TestTicketRefused(t *testing.T) {
+	t.Parallel()
 	const refusal = `{"errcode":48001,"errmsg":"api unauthorized rid: 6571a2b3-1c2d3e4f-5a6b7c8d"}`
 	w := startWeChat(t)
 	w.answer(func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, refusal) })
@@ -240,6 +245,7 @@ func TestTicketRefused(t *testing.T) {
 
 // No client hears of a token's death by way of a ticket.
 func TestTicketWithoutToken(t *testing.T) {
+	t.Parallel()
 	for _, errcode := range []int{40001, 42001, 40014} {
 		w := startWeChat(t)
 		w.answer(func(rw http.ResponseWriter, _ *http.Request) {
@@ -260,6 +266,7 @@ func TestTicketWithoutToken(t *testing.T) {
 
 // The last one is served while WeChat gives none.
 func TestTicketOutlivesTrouble(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	dir := t.TempDir()
 	p := startCaddy(t, w, config{dataDir: dir})
@@ -280,6 +287,7 @@ func TestTicketOutlivesTrouble(t *testing.T) {
 
 // The same rules hold for tickets as for any request.
 func TestTicketsAreGuarded(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{global: defaultAccount + `
 		caller sender {
@@ -308,6 +316,7 @@ func TestTicketsAreGuarded(t *testing.T) {
 
 // A ticket is told of wherever an operator looks, and shown nowhere.
 func TestTicketStatus(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{site: "weixin_status /status\nweixin"})
 	get(t, p.url+getTicketPath+"?type=jsapi")

@@ -12,6 +12,7 @@ import (
 // A client that leaves before its request's second answer has caused a fetch all
 // the same.
 func TestVainFetchesOfWhoLeaves(t *testing.T) {
+	t.Parallel()
 	w := startWeChat(t)
 	p := startCaddy(t, w, config{global: "account shop {\n appid {env.WEIXIN_APPID}\n secret {env.WEIXIN_SECRET}\n token classic\n }"})
 	wantOK(t, get(t, p.url+"/cgi-bin/user/get"))

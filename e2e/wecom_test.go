@@ -98,6 +98,7 @@ func (c *corp) mustToken(secret string) string {
 
 // One application needs nothing but its account, and sees no token die.
 func TestWeCom(t *testing.T) {
+	t.Parallel()
 	c := startCorp(t, hrAccount, "weixin")
 	const list = "/cgi-bin/user/simplelist?department_id=1"
 	wantOK(t, get(t, c.url+list))
@@ -125,6 +126,7 @@ func TestWeCom(t *testing.T) {
 
 // A credential that a request brings along goes out as it came.
 func TestWeComForeignCredentials(t *testing.T) {
+	t.Parallel()
 	for name, global := range map[string]string{"alone": hrAccount, "beside others": defaultAccount + hrAccount + salesAccount} {
 		t.Run(name, func(t *testing.T) {
 			c := startCorp(t, global+"\ncaller both {\nkey {env.BOTH_KEY}\n}", "weixin")
@@ -156,6 +158,7 @@ func TestWeComForeignCredentials(t *testing.T) {
 
 // Two applications of a corporation, and an official account, at one address.
 func TestWeComSideBySide(t *testing.T) {
+	t.Parallel()
 	c := startCorp(t, defaultAccount+hrAccount+salesAccount, `
 	handle_path /qyapi/* {
 		weixin sales
@@ -195,6 +198,7 @@ func TestWeComSideBySide(t *testing.T) {
 }
 
 func TestWeComCallers(t *testing.T) {
+	t.Parallel()
 	c := startCorp(t, defaultAccount+hrAccount+salesAccount+`
 	caller both {
 		key {env.BOTH_KEY}
@@ -223,6 +227,7 @@ func TestWeComCallers(t *testing.T) {
 
 // A token that stays dead is told, and is asked for again until another comes.
 func TestWeComIdenticalToken(t *testing.T) {
+	t.Parallel()
 	c := startCorp(t, hrAccount, "weixin")
 	const user = "/cgi-bin/user/get?userid=zhangsan"
 	token := c.mustToken("x")
@@ -248,6 +253,7 @@ func TestWeComIdenticalToken(t *testing.T) {
 
 // What the console has to be changed for is told, and no longer once it was.
 func TestWeComTroubles(t *testing.T) {
+	t.Parallel()
 	c := startCorp(t, hrAccount, "weixin")
 	const user = "/cgi-bin/user/get?userid=zhangsan"
 	status := func() string { return get(t, c.admin+"/weixin/accounts/hr").body }
@@ -274,7 +280,12 @@ func TestWeComTroubles(t *testing.T) {
 
 // A wrong secret is told with -1, without WeCom's hint, and not asked for again at once.
 func TestWeComWrongSecret(t *testing.T) {
+	t.Parallel()
 	c := startCorp(t, strings.ReplaceAll(hrAccount, "{env.HR_SECRET}", "{env.BOTH_KEY}")+salesAccount, "weixin")
+	// Who waits for the fetch itself gets 502.
+	if !eventually(func() bool { return len(c.logged("token fetch failed")) > 0 }) {
+		t.Fatal("no token is fetched")
+	}
 	a := get(t, c.url+"/cgi-bin/user/get?userid=zhangsan&access_token="+c.mustToken("hr"))
 	wantProxyError(t, a, 503, -1, "40001")
 	if strings.Contains(a.body, "hint") || strings.Contains(a.body, "from ip") {
@@ -288,6 +299,7 @@ func TestWeComWrongSecret(t *testing.T) {
 
 // A private deployment may be below a path.
 func TestWeComPrivateHost(t *testing.T) {
+	t.Parallel()
 	var c *corp
 	mux := http.NewServeMux()
 	server := httptest.NewServer(mux)
@@ -304,6 +316,7 @@ func TestWeComPrivateHost(t *testing.T) {
 }
 
 func TestWeComConfiguration(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		options  string
 		mentions []string
@@ -317,6 +330,7 @@ func TestWeComConfiguration(t *testing.T) {
 		"unknown":      {"kind wework\ncorpid ww1\nsecret {env.S}", []string{"wework", "official or wecom", ":5"}},
 		"empty":        {"kind wecom\ncorpid {env.EMPTY}\nsecret {env.S}", []string{"corpid", "EMPTY", ":6"}},
 		"agent":        {"kind wecom\ncorpid ww1\nagentid app\nsecret {env.S}", []string{"agentid", "1000002", ":7"}},
+		"api_security": {"kind wecom\ncorpid ww1\nsecret {env.S}\napi_security {\nkey x {env.S}\n}", []string{"api_security is no option of kind wecom", "leave it out", ":8"}},
 		"the same app": {"kind wecom\ncorpid ww1\nsecret {env.S}\n}\naccount other {\nkind wecom\ncorpid ww1\nsecret {env.S}", []string{"secret", "account app"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -340,6 +354,7 @@ func TestWeComConfiguration(t *testing.T) {
 
 // Tickets are kept for applications, and pages are signed with them.
 func TestWeComTickets(t *testing.T) {
+	t.Parallel()
 	c := startCorp(t, hrAccount, `
 	weixin_jssdk /agent {
 		hosts page.example.com
@@ -373,6 +388,7 @@ func TestWeComTickets(t *testing.T) {
 // Whoever insists, WeCom is not asked with a wrong secret so often that it would
 // block the address for all.
 func TestWeComFailureBudget(t *testing.T) {
+	t.Parallel()
 	c := startCorp(t, strings.ReplaceAll(hrAccount, "{env.HR_SECRET}", "{env.BOTH_KEY}")+salesAccount, "weixin sales")
 	const user = "/cgi-bin/user/get?userid=zhangsan"
 	wantOK(t, get(t, c.url+user))

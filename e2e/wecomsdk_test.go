@@ -22,6 +22,7 @@ var silenceperWork = sync.OnceValues(func() (string, error) {
 
 // SDKs of WeCom see none of their application's tokens die.
 func TestWeComSDKs(t *testing.T) {
+	t.Parallel()
 	for _, sdk := range []string{"wechat-enterprise-api", "node-easywechat-work", "silenceper-work"} {
 		for name, c := range map[string]struct{ global, secret string }{
 			"one application":            {hrAccount, "no-secret-at-all"},

@@ -164,14 +164,14 @@ func (s *Redis) Load(ctx context.Context, key string) ([]byte, error) {
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
 		return nil, nil // somebody else's, to be overwritten
 	}
-	return value, s.explained(err)
+	return value, s.Explained(err)
 }
 
 // Save implements Store.
 func (s *Redis) Save(ctx context.Context, key string, value []byte) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	return s.explained(s.client.Set(ctx, s.Prefix+key, value, redisRecordTTL).Err())
+	return s.Explained(s.client.Set(ctx, s.Prefix+key, value, redisRecordTTL).Err())
 }
 
 // redisLogger has the client's own messages in Caddy's log, where they are for
@@ -189,6 +189,7 @@ func (l redisLogger) Printf(_ context.Context, format string, v ...any) {
 // Interface guards
 var (
 	_ Store                 = (*Redis)(nil)
+	_ Explainer             = (*Redis)(nil)
 	_ caddy.Provisioner     = (*Redis)(nil)
 	_ caddy.CleanerUpper    = (*Redis)(nil)
 	_ caddyfile.Unmarshaler = (*Redis)(nil)

@@ -128,9 +128,9 @@ var redisNetAdvice = []struct {
 	}},
 }
 
-// explained returns an error of the client's as it may be shown, with the cure
-// where that is known.
-func (s *Redis) explained(err error) error {
+// Explained implements Explainer: it returns an error of the client's as it may be
+// shown, with the cure where that is known.
+func (s *Redis) Explained(err error) error {
 	return explainedRedis(err, s.secrets, s.Prefix)
 }
 

@@ -64,7 +64,7 @@ func (l *redisLock) take(ctx context.Context) (bool, error) {
 	l.end = time.Now().Add(redisLockTTL)
 	ok, err := s.client.SetNX(ctx, l.key, l.value, redisLockTTL).Result()
 	if err != nil || ok {
-		return ok, s.explained(err)
+		return ok, s.Explained(err)
 	}
 	// A SET whose answer was lost with its connection is sent again by the
 	// client, and finds the key that it has set itself.
@@ -72,7 +72,7 @@ func (l *redisLock) take(ctx context.Context) (bool, error) {
 	if errors.Is(err, redis.Nil) {
 		return false, nil
 	}
-	return err == nil && holder == l.value, s.explained(err)
+	return err == nil && holder == l.value, s.Explained(err)
 }
 
 const compareAndDelete = `if redis.call("get", KEYS[1]) == ARGV[1] then return redis.call("del", KEYS[1]) end return 0`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,13 @@ type State struct {
 	Advice Advice
 }
 
+// Explainer is a store that knows what to do about errors that it has not returned.
+type Explainer interface {
+	// Explained returns an error as the store itself would: a *RefusalError where
+	// the cure is known.
+	Explained(err error) error
+}
+
 // Watched is a store whose state can be asked for. It logs when the store begins
 // to fail, and when it is back.
 //
@@ -34,9 +42,10 @@ type Watched struct {
 	store  Store
 	logger *zap.Logger
 
-	mu    sync.Mutex
-	errs  [callKinds]error // of the last call of each kind
-	state State
+	mu     sync.Mutex
+	errs   [callKinds]error // of the last call of each kind
+	state  State
+	logged []string // the codes of the causes, while the store is not up
 }
 
 // callKind is a kind of call that can be allowed while another is not.
@@ -63,21 +72,21 @@ func (w *Watched) State() State {
 
 // Load implements Store.
 func (w *Watched) Load(ctx context.Context, key string) ([]byte, error) {
-	defer w.noteTimeout(ctx, callLoad)()
+	returned := w.noteTimeout(ctx, callLoad)
 	value, err := w.store.Load(ctx, key)
 	if errors.Is(err, fs.ErrNotExist) {
-		w.note(callLoad, nil)
+		returned(nil)
 	} else {
-		w.note(callLoad, err)
+		returned(err)
 	}
 	return value, err
 }
 
 // Save implements Store.
 func (w *Watched) Save(ctx context.Context, key string, value []byte) error {
-	defer w.noteTimeout(ctx, callSave)()
+	returned := w.noteTimeout(ctx, callSave)
 	err := w.store.Save(ctx, key, value)
-	w.note(callSave, err)
+	returned(err)
 	return err
 }
 
@@ -92,9 +101,24 @@ func (w *Watched) Lock(ctx context.Context, name string) (func(), error) {
 }
 
 // noteTimeout has a call that takes longer than it may be noted as failed, even
-// if it never returns. What it returns is called when it has.
-func (w *Watched) noteTimeout(ctx context.Context, kind callKind) (returned func() bool) {
-	return context.AfterFunc(ctx, func() { w.note(kind, ctx.Err()) })
+// if it never returns. What it returns is called with how the call has ended. One
+// that ends too late has failed, whatever it has done.
+func (w *Watched) noteTimeout(ctx context.Context, kind callKind) (returned func(error)) {
+	inTime := context.AfterFunc(ctx, func() { w.note(kind, w.explained(ctx.Err())) })
+	return func(err error) {
+		if inTime() || err != nil {
+			w.note(kind, err)
+		}
+	}
+}
+
+// explained returns an error as the store itself would, so that one cause has one
+// advice whoever has met it.
+func (w *Watched) explained(err error) error {
+	if store, ok := w.store.(Explainer); ok {
+		return store.Explained(err)
+	}
+	return err
 }
 
 // note remembers how a call has ended. One that its caller has given up tells
@@ -123,17 +147,26 @@ func (w *Watched) note(kind callKind, err error) {
 	if before.Up != w.state.Up || before.Since.IsZero() {
 		w.state.Since = time.Now().Round(0)
 	}
-	w.logLocked(before)
+	w.logLocked(err)
 }
 
-// logLocked logs a change: that the store fails, once for a cause, and that it
-// is back. The mutex is locked.
-func (w *Watched) logLocked(before State) {
-	switch {
-	case !w.state.Up && (before.Up || before.Advice.Code != w.state.Advice.Code):
-		w.logger.Error("the store fails; tokens are kept in memory alone until it is back", zap.Error(w.state.Err))
-	case w.state.Up && !before.Up:
-		w.logger.Info("the store is back")
+// logLocked logs what a call has changed: that the store fails, once for a cause
+// until it is back, and that it is back. The mutex is locked.
+func (w *Watched) logLocked(err error) {
+	if w.state.Up {
+		if len(w.logged) > 0 {
+			w.logger.Info("the store is back")
+		}
+		w.logged = nil
+		return
+	}
+	if err == nil {
+		return
+	}
+	advice, _ := Explain(err)
+	if !slices.Contains(w.logged, advice.Code) {
+		w.logged = append(w.logged, advice.Code)
+		w.logger.Error("the store fails; tokens are kept in memory alone until it is back", zap.Error(err))
 	}
 }
 

@@ -1,12 +1,15 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -94,6 +97,118 @@ func TestWatchedLockRecoversWithSave(t *testing.T) {
 	}
 	if _ = w.Save(context.Background(), "k", nil); w.State().Up {
 		t.Error("the lock fails, and the store is up")
+	}
+}
+
+// late is a store that answers when its caller has given up: it explains a call
+// that took too long, or has done it all the same.
+type late struct {
+	explained error
+	result    error
+}
+
+func (l *late) wait(ctx context.Context) error {
+	<-ctx.Done()
+	time.Sleep(time.Second)
+	return l.result
+}
+
+func (l *late) Load(ctx context.Context, _ string) ([]byte, error) {
+	return nil, cmp.Or(l.wait(ctx), fs.ErrNotExist)
+}
+func (l *late) Save(ctx context.Context, _ string, _ []byte) error { return l.wait(ctx) }
+func (l *late) Lock(ctx context.Context, _ string) (func(), error) { return nil, l.wait(ctx) }
+func (l *late) Explained(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return l.explained
+	}
+	return err
+}
+
+// A call that takes too long is told of before it returns, as the store itself
+// tells of it, and is not undone by what it returns then.
+func TestWatchedTimeoutIsExplained(t *testing.T) {
+	unreachable := &RefusalError{Advice: Advice{Code: "unreachable", English: "start it"}, Err: context.DeadlineExceeded}
+	for name, result := range map[string]error{"fails": unreachable, "is done": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				core, logs := observer.New(zap.InfoLevel)
+				w := Watch(&late{unreachable, result}, zap.New(core))
+				for range 3 {
+					for _, call := range []func(context.Context){
+						func(ctx context.Context) { _, _ = w.Load(ctx, "k") },
+						func(ctx context.Context) { _ = w.Save(ctx, "k", nil) },
+						func(ctx context.Context) { _, _ = w.Lock(ctx, "l") },
+					} {
+						ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+						go call(ctx)
+						<-ctx.Done()
+						synctest.Wait()
+						wantState(t, w, "unreachable")
+						time.Sleep(2 * time.Second)
+						wantState(t, w, "unreachable")
+						cancel()
+					}
+				}
+				if logs.Len() != 1 {
+					t.Errorf("%d lines are logged: %v", logs.Len(), logs.All())
+				}
+			})
+		})
+	}
+}
+
+func wantState(t *testing.T, w *Watched, code string) {
+	t.Helper()
+	if s := w.State(); s.Up || s.Advice.Code != code {
+		t.Errorf("the state is %+v, want one that is %s", s, code)
+	}
+}
+
+// However causes alternate, each is logged once until the store is back.
+func TestWatchedCausesAlternate(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	s := new(scripted)
+	w := Watch(s, zap.New(core))
+	refusal := func(code string) error {
+		return &RefusalError{Advice: Advice{Code: code}, Err: errors.New(code)}
+	}
+	readOnly, denied, unknown := refusal("read_only"), refusal("denied"), errors.New("broken")
+	for outage := range 2 {
+		for range 3 {
+			for _, c := range []scripted{
+				{load: denied, save: readOnly, lock: readOnly},
+				{save: readOnly},
+				{load: unknown, save: unknown},
+				{load: readOnly, save: denied},
+				{lock: unknown, save: denied},
+			} {
+				*s = c
+				s.call(w, t.Context())
+			}
+		}
+		*s = scripted{}
+		s.call(w, t.Context())
+		for _, cause := range []error{denied, readOnly, unknown} {
+			said := logs.Filter(func(e observer.LoggedEntry) bool { return e.ContextMap()["error"] == cause.Error() }).Len()
+			if said != outage+1 {
+				t.Errorf("outage %d: %v is logged %d times in all", outage, cause, said)
+			}
+		}
+		if n := logs.FilterMessage("the store is back").Len(); n != outage+1 {
+			t.Errorf("outage %d: that it is back is logged %d times in all", outage, n)
+		}
+	}
+}
+
+// Redis explains a timeout that it has not returned as one that it has.
+func TestRedisExplainsTimeouts(t *testing.T) {
+	var s Store = new(Redis)
+	if advice, ok := Explain(s.(Explainer).Explained(context.DeadlineExceeded)); !ok || advice.Code != "unreachable" {
+		t.Errorf("got %+v", advice)
+	}
+	if err := s.(Explainer).Explained(context.Canceled); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -4,8 +4,25 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
+
+// A hub is asked again soon, and does not count as WeCom does, which blocks
+// addresses.
+func TestRefusalOfAHub(t *testing.T) {
+	for _, kind := range wechat.Kinds {
+		a := newAccount("shop", kind, "id", "the secret of it")
+		hub := a.refusal(&wechat.Error{Code: wechat.InvalidCredential, Msg: OwnErrorPrefix + "the secret is no caller's key"})
+		if hub.Class != credential.Transient || !hub.Uncounted || hub.Errcode != wechat.InvalidCredential {
+			t.Errorf("%s, a hub: %+v", kind.Name, hub)
+		}
+		own := a.refusal(&wechat.Error{Code: wechat.InvalidCredential, Msg: "invalid credential the secret of it"})
+		if own.Class != credential.Configuration || own.Uncounted || strings.Contains(own.Message, "the secret of it") {
+			t.Errorf("%s itself: %+v", kind.Name, own)
+		}
+	}
+}
 
 // What a hub refuses is about its caller's key, whatever the errcode is.
 func TestAdviceAboutAHub(t *testing.T) {
@@ -18,6 +35,10 @@ func TestAdviceAboutAHub(t *testing.T) {
 			if got := FailureAdvice(kind, errcode, errmsg, wechat.Chinese); !strings.Contains(got, "调用方密钥") {
 				t.Errorf("%s, %d: %s", kind.Name, errcode, got)
 			}
+		}
+		errmsg := OwnErrorPrefix + (&TokenError{&Account{Name: "shop"}, &credential.UnavailableError{}}).Error()
+		if got := FailureAdvice(kind, wechat.InvalidAppSecret, errmsg, wechat.English); strings.Contains(got, "key") || !strings.Contains(got, "hub's status") {
+			t.Errorf("%s, a hub without a token: %s", kind.Name, got)
 		}
 		if got := FailureAdvice(kind, wechat.InvalidCredential, "invalid credential", wechat.English); strings.Contains(got, "caddy-weixin") || got == "" {
 			t.Errorf("%s itself: %s", kind.Name, got)

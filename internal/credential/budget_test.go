@@ -32,11 +32,13 @@ func (c *contested) accepts(v *Value) bool {
 // there are and however often they restart, they use no more of the quota than
 // they may together.
 func TestBudgetOfTheDay(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		processes int
 		restart   time.Duration
-	}{{1, 0}, {2, 0}, {3, 0}, {10, 0}, {1, 3 * time.Hour}, {3, 3 * time.Hour}} {
+	}{{10, 0}, {1, 0}, {2, 0}, {3, 0}, {1, 3 * time.Hour}, {3, 3 * time.Hour}} {
 		t.Run(fmt.Sprintf("%d processes, restart every %v", c.processes, c.restart), func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(time.Until(classic.policy.dayAfter(time.Now())))
 				midnight := time.Now()
@@ -234,4 +236,26 @@ func TestRequestersAreBounded(t *testing.T) {
 	if !p.isVain("x", now) || p.isVain("0", now) || p.isVain("", now) || p.isVain("x", now.Add(time.Hour)) {
 		t.Error("the wrong ones are remembered")
 	}
+}
+
+// A refusal that leaves the budget alone may come as often as it likes.
+func TestFailureBudgetUncounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := &fakeEndpoint{parent: func(*Value) error { return &Failure{Errcode: 40001, Uncounted: true} }}
+		behind := startProcess(t, wecom, newMemoryStore(), hub)
+		for range 150 {
+			_ = behind.Renew(t.Context(), behind.account, "")
+			time.Sleep(time.Second)
+		}
+		if n := hub.callCount(); n < 150 {
+			t.Errorf("%d calls of 150 went out", n)
+		}
+		other, bad := testID, &fakeEndpoint{errcode: 40001}
+		other.Identity = "another"
+		p := startProcessAs(t, other, wecom, newMemoryStore(), bad)
+		p.process = behind.process
+		if _, err := p.Token(t.Context(), p.account); err == nil || bad.callCount() != 1 {
+			t.Errorf("%v: another account was asked for %d times", err, bad.callCount())
+		}
+	})
 }

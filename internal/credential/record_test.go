@@ -71,6 +71,7 @@ func randomRecord(rng *rand.Rand) record {
 }
 
 func TestMergeLaws(t *testing.T) {
+	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -107,6 +108,7 @@ func TestMergeLaws(t *testing.T) {
 // All processes arrive at the same record, in whatever order they hear of the
 // others and how often.
 func TestMergeConverges(t *testing.T) {
+	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
