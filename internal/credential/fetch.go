@@ -59,6 +59,9 @@ type task struct {
 	byOperator bool
 	gently     bool // for somebody who is no operator
 	timer      bool // by itself
+	doubted    bool // an API says that it was withdrawn
+
+	withdrawn bool // it was, when the source was asked
 
 	replaces *Value // the value to replace; nil if there is none
 	fetch    *fetch
@@ -71,7 +74,9 @@ func (m *Manager) startLocked(t *task) *fetch {
 	f := &fetch{done: make(chan struct{}), by: t.by}
 	t.fetch, t.replaces = f, r.value.Load()
 	r.fetch = f
+	m.running.begin()
 	go func() {
+		defer m.running.end()
 		// A fetch ends by itself: a client that goes away must not cost the
 		// others their value, nor a reload a value that was just issued.
 		ctx, cancel := context.WithTimeout(context.Background(), taskTimeout)
@@ -108,13 +113,21 @@ func (t *task) run(ctx context.Context) (*Value, error) {
 	if storeErr != nil && t.Durability == BeforeUse {
 		return nil, &UnsavedError{t.Name, storeErr}
 	}
+	// Who has no parent to ask with need not wait for the lock.
+	if t.Parent != nil {
+		if _, err := m.Value(ctx, t.Parent); err != nil {
+			return nil, t.giveUp(t.orphaned(err))
+		}
+	}
 	// A store that fails has no lock to wait for.
 	if storeErr == nil {
 		unlock := m.lock(ctx, t.Credential, func() bool {
 			v, err := t.settled()
 			return v != nil || err != nil
 		})
+		t.setLocked(true)
 		defer unlock()
+		defer t.setLocked(false)
 		_ = m.pull(ctx, t.Credential)
 		if v, err := t.settled(); v != nil || err != nil {
 			return v, t.giveUp(err)
@@ -133,6 +146,13 @@ func (t *task) run(ctx context.Context) (*Value, error) {
 	default:
 		return nil, err
 	}
+}
+
+// setLocked notes whether the fetch holds the lock, or nobody has it.
+func (t *task) setLocked(locked bool) {
+	t.runner.mu.Lock()
+	defer t.runner.mu.Unlock()
+	t.runner.locked = locked
 }
 
 // lookEvery is how often a recheck looks into the store, which may have lost the
@@ -166,8 +186,8 @@ func (t *task) settled() (*Value, error) {
 			return v, nil
 		}
 	}
-	if t.gently {
-		return nil, nil // there are rules of its own
+	if t.gently || t.byOperator && r.record.isWithdrawn() {
+		return nil, nil // there are rules of its own; and an operator may know better
 	}
 	return nil, t.backingOffLocked(now)
 }
@@ -189,7 +209,7 @@ func (t *task) check(ctx context.Context) *Value {
 	r, m := t.runner, t.manager
 	r.mu.Lock()
 	v := r.value.Load()
-	live := v.isLive(m.now())
+	live := v.isLive(m.now()) && !r.record.isVoid()
 	r.mu.Unlock()
 	if !live {
 		return nil
@@ -206,7 +226,7 @@ func (t *task) check(ctx context.Context) *Value {
 	}
 	now := m.now()
 	r.goodUntil = momentOf(now.Add(checkMemory))
-	r.restoreLocked(t.Policy, now)
+	r.restoreLocked(t.Policy)
 	v = r.value.Load()
 	r.mu.Unlock()
 	v.Accept()

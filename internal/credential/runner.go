@@ -47,6 +47,13 @@ type Runner struct {
 	// goodUntil until when it is not checked again, as it was found to be good.
 	pausedUntil, goodUntil moment
 
+	// orphanedUntil is when a value that the parent could not be used for is
+	// looked for again by itself.
+	orphanedUntil moment
+
+	// doubtedAt is when somebody last said that the values may be withdrawn.
+	doubtedAt moment
+
 	// unreachable is the last attempt if it had no answer, which is this
 	// process's trouble and none of the others'. saidUnreachable is when the
 	// others were last told.
@@ -57,7 +64,12 @@ type Runner struct {
 	uncounted    int
 	uncountedDay string
 
+	// adding is held while the record is saved: what one goroutine adds must not
+	// get lost in what another saves.
+	adding sync.Mutex
+
 	fetch   *fetch      // in progress
+	locked  bool        // the fetch holds the lock in the store
 	holders []*holder   // the configurations that keep the value warm, the newest last
 	user    *Credential // of the configuration that did something last
 	saving  saving
@@ -109,8 +121,12 @@ func (r *Runner) installLocked(p *Policy, next record, now time.Time) {
 	if r.record.Standing.RejectedSince.IsZero() && !next.Standing.RejectedSince.IsZero() {
 		r.accepted.Store(0) // another process has seen values rejected: it counts what is seen from now on
 	}
+	wasVoid := r.record.isVoid()
 	r.record = next
 	if !changed {
+		if wasVoid != next.isVoid() {
+			r.serveLocked(p)
+		}
 		return
 	}
 	v := newValue(&r.record, r)
@@ -133,7 +149,7 @@ func (r *Runner) installLocked(p *Policy, next record, now time.Time) {
 	r.useUntil.Store(0)
 	r.value.Store(v)
 	r.planLocked(p)
-	r.serveLocked(p, now)
+	r.serveLocked(p)
 }
 
 // planLocked decides when the value is renewed. The jitter keeps processes and
@@ -164,15 +180,15 @@ func (v *Value) lead(p *Policy) time.Duration {
 
 // serveLocked lets requests use the value until there is something to be done
 // about it: it has to be renewed, has expired, or its use has to be noticed.
-func (r *Runner) serveLocked(p *Policy, now time.Time) {
+func (r *Runner) serveLocked(p *Policy) {
 	v := r.value.Load()
-	if v == nil || r.retired {
+	if v == nil || r.retired || r.record.isVoid() {
 		r.useUntil.Store(0)
 		return
 	}
 	until := min(r.renewAt, v.expiresAt.UnixNano())
 	if p.Idle > 0 {
-		until = min(until, now.Add(p.Idle/10).UnixNano())
+		until = min(until, int64(r.usedAt)+int64(p.Idle/10))
 	}
 	r.useUntil.Store(until)
 }
@@ -279,7 +295,7 @@ func (h *holder) renew() {
 		return // the fetch's end sets the timer again
 	}
 	now := m.now()
-	if c.isAsleepLocked(now) {
+	if c.isAsleepLocked(now) || r.record.isWithdrawn() {
 		return
 	}
 	t := &task{Credential: c, rejected: r.isRejectedLocked(nil), timer: true}
@@ -303,7 +319,7 @@ const recoveryPause = 10 * time.Minute
 // APIs reject are accepted again, or replaced.
 func (c *Credential) recoveryLocked() (at time.Time, ok bool) {
 	r := c.runner
-	if r.record.Standing.RejectedSince.IsZero() || r.retired || r.value.Load() == nil {
+	if r.record.Standing.RejectedSince.IsZero() || r.retired || r.value.Load() == nil || r.record.isVoid() {
 		return time.Time{}, false
 	}
 	pause := recoveryPause
@@ -317,9 +333,9 @@ func (c *Credential) recoveryLocked() (at time.Time, ok bool) {
 // or by the runner itself.
 func (c *Credential) scheduleLocked(now time.Time) {
 	r := c.runner
-	warmAt, dueAt := latest(now, r.pausedUntil.time()), now
+	warmAt, dueAt := latest(latest(now, r.pausedUntil.time()), r.orphanedUntil.time()), now
 	if r.usableLocked(now) != nil {
-		warmAt, dueAt = r.warmAt.time(), r.dueAt.time()
+		warmAt, dueAt = latest(r.warmAt.time(), r.orphanedUntil.time()), latest(r.dueAt.time(), r.orphanedUntil.time())
 		if c.Policy.isPolled() {
 			warmAt = dueAt
 		}
@@ -331,12 +347,12 @@ func (c *Credential) scheduleLocked(now time.Time) {
 		warmAt, dueAt = latest(warmAt, f.RetryAt), latest(dueAt, f.RetryAt)
 	}
 	r.renewAt = dueAt.UnixNano()
-	r.serveLocked(c.Policy, now)
+	r.serveLocked(c.Policy)
 	h := r.holderLocked()
 	if h == nil || h.credential.manager.closed.Load() {
 		return
 	}
-	if h.credential.isAsleepLocked(now) {
+	if h.credential.isAsleepLocked(now) || r.record.isWithdrawn() {
 		h.timer.Stop()
 		return
 	}

@@ -61,13 +61,19 @@ func (r *Runner) lockNameLocked(id *ID) string {
 // Look has the runners of credentials hear what other processes have stored, if
 // that was not long ago, as far as ctx allows.
 func (m *Manager) Look(ctx context.Context, c *Credential, age time.Duration) {
+	_ = m.Hear(ctx, c, age)
+}
+
+// Hear is Look for who has to know whether the store has answered.
+func (m *Manager) Hear(ctx context.Context, c *Credential, age time.Duration) error {
 	r := c.runner
 	r.mu.Lock()
 	recent := m.now().Before(r.lookedAt.time().Add(age))
 	r.mu.Unlock()
-	if !recent {
-		_ = m.pull(ctx, c)
+	if recent {
+		return nil
 	}
+	return m.pull(ctx, c)
 }
 
 // pull merges what the store knows into what the runner knows.
@@ -84,7 +90,7 @@ func (m *Manager) pull(ctx context.Context, c *Credential) error {
 	before := r.value.Load()
 	r.installLocked(c.Policy, merge(r.record, loaded), m.now())
 	if v := r.value.Load(); v != nil && (before == nil || v.generation != before.generation) {
-		m.logger.Info("token taken from the store", zap.String("account", c.Name),
+		m.logger.Log(c.Policy.levelOfCourse(), "token taken from the store", zap.String("account", c.Name),
 			zap.Stringer("token", v), zap.Time("expires_at", v.expiresAt))
 	}
 	if !r.record.equal(&loaded) {
@@ -100,7 +106,7 @@ func (m *Manager) push(c *Credential, next record) (record, error) {
 	failing := m.store.failed.Load()
 	if !failing || c.Durability == BeforeUse {
 		// What a source has issued is saved, whatever becomes of the fetch.
-		saved, err := m.store.add(context.Background(), c, next)
+		saved, err := m.add(context.Background(), c, next)
 		m.store.report(err)
 		if err == nil {
 			return saved, nil
@@ -115,6 +121,13 @@ func (m *Manager) push(c *Credential, next record) (record, error) {
 	c.runner.user = c
 	c.runner.saveSoonLocked()
 	return next, nil
+}
+
+// add saves what a record adds to the one in the store.
+func (m *Manager) add(ctx context.Context, c *Credential, next record) (record, error) {
+	c.runner.adding.Lock()
+	defer c.runner.adding.Unlock()
+	return m.store.add(ctx, c, next)
 }
 
 // saving is the state of a record that the store does not have yet.
@@ -166,7 +179,7 @@ func (m *Manager) save(ctx context.Context, c *Credential) {
 	r.mu.Lock()
 	next := r.record
 	r.mu.Unlock()
-	next, err := m.store.add(ctx, c, next)
+	next, err := m.add(ctx, c, next)
 	m.store.report(err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
