@@ -2,6 +2,8 @@ package credential
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 
 	"github.com/caddy-weixin/caddy-weixin/store"
 )
@@ -55,4 +57,10 @@ func (s *SealedStore) Lock(ctx context.Context, name string) (unlock func(), err
 		giveUp()
 		return nil, ctx.Err()
 	}
+}
+
+// Place returns in a few characters where the secret belongs, for keys in a store.
+func (id *ID) Place() string {
+	sum := sha256.Sum256([]byte(id.Upstream))
+	return hex.EncodeToString(sum[:4])
 }

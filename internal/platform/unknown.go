@@ -3,6 +3,7 @@ package platform
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -138,10 +139,13 @@ func (u *unknown) forget(appID string) {
 	}
 }
 
+// looksLikeSecret is what an AppSecret looks like, which is shown to nobody.
+var looksLikeSecret = regexp.MustCompile(`^(?i:[0-9a-f]{32})$`)
+
 // canBeAppID reports whether something may be an appid: nothing else is asked for,
 // or becomes part of a key in the store.
 func canBeAppID(appID string) bool {
-	if appID == "" || len(appID) > maxAppID || appID[0] == '.' || strings.HasPrefix(appID, "gh_") {
+	if appID == "" || len(appID) > maxAppID || appID[0] == '.' || strings.HasPrefix(appID, "gh_") || looksLikeSecret.MatchString(appID) {
 		return false
 	}
 	for _, c := range []byte(appID) {

@@ -178,7 +178,7 @@ func TestUnknownThatCouldNotBeAskedFor(t *testing.T) {
 func TestCanBeAppID(t *testing.T) {
 	for appID, want := range map[string]bool{
 		"wx0123456789abcdef": true, "wx-merchant_1.a": true, "wx1": true, strings.Repeat("w", maxAppID): true,
-		"": false, strings.Repeat("w", maxAppID+1): false, "gh_0123456789ab": false, "..": false, ".wx": false,
+		"": false, strings.Repeat("w", maxAppID+1): false, "gh_0123456789ab": false, strings.Repeat("0123456789abcdeF", 2): false, "..": false, ".wx": false,
 		"wx/../1": false, "wx 1": false, "wx1\n": false, "wx\x00": false, "微信": false, "wx%2f": false, "wx:1": false, "wx*": false,
 	} {
 		if got := canBeAppID(appID); got != want {
