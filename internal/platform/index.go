@@ -29,6 +29,10 @@ const (
 	// is put there when it is next used.
 	maxPending = 8 << 10
 
+	// changePatience is how long who changes the index waits for that, which goes on
+	// all the same.
+	changePatience = 2 * time.Second
+
 	// noteDelay is how long to collect what nobody waits for, as one change of many
 	// appids costs little more than one of one.
 	noteDelay = time.Second
@@ -122,6 +126,8 @@ func (x *index) remove(ctx context.Context, appID string) error { return x.chang
 var errIndexBusy = errors.New("the index of authorizers has not been written for a while, and more does not wait for it")
 
 func (x *index) change(ctx context.Context, appID string, op operation) error {
+	ctx, cancel := context.WithTimeout(ctx, changePatience)
+	defer cancel()
 	x.mu.Lock()
 	ok := x.enqueueLocked(appID, op)
 	x.mu.Unlock()
@@ -159,6 +165,9 @@ func (x *index) wake() {
 
 // enqueueLocked has something done in a while, and reports whether there was room.
 func (x *index) enqueueLocked(appID string, op operation) bool {
+	if x.journal != nil && op <= leave {
+		x.journal[appID] = op
+	}
 	waiting, ok := x.pending[appID]
 	if x.closed || !ok && len(x.pending) >= maxPending {
 		return false
@@ -167,9 +176,6 @@ func (x *index) enqueueLocked(appID string, op operation) bool {
 		return true // the page is looked into then
 	}
 	x.pending[appID] = op
-	if x.journal != nil && op <= leave {
-		x.journal[appID] = op
-	}
 	if !x.running {
 		x.running = true
 		go x.run()

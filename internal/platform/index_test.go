@@ -319,7 +319,10 @@ func TestIndexWithoutLock(t *testing.T) {
 		}
 		time.AfterFunc(10*time.Second, unlock)
 		begun := time.Now()
-		if err := x.add(t.Context(), appID(4)); err != nil || time.Since(begun) != 10*time.Second {
+		if err := x.add(t.Context(), appID(4)); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != changePatience {
+			t.Errorf("after %v: %v", time.Since(begun), err)
+		}
+		if err := x.settle(t.Context()); err != nil || time.Since(begun) != 10*time.Second {
 			t.Errorf("after %v: %v", time.Since(begun), err)
 		}
 		wantIndex(t, x, numbers(1, 5))

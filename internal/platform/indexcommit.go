@@ -167,11 +167,15 @@ func (c *commit) apply(ctx context.Context, g pageGroup) error {
 	if ref := c.root.pages[g.page]; ok && ref.count == len(old) && !isChanged(old, g.changes) && !g.isDue(ref, c.day) {
 		return nil
 	}
-	next := changed(old, g.changes)
+	return c.fit(ctx, g.page, old, changed(old, g.changes))
+}
+
+// fit saves what a page is to hold, together with a neighbour where it is little.
+func (c *commit) fit(ctx context.Context, i int, old, next []string) error {
 	if len(next) < pageMin {
-		return c.join(ctx, g.page, old, next)
+		return c.join(ctx, i, old, next)
 	}
-	return c.replace(ctx, g.page, old, next)
+	return c.replace(ctx, i, old, next)
 }
 
 // replace saves what a page is to hold, in as many pages as that takes. Pages
@@ -205,31 +209,24 @@ func (c *commit) replace(ctx context.Context, i int, old, next []string) error {
 // join puts what is left of a page together with a neighbour, if there is one that
 // has room.
 func (c *commit) join(ctx context.Context, i int, old, next []string) error {
-	for _, left := range []int{i, i - 1} {
-		right := left + 1
-		if left < 0 || right >= len(c.root.pages) {
-			continue
-		}
-		neighbour := left + right - i
-		if room := c.root.pages[neighbour].count + len(next); room > pageFill && (len(next) > 0 || room > pageMax) {
+	for _, neighbour := range []int{i + 1, i - 1} {
+		if neighbour < 0 || neighbour >= len(c.root.pages) {
 			continue
 		}
 		appIDs, _, err := c.loadPage(ctx, c.root, neighbour)
 		if err != nil {
 			return err
 		}
-		both := slices.Concat(next, appIDs)
+		if room := len(appIDs) + len(next); room > pageMax || room > pageFill && len(next) > 0 {
+			continue
+		}
+		both, left := slices.Concat(next, appIDs), i
 		if neighbour < i {
-			both = slices.Concat(appIDs, next)
+			both, left = slices.Concat(appIDs, next), neighbour
 		}
-		high, ref := c.root.high(right), &c.root.pages[left]
-		if err := c.savePage(ctx, ref.number, page{ref.low, high, both}); err != nil {
-			return err
-		}
-		ref.count, ref.day = len(both), c.day
-		c.freed = append(c.freed, c.root.pages[right].number)
-		c.root.pages = slices.Delete(c.root.pages, right, right+1)
-		return nil
+		c.freed = append(c.freed, c.root.pages[left+1].number)
+		c.root.pages = slices.Delete(c.root.pages, left+1, left+2)
+		return c.fit(ctx, left, both, both)
 	}
 	if len(next) == 0 && len(c.root.pages) == 1 {
 		c.freed = append(c.freed, c.root.pages[0].number)

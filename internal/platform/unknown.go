@@ -122,10 +122,7 @@ func (u *unknown) answered(appID string, q *question) {
 
 // wasNotAsked reports whether WeChat could not be asked for want of a token.
 func wasNotAsked(err error) bool {
-	if _, ok := errors.AsType[*credential.UnavailableError](err); ok {
-		return true
-	}
-	_, ok := errors.AsType[*credential.UnsavedError](err)
+	_, ok := errors.AsType[*credential.UnavailableError](err)
 	return ok
 }
 
