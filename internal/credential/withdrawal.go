@@ -129,29 +129,43 @@ func (m *Manager) learn(ctx context.Context, c *Credential, change func(next *re
 }
 
 // newsPatience is how long news wait for another process that fetches. Who brings
-// them does not wait for long, and a fetch may be what they come of.
+// them does not wait for long, and a fetch may be what they come of. They do not
+// wait for this process's fetch, which loses none of what others add.
 const newsPatience = time.Second
 
 // openForNews looks into the store and takes the credential's lock, as far as
 // there is time.
 func (m *Manager) openForNews(ctx context.Context, c *Credential) (unlock func(), err error) {
-	err = m.pull(ctx, c)
-	switch {
-	case err != nil && c.Durability == BeforeUse:
-		return nil, &UnsavedError{c.Name, err}
-	case err != nil:
-		return func() {}, nil
+	if err := m.pull(ctx, c); err != nil {
+		return func() {}, c.unread(err)
 	}
 	patience, cancel := context.WithTimeout(ctx, newsPatience)
-	release := m.lock(patience, c, func() bool { return false })
-	// The store may have heard of others while the lock was waited for.
-	err = m.pull(ctx, c)
-	if err != nil && c.Durability == BeforeUse {
-		release()
-		cancel()
-		return nil, &UnsavedError{c.Name, err}
+	release := func() {}
+	if !c.runner.isLocked() {
+		release = m.lock(patience, c, c.runner.isLocked)
 	}
-	return func() { release(); cancel() }, nil
+	unlock = func() { release(); cancel() }
+	// The store may have heard of others while the lock was waited for.
+	if err := m.pull(ctx, c); err != nil && c.unread(err) != nil {
+		unlock()
+		return nil, c.unread(err)
+	}
+	return unlock, nil
+}
+
+// unread returns the error where the store cannot be read, if that matters.
+func (c *Credential) unread(err error) error {
+	if c.Durability == BeforeUse {
+		return &UnsavedError{c.Name, err}
+	}
+	return nil
+}
+
+// isLocked reports whether this process's fetch holds the lock.
+func (r *Runner) isLocked() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.locked
 }
 
 // withdrawnLocked returns the error while a credential's values are withdrawn.
