@@ -204,7 +204,9 @@ func forwarded(admission *gateway.Admission, target *url.URL, o *answer.Outcome)
 		Caller:  admission.Caller,
 		Client:  gateway.ClientAddr(admission.Request),
 		Outcome: o,
-		Virtual: admission.Virtual,
+
+		TokenParams: admission.TokenParams,
+		Virtual:     admission.Virtual,
 	}
 }
 

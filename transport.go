@@ -121,7 +121,7 @@ func (t *Transport) roundTrip(original *http.Request) (res *http.Response, needl
 		return t.refuse(original, err), true, nil
 	}
 	defer leave()
-	admission := &gateway.Admission{Account: registry.Accounts.Named(t.gateway.Account), Request: req}
+	admission := gateway.Unasked(registry.Accounts.Named(t.gateway.Account), req)
 	if !isHealthCheck(req) {
 		if admission, err = t.gateway.Admit(req); err != nil {
 			return t.refuse(req, err), true, nil

@@ -36,12 +36,26 @@ type Admission struct {
 	// secret where the API takes them.
 	Request *http.Request
 
+	// TokenParams are the query parameters that take the account's token; nil where
+	// the request takes none.
+	TokenParams []string
+
 	// Virtual is whether the request carries a virtual token. Its application
 	// knows no other, so it must not hear of others' deaths.
 	Virtual bool
 
 	// Issued answers the request in WeChat's place; nil where it is forwarded.
 	Issued *Issued
+}
+
+// Unasked returns the admission of a request that no application has made, so that
+// nothing is checked.
+func Unasked(a *account.Account, req *http.Request) *Admission {
+	p := &Admission{Account: a, Request: req}
+	if a.Kind.RouteOf(req.URL).Takes == wechat.TakesToken {
+		p.TokenParams = a.Kind.TokenParams()
+	}
+	return p
 }
 
 // Served counts the answer.
@@ -112,6 +126,7 @@ func (g *Gateway) permit(p *Admission, call *apiCall, claims *claims, caller *Ca
 	case wechat.TakesSecret:
 		p.Request, err = claims.secretRequest.inject(call, p.Account)
 	case wechat.TakesToken:
+		p.TokenParams = call.kind.TokenParams()
 		p.Issued, err = g.Registry.issueTicket(call, p.Account)
 	default:
 	}

@@ -71,6 +71,10 @@ type Request struct {
 	Client  netip.Addr      // the client's address
 	Outcome *answer.Outcome // what becomes of it
 
+	// TokenParams are the query parameters that take the account's token; nil where
+	// the request takes none.
+	TokenParams []string
+
 	// Virtual is whether the client knows virtual tokens only.
 	Virtual bool
 }
@@ -142,12 +146,12 @@ type exchange struct {
 	informer *informer
 	body     *replayBody
 	length   int64
-	token    *account.Token // in use; nil where the path takes none
+	token    *account.Token // in use; nil where the request takes none
 	sealing  *sealing       // nil where the request goes out as it is
 }
 
 func (x *exchange) do() (*http.Response, error) {
-	if x.Account.Kind.RouteOf(x.URL).Takes != wechat.TakesToken {
+	if x.TokenParams == nil {
 		return x.tryUnlessNested()
 	}
 	var err error

@@ -152,7 +152,7 @@ func (s *sealing) inject(out *http.Request) error {
 	apisecurity.StripHeader(out.Header)
 	delete(out.Header, "Content-Encoding")
 	maps.Copy(out.Header, header)
-	out.URL.RawQuery = s.x.Account.Kind.TokenParam + "=" + s.x.token.Escaped()
+	out.URL.RawQuery = setParams("", s.x.TokenParams, s.x.token.Escaped())
 	closeBody(out)
 	out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(sealed)), nil }
 	out.Body, _ = out.GetBody()

@@ -102,8 +102,9 @@ type Kind struct {
 	// CompetingAdvice what to do while somebody else's fetches kill tokens.
 	RejectedAdvice, CompetingAdvice [2]string
 
-	exact    map[string]*Route
-	prefixes []*Route
+	exact       map[string]*Route
+	prefixes    []*Route
+	tokenParams []string
 }
 
 // Kinds are all kinds of accounts that can be configured.
@@ -120,6 +121,9 @@ func KindNamed(name string) *Kind {
 	}
 	return Kinds[i]
 }
+
+// TokenParams returns TokenParam alone. It is the same for all requests.
+func (k *Kind) TokenParams() []string { return k.tokenParams }
 
 // IsTokenError reports whether an API's errcode means that a new token is needed.
 func (k *Kind) IsTokenError(errcode int) bool { return slices.Contains(k.TokenErrors, errcode) }

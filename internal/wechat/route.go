@@ -108,6 +108,7 @@ func hasParam(rawQuery, name string) bool {
 
 // Indexed prepares a kind whose facts are all there for look-ups. It returns it.
 func (k *Kind) Indexed() *Kind {
+	k.tokenParams = []string{k.TokenParam}
 	k.exact = make(map[string]*Route, len(k.Routes)+len(k.TokenEndpoints))
 	for _, e := range k.TokenEndpoints {
 		k.exact[e.Path] = &Route{Path: e.Path, Takes: TakesTokenRequest, Endpoint: e}
