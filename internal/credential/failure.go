@@ -33,6 +33,9 @@ type Failure struct { //nolint:errname // it is kept, embedded and shown more th
 	// Class tells how long to wait.
 	Class FailureClass
 
+	// Uncounted reports whether it leaves FailuresPerHour alone.
+	Uncounted bool
+
 	// ParentRejected reports whether it was the parent's value that was refused.
 	ParentRejected bool
 

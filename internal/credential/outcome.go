@@ -15,7 +15,7 @@ const sayUnreachableEvery = time.Minute
 // failed notes that the source gave no value, and when to ask again.
 func (t *task) failed(err error, asked time.Time, force bool) error {
 	m, r, f := t.manager, t.runner, failureOf(err)
-	if f.Unreachable() {
+	if f.Unreachable() || f.Uncounted {
 		m.process.refund(t.Policy.FailureClass, asked)
 	}
 	r.mu.Lock()

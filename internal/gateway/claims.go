@@ -35,13 +35,14 @@ func (g *Gateway) readClaims(call *apiCall) (*claims, error) {
 		if c.tokenRequest, err = readTokenRequest(call); err != nil {
 			return nil, err
 		}
-		g.Registry.readSecret(c.tokenRequest)
+		c.tokenRequest.account, c.tokenRequest.key = g.Registry.readSecret(c.tokenRequest.secret)
 		c.id = c.tokenRequest.id
 		return c, nil
 	case wechat.TakesSecret:
 		if c.secretRequest, err = readSecretRequest(call); err != nil {
 			return nil, err
 		}
+		c.secretRequest.account, c.secretRequest.key = g.Registry.readSecret(c.secretRequest.secret)
 		if c.id == "" {
 			c.id = c.secretRequest.id()
 		}

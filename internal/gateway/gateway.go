@@ -141,8 +141,8 @@ func (g *Gateway) call(req *http.Request) *apiCall {
 }
 
 // kindOf returns the kind of account that a request means, and reports whether
-// the request shows it: by the account's name or token, by the host, by the path,
-// or by the account's ID.
+// the request shows it: by the account's name, token or ID, by the host, or by the
+// path.
 func (g *Gateway) kindOf(req *http.Request) (kind *wechat.Kind, ok bool) {
 	accounts := g.Registry.Accounts
 	kinds := accounts.Kinds()
@@ -156,6 +156,12 @@ func (g *Gateway) kindOf(req *http.Request) (kind *wechat.Kind, ok bool) {
 		return a.Kind, true
 	}
 	for _, kind := range kinds {
+		id, _ := wechat.QueryParam(req.URL.RawQuery, kind.ID)
+		if a := accounts.WithID(id); a != nil && a.Kind == kind {
+			return kind, true
+		}
+	}
+	for _, kind := range kinds {
 		if kind.IsHost(req.Host) {
 			return kind, true
 		}
@@ -165,12 +171,6 @@ func (g *Gateway) kindOf(req *http.Request) (kind *wechat.Kind, ok bool) {
 	}
 	for _, kind := range kinds {
 		if kind.HasForeignToken(req.URL.RawQuery) {
-			return kind, true
-		}
-	}
-	for _, kind := range kinds {
-		id, _ := wechat.QueryParam(req.URL.RawQuery, kind.ID)
-		if a := accounts.WithID(id); a != nil && a.Kind == kind {
 			return kind, true
 		}
 	}
@@ -286,7 +286,7 @@ func (g *Gateway) identify(call *apiCall, c *claims) (*Caller, error) {
 	case c.real:
 		return g.Registry.callerOfRealToken(c.bound)
 	case c.secretRequest != nil && c.secretRequest.secret != "":
-		if caller := g.Registry.CallerByKey(c.secretRequest.secret); caller != nil {
+		if caller := g.Registry.CallerByKey(c.secretRequest.key); caller != nil {
 			return caller, nil
 		}
 	}
@@ -313,8 +313,8 @@ func (g *Gateway) selectAccount(call *apiCall, c *claims, caller *Caller) (*acco
 	if a == nil {
 		a = g.accountLeft(call, caller)
 	}
-	if c.secretRequest != nil && !c.secretRequest.mayMean(a) {
-		return nil, invalidID(call)
+	if err := c.secretRequest.check(call, a, caller); err != nil {
+		return nil, err
 	}
 	if a == nil {
 		return nil, errAccountUnclear(call)

@@ -55,7 +55,6 @@ func readTokenRequest(call *apiCall) (*tokenRequest, error) {
 	case r.grantType != endpoint.GrantType && endpoint.GrantType != "":
 		return nil, answer.WeChat(wechat.InvalidGrantType, "invalid grant_type")
 	}
-	r.key = r.secret
 	return r, nil
 }
 

@@ -23,6 +23,10 @@ type secretRequest struct {
 	ids    []string // as the client sent them, wherever they stand
 	secret string   // likewise; it may be a caller's key
 
+	// account is the account's name that stands before the key, or "". key is the
+	// caller's.
+	account, key string
+
 	hasBody bool
 	form    string     // the body, where it is a form
 	json    jsonObject // where it is a JSON object
@@ -87,11 +91,19 @@ func (r *secretRequest) readIDs(query string) {
 // id returns the ID that the request has, or "".
 func (r *secretRequest) id() string { return firstOf(r.ids...) }
 
-// mayMean reports whether the request names no other account than this one.
-func (r *secretRequest) mayMean(a *account.Account) bool {
-	return !slices.ContainsFunc(r.ids, func(id string) bool {
-		return a == nil || id != a.Credentials.ID
-	})
+// check refuses a request that names another account than the one it has to be
+// for: by an ID, or by the name before a caller's key. r may be nil, and so may a.
+func (r *secretRequest) check(call *apiCall, a *account.Account, caller *Caller) error {
+	if r == nil {
+		return nil
+	}
+	if slices.ContainsFunc(r.ids, func(id string) bool { return a == nil || id != a.Credentials.ID }) {
+		return invalidID(call)
+	}
+	if a != nil && caller != nil && r.key != r.secret && r.account != a.Name {
+		return secretRefused(call, "account "+r.account+" has another "+call.kind.ID)
+	}
+	return nil
 }
 
 func firstOf(values ...string) string {
