@@ -36,6 +36,11 @@ type Failure struct { //nolint:errname // it is kept, embedded and shown more th
 	// Uncounted reports whether it leaves FailuresPerHour alone.
 	Uncounted bool
 
+	// Wait is how long the source is not asked again, where that does not depend
+	// on how often it has refused; 0 is by Class. It is no longer than the class's
+	// longest wait.
+	Wait time.Duration
+
 	// ParentRejected reports whether it was the parent's value that was refused.
 	ParentRejected bool
 

@@ -54,6 +54,18 @@ type Policy struct {
 	TransientBackoff     Waits
 	ConfigurationBackoff Waits
 
+	// Apart, if not 0, is how far apart fetches are at least that bring nothing,
+	// of all processes together, whatever has come meanwhile.
+	Apart time.Duration
+
+	// LookEvery, if not 0, says that what a fetch waits for may come to another
+	// process: during a back-off the store is looked into so often, when the
+	// value is needed.
+	LookEvery time.Duration
+
+	// Withdrawn is why there is no value where it was withdrawn.
+	Withdrawn Failure
+
 	// FailureClass, if not "", names what shares a budget of failed fetches with
 	// all credentials of the process that name the same: FailuresPerHour.
 	FailureClass    string
