@@ -35,6 +35,9 @@ type Kind struct {
 	// TokenParam is the query parameter that takes the token.
 	TokenParam string
 
+	// MoreTokenParams are other parameters that take a token of the kind's.
+	MoreTokenParams []string
+
 	// TokenErrors are the errcodes of APIs that mean that the token was refused
 	// and that a new one cures it. The token is checked before anything else is
 	// done, so a request that was refused with one of them had no effect and may
@@ -122,7 +125,8 @@ func KindNamed(name string) *Kind {
 	return Kinds[i]
 }
 
-// TokenParams returns TokenParam alone. It is the same for all requests.
+// TokenParams returns all parameters that take a token of the kind's, TokenParam
+// first.
 func (k *Kind) TokenParams() []string { return k.tokenParams }
 
 // IsTokenError reports whether an API's errcode means that a new token is needed.
