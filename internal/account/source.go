@@ -30,7 +30,7 @@ func (a *tokenSource) Fetch(ctx context.Context, _ *credential.Value, _ string, 
 // refusal is that the token endpoint gives no token. A hub does not mind being
 // asked again soon, and is often put right while nothing changes here.
 func (a *Account) refusal(e *wechat.Error) *credential.Failure {
-	f := &credential.Failure{Errcode: e.Code, Message: a.Redactor("").String(e.Msg), Class: classOf(a.Kind, e.Code)}
+	f := &credential.Failure{Errcode: e.Code, Message: a.Redactor("").String(e.Msg), Class: ClassOf(a.Kind, e.Code)}
 	if isOwnError(e.Msg) {
 		f.Class, f.Uncounted = credential.Transient, true
 	}
@@ -56,7 +56,9 @@ func formerPlace(c *credential.Credential) credential.Former {
 	return credential.Former{Key: "weixin/tokens/" + c.ID.Identity, AppID: a.Credentials.ID}
 }
 
-func classOf(kind *wechat.Kind, errcode int) credential.FailureClass {
+// ClassOf returns the class of an errcode of a kind's token endpoints, as the
+// package credential has it.
+func ClassOf(kind *wechat.Kind, errcode int) credential.FailureClass {
 	switch kind.ClassOf(errcode) {
 	case wechat.DailyQuota:
 		return credential.DailyQuota

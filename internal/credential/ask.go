@@ -322,9 +322,9 @@ func (t *task) logGranted(v *Value, same, first, force bool) {
 	case same:
 		logger.Debug("token is still current", fields...)
 	case first || t.rejected:
-		logger.Info("token fetched", append(fields, zap.Bool("forced", force))...)
+		logger.Log(t.Policy.levelOfCourse(), "token fetched", append(fields, zap.Bool("forced", force))...)
 	default:
-		logger.Info("token renewed", fields...)
+		logger.Log(t.Policy.levelOfCourse(), "token renewed", fields...)
 	}
 }
 

@@ -74,7 +74,9 @@ func (m *Manager) startLocked(t *task) *fetch {
 	f := &fetch{done: make(chan struct{}), by: t.by}
 	t.fetch, t.replaces = f, r.value.Load()
 	r.fetch = f
+	m.running.begin()
 	go func() {
+		defer m.running.end()
 		// A fetch ends by itself: a client that goes away must not cost the
 		// others their value, nor a reload a value that was just issued.
 		ctx, cancel := context.WithTimeout(context.Background(), taskTimeout)

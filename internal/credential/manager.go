@@ -57,6 +57,7 @@ type Manager struct {
 	logger  *zap.Logger
 	now     func() time.Time // without a monotonic reading, as times are shared
 	closed  atomic.Bool
+	running running
 }
 
 // Config is what a Manager works with.

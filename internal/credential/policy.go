@@ -3,6 +3,8 @@ package credential
 import (
 	"math/rand/v2"
 	"time"
+
+	"go.uber.org/zap/zapcore"
 )
 
 // Policy says how a source wants to be used. Credentials share policies, which
@@ -62,6 +64,10 @@ type Policy struct {
 	// process: during a back-off the store is looked into so often, when the
 	// value is needed.
 	LookEvery time.Duration
+
+	// Quiet says that there are too many such credentials for log lines about what
+	// happens in the course of things.
+	Quiet bool
 
 	// Withdrawn is why there is no value where it was withdrawn.
 	Withdrawn Failure
@@ -159,6 +165,14 @@ func (p *Policy) expiry(asked time.Time, grant Grant, same bool, previous time.T
 	default:
 		return asked.Add(grant.ExpiresIn)
 	}
+}
+
+// levelOfCourse is that of log lines about what happens in the course of things.
+func (p *Policy) levelOfCourse() zapcore.Level {
+	if p.Quiet {
+		return zapcore.DebugLevel
+	}
+	return zapcore.InfoLevel
 }
 
 // isPolled reports whether the source is asked in the background, too, while the
