@@ -206,6 +206,7 @@ func forwarded(admission *gateway.Admission, target *url.URL, o *answer.Outcome)
 		Outcome: o,
 
 		TokenParams: admission.TokenParams,
+		Translate:   admission.Translate,
 		Virtual:     admission.Virtual,
 	}
 }

@@ -182,7 +182,7 @@ func (s *served) get(target string) (res *http.Response, body map[string]any) {
 	case err == nil:
 		err = s.proxy.Forward(w, &proxy.Request{
 			Request: admission.Request, Account: admission.Account, Target: admission.Account.Upstream,
-			Outcome: new(answer.Outcome), TokenParams: admission.TokenParams, Virtual: admission.Virtual,
+			Outcome: new(answer.Outcome), TokenParams: admission.TokenParams, Translate: admission.Translate, Virtual: admission.Virtual,
 		})
 	}
 	if err != nil {

@@ -75,6 +75,10 @@ type Request struct {
 	// the request takes none.
 	TokenParams []string
 
+	// Translate returns an answer as the client may see it; nil where it may see it as
+	// it is.
+	Translate func(context.Context, []byte) ([]byte, error)
+
 	// Virtual is whether the client knows virtual tokens only.
 	Virtual bool
 }
@@ -110,6 +114,9 @@ func (p *Proxy) roundTrip(ctx context.Context, i *informer, r *Request) (*http.R
 	ctx = upstream.WithResolver(ctx, r.Account.Resolver)
 	x := &exchange{Proxy: p, Request: r, ctx: ctx, informer: i, body: body, length: length}
 	res, err := x.do()
+	if err == nil {
+		err = x.translate(res)
+	}
 	if err == nil {
 		x.finish(res)
 		return res, nil

@@ -103,7 +103,7 @@ func (k *Kind) RouteOf(u *url.URL) *Route {
 	if r.Takes != TakesToken && r.Takes != TakesSecret || !mayHaveForeignToken(u.RawQuery) {
 		return r
 	}
-	if !slices.Contains(k.MoreTokenParams, componentToken) && hasParam(u.RawQuery, componentToken) {
+	if !slices.Contains(k.MoreTokenParams, componentToken) && HasQueryParam(u.RawQuery, componentToken) {
 		return takesComponentToken
 	}
 	if slices.ContainsFunc(Kinds, func(k *Kind) bool { return k.HasForeignToken(u.RawQuery) }) {
@@ -115,7 +115,7 @@ func (k *Kind) RouteOf(u *url.URL) *Route {
 // HasForeignToken reports whether a query has a token that only the kind's API
 // takes, and that is none of an account's.
 func (k *Kind) HasForeignToken(rawQuery string) bool {
-	return mayHaveForeignToken(rawQuery) && slices.ContainsFunc(k.ForeignTokens, func(name string) bool { return hasParam(rawQuery, name) })
+	return mayHaveForeignToken(rawQuery) && slices.ContainsFunc(k.ForeignTokens, func(name string) bool { return HasQueryParam(rawQuery, name) })
 }
 
 // mayHaveForeignToken tells most queries apart at little cost. A name may be
@@ -124,8 +124,8 @@ func mayHaveForeignToken(rawQuery string) bool {
 	return strings.Contains(rawQuery, "_access_token=") || strings.Contains(rawQuery, "%")
 }
 
-// hasParam reports whether a parameter is there and not empty.
-func hasParam(rawQuery, name string) bool {
+// HasQueryParam reports whether a parameter is there and not empty.
+func HasQueryParam(rawQuery, name string) bool {
 	for value := range QueryParams(rawQuery, name) {
 		if value != "" {
 			return true

@@ -29,6 +29,20 @@ func (t ShownTokens) GoString() string { return t.AppID }
 // or whose they are.
 var ErrTokensUnclear = errors.New("the answer is no JSON of the documented form")
 
+// MaxAppID is how long an AppID may be.
+const MaxAppID = 64
+
+// IsAppID reports whether a text can be an AppID.
+func IsAppID(text string) bool {
+	for i := range len(text) {
+		c := text[i]
+		if (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return text != "" && len(text) <= MaxAppID
+}
+
 // ReplaceTokens returns an answer, a JSON object, with what replace returns in place
 // of the tokens that it shows, wherever and however often they stand. All other
 // bytes stay as they are. replace is called once for each object that has tokens.
@@ -68,7 +82,7 @@ func (r *tokenReader) edits(replace func(ShownTokens) ShownTokens) ([]edit, erro
 	var edits []edit
 	for _, o := range r.found {
 		shown := o.shown
-		if shown.AppID = o.appID(); shown.AppID == "" {
+		if shown.AppID = o.appID(); !IsAppID(shown.AppID) {
 			return nil, ErrTokensUnclear
 		}
 		by := replace(shown)

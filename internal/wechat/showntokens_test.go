@@ -25,8 +25,8 @@ func TestReplaceTokens(t *testing.T) {
 			`{"total_count":2,"list":[{"authorizer_appid":"wx1","refresh_token":"R-wx1","auth_time":1},{"refresh_token":"R-wx2","authorizer_appid":"wx2"}]}`,
 		},
 		"white space, numbers and escapes stay": {
-			"\ufeff \r\n{ \"n\" : 1.50e2 , \"authorizer_appid\":\"w\\u0078\\/1\",\t\"authorizer_refresh_token\" : \"r\" , \"x\":\"\\u4f60\\/\"}\n ",
-			"\ufeff \r\n{ \"n\" : 1.50e2 , \"authorizer_appid\":\"w\\u0078\\/1\",\t\"authorizer_refresh_token\" : \"R-wx/1\" , \"x\":\"\\u4f60\\/\"}\n ",
+			"\ufeff \r\n{ \"n\" : 1.50e2 , \"authorizer_appid\":\"w\\u00781\",\t\"authorizer_refresh_token\" : \"r\" , \"x\":\"\\u4f60\\/\"}\n ",
+			"\ufeff \r\n{ \"n\" : 1.50e2 , \"authorizer_appid\":\"w\\u00781\",\t\"authorizer_refresh_token\" : \"R-wx1\" , \"x\":\"\\u4f60\\/\"}\n ",
 		},
 		"escapes in names": {
 			`{"authorizer\u005fappid":"wx1","\u0061uthorizer_refresh_token":"r"}`,
@@ -84,6 +84,7 @@ func TestUnclearTokens(t *testing.T) {
 		"UTF-16":                     "{\x00\"\x00a\x00\"\x00",
 		"no AppID":                   `{"refresh_token":"r"}`,
 		"an AppID elsewhere":         `{"a":{"authorizer_appid":"wx1"},"refresh_token":"r"}`,
+		"an AppID that is none":      `{"authorizer_appid":"wx/1","refresh_token":"r"}`,
 		"two AppIDs":                 `{"authorizer_appid":"wx1","refresh_token":"r","authorizer_appid":"wx2"}`,
 		"an AppID that is no text":   `{"authorizer_appid":["wx1"],"refresh_token":"r"}`,
 		"a token that is an object":  `{"authorizer_appid":"wx1","refresh_token":{"value":"r"}}`,
