@@ -62,6 +62,17 @@ var (
 		"allow":    `["/cgi-bin/message/*"]`,
 		"ips":      `["10.0.0.0/8"]`,
 	}
+	platformForms = optionForms{ //nolint:gosec // likewise
+		"appid":        `"{env.COMPONENT_APPID}"`,
+		"secret":       `"{env.COMPONENT_SECRET}"`,
+		"push_token":   `"{env.COMPONENT_TOKEN}"`,
+		"push_aes_key": `"{env.COMPONENT_AES_KEY}"`,
+		"upstream":     `"https://api.weixin.qq.com"`,
+		"resolver":     `"223.5.5.5"`,
+		"issue":        `"virtual"`,
+
+		optionInMemory: `100000`,
+	}
 	mirrorForms = optionForms{
 		"preset": `"wxjava"`,
 		"url":    `"{env.REDIS_URL}"`,
@@ -73,6 +84,8 @@ var (
 		"store":    `{"module": "storage"}`,
 		"accounts": `{"shop": {"appid": "{env.WEIXIN_APPID}", "secret": "{env.WEIXIN_SECRET}"}}`,
 		"callers":  `{"orders": {"key": "{env.ORDERS_KEY}"}}`,
+
+		"platforms": `{"isv": {"appid": "{env.COMPONENT_APPID}", "secret": "{env.COMPONENT_SECRET}", "push_token": "{env.COMPONENT_TOKEN}", "push_aes_key": "{env.COMPONENT_AES_KEY}"}}`,
 	}
 )
 
@@ -143,6 +156,9 @@ func (app *App) UnmarshalJSON(data []byte) error {
 	if err := decodeMembers[AccountConfig](data, "accounts", "account"); err != nil {
 		return err
 	}
+	if err := decodeMembers[PlatformConfig](data, "platforms", "platform"); err != nil {
+		return err
+	}
 	if err := decodeMembers[CallerConfig](data, "callers", "caller"); err != nil {
 		return err
 	}
@@ -176,6 +192,12 @@ func decodeMembers[T any](data []byte, option, kind string) error {
 func (c *AccountConfig) UnmarshalJSON(data []byte) error {
 	type plain AccountConfig
 	return decodeOptions(data, (*plain)(c), accountForms)
+}
+
+// UnmarshalJSON decodes a platform's options.
+func (c *PlatformConfig) UnmarshalJSON(data []byte) error {
+	type plain PlatformConfig
+	return decodeOptions(data, (*plain)(c), platformForms)
 }
 
 // UnmarshalJSON decodes a caller's options.

@@ -55,9 +55,8 @@ func (p *StatusPage) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if app.accounts.Len() == 0 {
-		_, err := app.account("")
-		return err
+	if len(app.servedNames()) == 0 {
+		return errNoAccount
 	}
 	p.app = app
 	p.page = statuspage.Page{
@@ -73,7 +72,7 @@ func (p *StatusPage) Provision(ctx caddy.Context) error {
 func statusKey(app *App) []byte {
 	h := sha256.New()
 	h.Write([]byte("weixin status page\n"))
-	for a := range app.accounts.All() {
+	for _, a := range app.allServed() {
 		h.Write(a.VirtualKey())
 	}
 	return h.Sum(nil)
@@ -162,9 +161,10 @@ func (v statusViewer) maySee(a *account.Account) bool {
 // accounts returns the status of the accounts that the viewer may use, by name.
 func (v statusViewer) accounts(ctx context.Context, lang wechat.Language) []statuspage.Account {
 	app := v.page.app
-	app.tokens.look(ctx, app.accounts.All())
-	accounts := make([]statuspage.Account, 0, app.accounts.Len())
-	for a := range app.accounts.All() {
+	app.look(ctx)
+	all := app.allServed()
+	accounts := make([]statuspage.Account, 0, len(all))
+	for _, a := range all {
 		if v.maySee(a) {
 			accounts = append(accounts, app.shownAccount(a, lang))
 		}
@@ -218,7 +218,7 @@ func (app *App) shownAccount(of *account.Account, lang wechat.Language) statuspa
 // renew renews an account's token, if that does the account no harm.
 func (v statusViewer) renew(ctx context.Context, name string, lang wechat.Language) (statuspage.Renewal, bool) {
 	app := v.page.app
-	of := app.accounts.Named(name)
+	of := app.servedNamed(name)
 	if of == nil || !v.maySee(of) {
 		return statuspage.Renewal{}, false
 	}
