@@ -40,6 +40,7 @@ var (
 	transportForms  = optionForms{"tls": `{}`, "trust_upstream": `true`}.with(handlerForms)
 	statusPageForms = optionForms{"read_only": `true`}.with(accessForms)
 	jssdkForms      = optionForms{"account": `"shop"`, "hosts": `["shop.example.com"]`, "agent": `true`}
+	callbackForms   = optionForms{"platform": `"isv"`, "forward": `"` + forwardExample + `"`}
 	healthForms     = optionForms{"allow_ips": accessForms["allow_ips"]}
 	accountForms    = optionForms{ //nolint:gosec // they are placeholders
 		"kind":     `"official"`,
@@ -216,6 +217,12 @@ func (h *Handler) UnmarshalJSON(data []byte) error {
 func (t *Transport) UnmarshalJSON(data []byte) error {
 	type plain Transport
 	return decodeOptions(data, (*plain)(t), transportForms)
+}
+
+// UnmarshalJSON decodes the callback's options.
+func (c *Callback) UnmarshalJSON(data []byte) error {
+	type plain Callback
+	return decodeOptions(data, (*plain)(c), callbackForms)
 }
 
 // UnmarshalJSON decodes the page's options.
