@@ -12,7 +12,11 @@ import (
 // token or its ticket. The token is the component_access_token.
 type PlatformStatus struct {
 	AccountStatus
+	platformDetails
+}
 
+// platformDetails are what an account has not.
+type platformDetails struct {
 	Ticket      PlatformTicket      `json:"ticket"`
 	Authorizers PlatformAuthorizers `json:"authorizers"`
 }
@@ -50,10 +54,14 @@ func (p *platforms) look(ctx context.Context) {
 	wg.Wait()
 }
 
-// platformStatus returns a platform's status. Of the store it asks no more than
-// how many authorizers there are.
+// platformStatus returns a platform's status.
 func (app *App) platformStatus(ctx context.Context, p *platform.Platform) PlatformStatus {
-	s := PlatformStatus{AccountStatus: app.tokens.Status(p.Component)}
+	return PlatformStatus{app.tokens.Status(p.Component), app.platformDetails(ctx, p)}
+}
+
+// platformDetails asks the store no more than how many authorizers there are.
+func (app *App) platformDetails(ctx context.Context, p *platform.Platform) platformDetails {
+	var s platformDetails
 	ticket := p.TicketStatus()
 	s.Ticket = PlatformTicket{ReceivedAt: ticket.ReceivedAt, ExpiresAt: ticket.ExpiresAt}
 	ctx, cancel := context.WithTimeout(ctx, lookFor)

@@ -166,10 +166,32 @@ func (v statusViewer) accounts(ctx context.Context, lang wechat.Language) []stat
 	accounts := make([]statuspage.Account, 0, len(all))
 	for _, a := range all {
 		if v.maySee(a) {
-			accounts = append(accounts, app.shownAccount(a, lang))
+			accounts = append(accounts, app.shownServed(ctx, a, lang))
 		}
 	}
 	return accounts
+}
+
+// shownServed returns the status of an account or a platform in a language.
+func (app *App) shownServed(ctx context.Context, a *account.Account, lang wechat.Language) statuspage.Account {
+	shown := app.shownAccount(a, lang)
+	p := app.platforms.named(a.Name)
+	if p == nil {
+		return shown
+	}
+	s := shownPlatform{shownStatus: shown.Data.(shownStatus), platformDetails: app.platformDetails(ctx, p)}
+	shown.Platform = &statuspage.Platform{TicketAt: s.Ticket.ReceivedAt, Known: -1, InMemory: s.Authorizers.InMemory}
+	if s.Authorizers.Known != nil {
+		shown.Platform.Known = *s.Authorizers.Known
+	}
+	shown.Data = s
+	return shown
+}
+
+// shownPlatform is a platform's status as the page tells it to programs.
+type shownPlatform struct {
+	shownStatus
+	platformDetails
 }
 
 // shownStatus is an account's status as the page tells it to programs.
