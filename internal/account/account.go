@@ -193,8 +193,15 @@ func NewVirtualID(of, name string) VirtualID {
 // VirtualID returns what names the account in virtual tokens.
 func (a *Account) VirtualID() VirtualID { return a.virtualID }
 
-// VirtualKey returns what the account's virtual tokens are signed with.
-func (a *Account) VirtualKey() []byte { return a.virtualKey }
+// VirtualKey returns what the account's virtual tokens are signed with: those of
+// accounts that have authorised a platform with the platform's key, as they have
+// no secret of their own.
+func (a *Account) VirtualKey() []byte {
+	if a.Component != nil {
+		return a.Component.virtualKey
+	}
+	return a.virtualKey
+}
 
 // MakeVirtualKey derives what the account's virtual tokens are signed with.
 func (a *Account) MakeVirtualKey() (err error) {

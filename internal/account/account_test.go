@@ -93,7 +93,7 @@ func TestWeComPolicy(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	for _, errcode := range []int{40001, 40013, 40091, 41002, 41004} {
-		if classOf(wechat.WeCom, errcode) != credential.Configuration {
+		if ClassOf(wechat.WeCom, errcode) != credential.Configuration {
 			t.Errorf("%d is no error of configuration", errcode)
 		}
 	}

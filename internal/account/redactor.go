@@ -7,8 +7,8 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
-// redaction holds what must not leave the proxy of an account: its secret and its
-// latest tokens. What removes them is made once for every token.
+// redaction holds what must not leave the proxy of an account: its secret, or its
+// platform's, and its latest tokens. What removes them is made once for every token.
 type redaction struct {
 	known atomic.Pointer[knownTokens]
 }
@@ -38,7 +38,11 @@ func (a *Account) Redactor(token string) *wechat.Redactor {
 		next.tokens = append(next.tokens, known.tokens...)
 	}
 	next.tokens = next.tokens[:min(len(next.tokens), maxKnownTokens)]
-	next.redactor = wechat.NewRedactor(append(slices.Clone(next.tokens), a.Credentials.Secret)...)
+	secrets := append(slices.Clone(next.tokens), a.Credentials.Secret)
+	if a.Component != nil {
+		secrets = append(secrets, a.Component.Credentials.Secret)
+	}
+	next.redactor = wechat.NewRedactor(secrets...)
 	a.redaction.known.Store(next)
 	return next.redactor
 }

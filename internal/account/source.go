@@ -19,7 +19,7 @@ func (a *tokenSource) Fetch(ctx context.Context, _ *credential.Value, _ string, 
 	grant, err := a.Endpoint.Fetch((*Account)(a).resolving(ctx), a.endpoints, a.Upstream, a.Credentials, force)
 	if wxErr, ok := errors.AsType[*wechat.Error](err); ok {
 		return credential.Grant{}, &credential.Failure{
-			Errcode: wxErr.Code, Message: (*Account)(a).Redactor("").String(wxErr.Msg), Class: classOf(a.Kind, wxErr.Code),
+			Errcode: wxErr.Code, Message: (*Account)(a).Redactor("").String(wxErr.Msg), Class: ClassOf(a.Kind, wxErr.Code),
 		}
 	}
 	// Another proxy's virtual token is as good as WeChat's: that proxy is a hub.
@@ -48,7 +48,9 @@ func formerPlace(c *credential.Credential) credential.Former {
 	return credential.Former{Key: "weixin/tokens/" + c.ID.Identity, AppID: a.Credentials.ID}
 }
 
-func classOf(kind *wechat.Kind, errcode int) credential.FailureClass {
+// ClassOf returns the class of an errcode of a kind's token endpoints, as the
+// package credential has it.
+func ClassOf(kind *wechat.Kind, errcode int) credential.FailureClass {
 	switch kind.ClassOf(errcode) {
 	case wechat.DailyQuota:
 		return credential.DailyQuota

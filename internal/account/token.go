@@ -113,6 +113,11 @@ func (a *Account) RenewGently(ctx context.Context) error {
 	return a.tokenError(a.manager.RenewGently(ctx, &a.credential))
 }
 
+// LookAgain has it found out whether the token may still be used, after an API has
+// said that the account has not authorised the platform. It returns at once, and
+// does nothing where that was done within the last minute.
+func (a *Account) LookAgain() { a.manager.Doubt(&a.credential) }
+
 // CountReplay counts a request that was sent again.
 func (a *Account) CountReplay() { a.manager.Replayed(&a.credential) }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
@@ -17,6 +18,9 @@ func TokenFailure(err error, a *account.Account, now time.Time) error {
 	}
 	if errors.Is(err, upstream.ErrNestedFetch) {
 		return Of(LoopDetected(err), a, "")
+	}
+	if unsaved, ok := errors.AsType[*credential.UnsavedError](err); ok {
+		return Unavailable(http.StatusServiceUnavailable, unsaved.Error())
 	}
 	if errors.Is(err, account.ErrStillRejected) {
 		return Unavailable(http.StatusServiceUnavailable, "WeChat refuses every token of account "+a.Name)

@@ -29,7 +29,9 @@ func (t *task) ask(ctx context.Context, force bool) (*Value, error) {
 		return nil, t.giveUp(t.spent(retryAt, asked))
 	}
 	r.mu.Lock()
-	secret := r.record.Kept.Secret
+	secret := r.record.keptSecret()
+	t.withdrawn = r.record.isWithdrawn()
+	generation := r.record.Generation
 	r.mu.Unlock()
 	t.charge(asked)
 	grant, err := t.Source.Fetch(ctx, parent, secret, force)
@@ -37,7 +39,7 @@ func (t *task) ask(ctx context.Context, force bool) (*Value, error) {
 		grant, err = t.askAgain(ctx, parent, secret, force, err)
 	}
 	if err != nil {
-		return nil, t.failed(err, asked, force)
+		return t.notGranted(err, asked, generation, force)
 	}
 	m.process.refund(t.Policy.FailureClass, asked)
 	v, err := t.granted(ctx, grant, asked, force)
@@ -92,8 +94,42 @@ func (t *task) charge(at time.Time) {
 	}
 }
 
-// orphaned returns the error where the parent has no value.
+// notGranted returns the value that has come from elsewhere meanwhile, or notes
+// the failure. generation is that of the value there was when the source was
+// asked.
+func (t *task) notGranted(err error, asked time.Time, generation int64, force bool) (*Value, error) {
+	if orphaned, ok := errors.AsType[*orphanedError](err); ok {
+		return nil, t.giveUp(t.refusedByParent(orphaned, asked))
+	}
+	err = t.failed(err, asked, generation, force)
+	r := t.runner
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if v := r.usableLocked(t.manager.now()); v != nil && v.generation > generation {
+		return v, nil
+	}
+	return nil, err
+}
+
+// orphanedError is that the parent's value was refused and that there is no other.
+type orphanedError struct {
+	refusal error // of the source
+	cause   error // why the parent has no other value
+}
+
+func (e *orphanedError) Error() string { return e.cause.Error() }
+
+// orphanPause is how long a value that there is no parent for is not looked for
+// by itself.
+const orphanPause = 30 * time.Second
+
+// orphaned returns the error where the parent has no value. There is no back-off
+// of its own: the parent's next value has to work at once.
 func (t *task) orphaned(err error) error {
+	r := t.runner
+	r.mu.Lock()
+	r.orphanedUntil = momentOf(t.manager.now().Add(orphanPause))
+	r.mu.Unlock()
 	if u, ok := errors.AsType[*UnavailableError](err); ok {
 		orphaned := *u
 		orphaned.Name = t.Name
@@ -102,20 +138,47 @@ func (t *task) orphaned(err error) error {
 	return err
 }
 
-// askAgain asks once more with another value of the parent's, after the first
-// was rejected.
+// refusedByParent is orphaned where the source was asked with the parent's value.
+func (t *task) refusedByParent(e *orphanedError, asked time.Time) error {
+	t.manager.process.refund(t.Policy.FailureClass, asked)
+	r := t.runner
+	r.mu.Lock()
+	r.countLocked(t.Policy, asked)
+	r.mu.Unlock()
+	err := t.orphaned(e.cause)
+	t.Observer.Failed(&UnavailableError{Name: t.Name, Failure: *failureOf(e.refusal)})
+	return err
+}
+
+// parentsTried is with how many of the parent's values the source is asked at
+// most, where these come from outside.
+const parentsTried = 3
+
+// askAgain asks once more with another value of the parent's, after the first was
+// rejected; or with several, where the parent's source has no other way to learn
+// that they are no good.
 func (t *task) askAgain(ctx context.Context, parent *Value, secret string, force bool, cause error) (Grant, error) {
-	other, err := t.manager.Replace(ctx, t.Parent, parent, "")
-	if err != nil {
-		return Grant{}, cause
+	for range parentsTried {
+		other, err := t.manager.Replace(ctx, t.Parent, parent, "")
+		if errors.Is(err, ErrStillRejected) {
+			return Grant{}, cause // it stays in use, so there has to be a back-off
+		}
+		if err != nil {
+			return Grant{}, &orphanedError{cause, err}
+		}
+		sleep(ctx, other.Wait)
+		grant, err := t.Source.Fetch(ctx, other.Value, secret, force)
+		rejected := err != nil && failureOf(err).ParentRejected
+		other.Report(!rejected)
+		if err == nil {
+			other.Accept()
+		}
+		if !rejected || t.Parent.Policy.Apart == 0 {
+			return grant, err
+		}
+		parent, cause = other.Value, err
 	}
-	sleep(ctx, other.Wait)
-	grant, err := t.Source.Fetch(ctx, other.Value, secret, force)
-	other.Report(err == nil || !failureOf(err).ParentRejected)
-	if err == nil {
-		other.Accept()
-	}
-	return grant, err
+	return Grant{}, &orphanedError{cause, cause}
 }
 
 // granted saves and publishes a value that the source has handed out.
@@ -132,11 +195,12 @@ func (t *task) granted(ctx context.Context, grant Grant, asked time.Time, force 
 	r.stats.fetchHistory.add(asked)
 	previous, next := r.value.Load(), r.record
 	same := grant.Value == next.AccessToken
-	diedEarly := t.rejected && !same && previous != nil && t.diedEarlyLocked(previous, asked)
+	diedEarly := t.rejected && !t.doubted && !same && previous != nil && t.diedEarlyLocked(previous, asked)
 	if diedEarly {
 		next.Deaths = append(slices.Clip(next.Deaths), asked)
 	}
 	t.succeedLocked(&next, grant, same, asked)
+	t.grantLocked(&next, asked)
 	if force {
 		next.Forced = append(slices.Clip(next.Forced), asked)
 	}
@@ -206,7 +270,8 @@ func (t *task) succeedLocked(next *record, grant Grant, same bool, asked time.Ti
 		lead = v.lead(t.Policy)
 	}
 	// Without a rejection, the same value again is the same value.
-	if !same || t.rejected {
+	switch {
+	case !same || t.rejected:
 		next.RejectedInARow = 0
 		if t.rejected && r.value.Load() != nil {
 			next.RejectedInARow = r.rejectedInARowLocked()
@@ -220,6 +285,8 @@ func (t *task) succeedLocked(next *record, grant Grant, same bool, asked time.Ti
 			next.HandedOutAgain++
 		}
 		next.Generation = next.nextGeneration(asked)
+	case next.isVoid():
+		next.Generation = next.nextGeneration(asked) // it is good again
 	}
 	next.ExpiresAt = t.Policy.expiry(asked, grant, same, next.ExpiresAt, lead)
 	if !same {
@@ -228,6 +295,20 @@ func (t *task) succeedLocked(next *record, grant Grant, same bool, asked time.Ti
 	}
 	next.CheckedAt = asked
 	next.Kept = next.Kept.keep(grant.Kept, asked)
+}
+
+// grantLocked notes what a value that was handed out says of a withdrawal: it is
+// over, if it was known before the source was asked. Or else the value may have
+// been withdrawn as well.
+func (t *task) grantLocked(next *record, asked time.Time) {
+	switch {
+	case !next.isWithdrawn():
+	case t.withdrawn:
+		next.grantNow(asked)
+	default:
+		next.Withdrawal.Generation = max(next.Withdrawal.Generation, next.Generation)
+		next.Withdrawal.Kept = max(next.Withdrawal.Kept, next.Kept.Version)
+	}
 }
 
 func (t *task) logGranted(v *Value, same, first, force bool) {
@@ -241,9 +322,9 @@ func (t *task) logGranted(v *Value, same, first, force bool) {
 	case same:
 		logger.Debug("token is still current", fields...)
 	case first || t.rejected:
-		logger.Info("token fetched", append(fields, zap.Bool("forced", force))...)
+		logger.Log(t.Policy.levelOfCourse(), "token fetched", append(fields, zap.Bool("forced", force))...)
 	default:
-		logger.Info("token renewed", fields...)
+		logger.Log(t.Policy.levelOfCourse(), "token renewed", fields...)
 	}
 }
 

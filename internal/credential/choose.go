@@ -31,7 +31,7 @@ func (t *task) choose() (remedy, error) {
 	defer r.mu.Unlock()
 	now := t.manager.now()
 	v := r.value.Load()
-	if !t.rejected || !v.isLive(now) {
+	if !t.rejected || !v.isLive(now) || r.record.isVoid() {
 		return fetchValue, nil
 	}
 	if r.record.HandedOutAgain > 0 {

@@ -33,6 +33,11 @@ type Failure struct { //nolint:errname // it is kept, embedded and shown more th
 	// Class tells how long to wait.
 	Class FailureClass
 
+	// Wait is how long the source is not asked again, where that does not depend
+	// on how often it has refused; 0 is by Class. It is no longer than the class's
+	// longest wait.
+	Wait time.Duration
+
 	// ParentRejected reports whether it was the parent's value that was refused.
 	ParentRejected bool
 

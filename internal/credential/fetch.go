@@ -59,6 +59,9 @@ type task struct {
 	byOperator bool
 	gently     bool // for somebody who is no operator
 	timer      bool // by itself
+	doubted    bool // an API says that it was withdrawn
+
+	withdrawn bool // it was, when the source was asked
 
 	replaces *Value // the value to replace; nil if there is none
 	fetch    *fetch
@@ -71,7 +74,9 @@ func (m *Manager) startLocked(t *task) *fetch {
 	f := &fetch{done: make(chan struct{}), by: t.by}
 	t.fetch, t.replaces = f, r.value.Load()
 	r.fetch = f
+	m.running.begin()
 	go func() {
+		defer m.running.end()
 		// A fetch ends by itself: a client that goes away must not cost the
 		// others their value, nor a reload a value that was just issued.
 		ctx, cancel := context.WithTimeout(context.Background(), taskTimeout)
@@ -107,6 +112,12 @@ func (t *task) run(ctx context.Context) (*Value, error) {
 	}
 	if storeErr != nil && t.Durability == BeforeUse {
 		return nil, &UnsavedError{t.Name, storeErr}
+	}
+	// Who has no parent to ask with need not wait for the lock.
+	if t.Parent != nil {
+		if _, err := m.Value(ctx, t.Parent); err != nil {
+			return nil, t.giveUp(t.orphaned(err))
+		}
 	}
 	// A store that fails has no lock to wait for.
 	if storeErr == nil {
@@ -166,8 +177,8 @@ func (t *task) settled() (*Value, error) {
 			return v, nil
 		}
 	}
-	if t.gently {
-		return nil, nil // there are rules of its own
+	if t.gently || t.byOperator && r.record.isWithdrawn() {
+		return nil, nil // there are rules of its own; and an operator may know better
 	}
 	return nil, t.backingOffLocked(now)
 }
@@ -189,7 +200,7 @@ func (t *task) check(ctx context.Context) *Value {
 	r, m := t.runner, t.manager
 	r.mu.Lock()
 	v := r.value.Load()
-	live := v.isLive(m.now())
+	live := v.isLive(m.now()) && !r.record.isVoid()
 	r.mu.Unlock()
 	if !live {
 		return nil

@@ -57,6 +57,7 @@ type Manager struct {
 	logger  *zap.Logger
 	now     func() time.Time // without a monotonic reading, as times are shared
 	closed  atomic.Bool
+	running running
 }
 
 // Config is what a Manager works with.
@@ -231,6 +232,10 @@ func (m *Manager) takeOrStart(c *Credential, rejected *Value, by string) (Replac
 		return Replacement{}, r.fetch, nil
 	}
 	backingOff := c.backingOffLocked(now)
+	if backingOff != nil && c.mayHaveComeLocked(now) {
+		r.lookedAt = momentOf(now) // also if the store does not answer
+		return Replacement{}, m.startLocked(&task{Credential: c, rejected: r.isRejectedLocked(rejected), by: by}), nil
+	}
 	switch {
 	case backingOff != nil && (rejected == nil || r.retired || r.usableLocked(now) == nil):
 		return Replacement{}, nil, backingOff
@@ -327,21 +332,44 @@ func (m *Manager) EndBackoff(c *Credential) {
 // endBackoffLocked notes a success that never was, so that other processes give
 // up their back-off as well.
 func (r *Runner) endBackoffLocked(now time.Time) {
-	last := r.record.Attempt
-	r.record.Attempt = attempt{Number: last.Number + 1, Generation: r.record.Generation, At: now, Day: last.Day, OfDay: last.OfDay}
+	r.record.Attempt = r.record.endedBackoff(now)
 	r.unreachable, r.pausedUntil = nil, 0
 }
 
 // backingOffLocked returns an error while the source must not be asked because
 // of an earlier failure.
 func (c *Credential) backingOffLocked(now time.Time) error {
+	if err := c.withdrawnLocked(); err != nil {
+		return err
+	}
 	f := c.runner.failureLocked(c.Policy, now)
+	if f == nil {
+		f = c.runner.apartLocked(c.Policy, now)
+	}
 	if f == nil {
 		return nil
 	}
 	return &UnavailableError{
 		Name: c.Name, Failure: Failure{Errcode: f.Errcode, Message: f.Message, Class: f.Class}, RetryAt: f.RetryAt, BackingOff: true,
 	}
+}
+
+// mayHaveComeLocked reports whether what the source waits for, or a value, may have
+// come to another process since the store was last looked into.
+func (c *Credential) mayHaveComeLocked(now time.Time) bool {
+	every := c.Policy.LookEvery
+	return every > 0 && !now.Before(c.runner.lookedAt.time().Add(every))
+}
+
+// apartLocked returns the last attempt while it is too early for another, though
+// a value may have come since.
+func (r *Runner) apartLocked(p *Policy, now time.Time) *attempt {
+	last := r.record.Attempt
+	last.RetryAt = last.At.Add(p.Apart)
+	if p.Apart == 0 || last.Failures == 0 || !now.Before(last.RetryAt) || last.RetryAt.Sub(now) > p.Apart {
+		return nil
+	}
+	return &last
 }
 
 // failureLocked returns the last attempt if the source must not be asked yet

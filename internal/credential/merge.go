@@ -16,6 +16,8 @@ func merge(a, b record) record {
 	m.Standing = newer(a.Standing, b.Standing, compareStandings)
 	m.LastError = newer(a.LastError, b.LastError, compareErrors)
 	m.Kept = newer(a.Kept, b.Kept, compareKept)
+	m.GrantedAt = newer(a.GrantedAt, b.GrantedAt, compareTimes)
+	m.Withdrawal = newer(a.Withdrawal, b.Withdrawal, compareWithdrawals)
 	m.Replacements = newer(a.Replacements, b.Replacements, compareTimes)
 	m.RenewedAt = newer(a.RenewedAt, b.RenewedAt, compareTimes)
 	m.Forced = mergeTimes(a.Forced, b.Forced, maxForcedKept)
@@ -98,7 +100,8 @@ func compareTimes(a, b *time.Time) int { return a.Compare(*b) }
 func (r *record) equal(o *record) bool {
 	return compareValues(r, o) == 0 && compareAttempts(&r.Attempt, &o.Attempt) == 0 &&
 		compareStandings(&r.Standing, &o.Standing) == 0 && compareErrors(&r.LastError, &o.LastError) == 0 &&
-		compareKept(&r.Kept, &o.Kept) == 0 && r.Replacements.Equal(o.Replacements) && r.RenewedAt.Equal(o.RenewedAt) &&
+		compareKept(&r.Kept, &o.Kept) == 0 && r.GrantedAt.Equal(o.GrantedAt) &&
+		compareWithdrawals(&r.Withdrawal, &o.Withdrawal) == 0 && r.Replacements.Equal(o.Replacements) && r.RenewedAt.Equal(o.RenewedAt) &&
 		slices.EqualFunc(r.Forced, o.Forced, time.Time.Equal) && slices.EqualFunc(r.Deaths, o.Deaths, time.Time.Equal) &&
 		slices.EqualFunc(r.Vain, o.Vain, sameVain)
 }

@@ -131,10 +131,14 @@ type ErrorStatus struct {
 // Status returns how a credential fares, as far as this process knows. It asks
 // nobody.
 func (m *Manager) Status(c *Credential) Status {
-	r, now := c.runner, m.now()
+	parent, now := m.parentTrouble(c), m.now()
+	r := c.runner
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	is := derive(r.factsLocked(c.Policy, now))
+	facts := r.factsLocked(c.Policy, now)
+	orphaned := parent.backingOff != nil && r.usableLocked(now) == nil
+	facts.backingOff = facts.backingOff || orphaned
+	is := derive(facts)
 	s := Status{
 		State: is.state, Usable: is.usable, Healthy: is.healthy,
 		Fetches: r.stats.fetches, Replays: r.stats.replays,
@@ -146,14 +150,53 @@ func (m *Manager) Status(c *Credential) Status {
 	}
 	if f := r.failureLocked(c.Policy, now); f != nil {
 		s.RetryAt, s.Since = f.RetryAt, f.Since
+	} else if f := r.apartLocked(c.Policy, now); f != nil && is.state == BackOff {
+		s.RetryAt, s.Since = f.RetryAt, f.Since
+	} else if orphaned {
+		s.RetryAt, s.Since = parent.backingOff.RetryAt, parent.backingOff.Since
 	}
 	if is.state == Refused {
 		s.Since = r.record.Standing.RejectedSince
 	}
-	if e := r.record.LastError; !e.At.IsZero() {
+	if e := newer(r.record.LastError, parent.lastError, compareErrors); !e.At.IsZero() {
 		s.LastError = &ErrorStatus{Errcode: e.Errcode, Message: e.Message, At: e.At, Unreachable: e.Errcode == 0}
 	}
 	return s
+}
+
+// trouble is what is wrong with a credential that others depend on.
+type trouble struct {
+	backingOff *attempt  // it has no value, and none is asked for yet
+	lastError  lastError // where it has no status of its own
+}
+
+// parentTrouble returns that of a credential's parent, and of the parent's parent.
+func (m *Manager) parentTrouble(c *Credential) trouble {
+	p := c.Parent
+	if p == nil {
+		return trouble{}
+	}
+	above, now := m.parentTrouble(p), m.now()
+	r := p.runner
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var is trouble
+	if p.Policy.Apart > 0 {
+		is.lastError = r.record.LastError
+	}
+	if r.usableLocked(now) != nil {
+		return is
+	}
+	if is.backingOff = r.failureLocked(p.Policy, now); is.backingOff == nil {
+		is.backingOff = r.apartLocked(p.Policy, now)
+	}
+	if is.backingOff == nil {
+		is.backingOff = above.backingOff
+	} else {
+		last := *is.backingOff
+		is.backingOff = &last
+	}
+	return is
 }
 
 // History returns how often this process has fetched the credential in the last

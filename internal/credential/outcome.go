@@ -12,8 +12,10 @@ import (
 // one has no answer.
 const sayUnreachableEvery = time.Minute
 
-// failed notes that the source gave no value, and when to ask again.
-func (t *task) failed(err error, asked time.Time, force bool) error {
+// failed notes that the source gave no value, and when to ask again. generation is
+// that of the value there was when it was asked: another one that has come since
+// ends the back-off before it begins.
+func (t *task) failed(err error, asked time.Time, generation int64, force bool) error {
 	m, r, f := t.manager, t.runner, failureOf(err)
 	if f.Unreachable() {
 		m.process.refund(t.Policy.FailureClass, asked)
@@ -22,8 +24,11 @@ func (t *task) failed(err error, asked time.Time, force bool) error {
 	now, next := m.now(), r.record
 	last := t.failuresLocked()
 	unavailable := &UnavailableError{Name: t.Name, Failure: *f, RetryAt: t.Policy.retryTime(now, f.Class, last.Failures+1, force)}
+	if f.Wait > 0 {
+		unavailable.RetryAt = now.Add(f.Wait)
+	}
 	failed := next.Attempt.another(now, t.Policy, r.uncountedLocked(t.Policy, now))
-	failed.Generation, failed.Failures, failed.Since = next.Generation, last.Failures+1, last.Since
+	failed.Generation, failed.Failures, failed.Since = generation, last.Failures+1, last.Since
 	failed.RetryAt, failed.Errcode, failed.Message, failed.Class = unavailable.RetryAt, f.Errcode, f.Message, f.Class
 	if last.Failures == 0 {
 		failed.Since = now

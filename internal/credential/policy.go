@@ -3,6 +3,8 @@ package credential
 import (
 	"math/rand/v2"
 	"time"
+
+	"go.uber.org/zap/zapcore"
 )
 
 // Policy says how a source wants to be used. Credentials share policies, which
@@ -53,6 +55,22 @@ type Policy struct {
 	// row. Default: 200 ms to 30 s, and 1 s to 5 min.
 	TransientBackoff     Waits
 	ConfigurationBackoff Waits
+
+	// Apart, if not 0, is how far apart fetches are at least that bring nothing,
+	// of all processes together, whatever has come meanwhile.
+	Apart time.Duration
+
+	// LookEvery, if not 0, says that what a fetch waits for may come to another
+	// process: during a back-off the store is looked into so often, when the
+	// value is needed.
+	LookEvery time.Duration
+
+	// Quiet says that there are too many such credentials for log lines about what
+	// happens in the course of things.
+	Quiet bool
+
+	// Withdrawn is why there is no value where it was withdrawn.
+	Withdrawn Failure
 
 	// FailureClass, if not "", names what shares a budget of failed fetches with
 	// all credentials of the process that name the same: FailuresPerHour.
@@ -147,6 +165,14 @@ func (p *Policy) expiry(asked time.Time, grant Grant, same bool, previous time.T
 	default:
 		return asked.Add(grant.ExpiresIn)
 	}
+}
+
+// levelOfCourse is that of log lines about what happens in the course of things.
+func (p *Policy) levelOfCourse() zapcore.Level {
+	if p.Quiet {
+		return zapcore.DebugLevel
+	}
+	return zapcore.InfoLevel
 }
 
 // isPolled reports whether the source is asked in the background, too, while the

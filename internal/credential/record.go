@@ -50,6 +50,11 @@ type record struct {
 	// Kept is the secret to hand to the next fetch.
 	Kept kept `json:"kept,omitzero"`
 
+	// GrantedAt is when values were last said to be granted by those who may
+	// withdraw them, and Withdrawal when these last did. The later one counts.
+	GrantedAt  time.Time  `json:"granted_at,omitzero"`
+	Withdrawal withdrawal `json:"withdrawal,omitzero"`
+
 	// Replacements is the budget of fetches that rejected values cause: when it
 	// would be full again.
 	Replacements time.Time `json:"replacements,omitzero"`
@@ -115,6 +120,13 @@ func (r *record) failure() *attempt {
 		return nil
 	}
 	return &r.Attempt
+}
+
+// endedBackoff returns a success that never was, so that all processes give up
+// their back-off.
+func (r *record) endedBackoff(now time.Time) attempt {
+	last := r.Attempt
+	return attempt{Number: last.Number + 1, Generation: r.Generation, At: now, Day: last.Day, OfDay: last.OfDay}
 }
 
 // another returns an attempt that follows a, with nothing but its number, its

@@ -46,6 +46,8 @@ func randomRecord(rng *rand.Rand) record {
 		r.Standing = standing{At: recordTime(rng.IntN(2)), RejectedSince: recordTime(rng.IntN(2))}
 		r.LastError = lastError{At: recordTime(rng.IntN(2)), Errcode: rng.IntN(2), Message: string(rune('x' + rng.IntN(2)))}
 		r.Kept = kept{Version: rng.Int64N(3), Secret: string(rune('k' + rng.IntN(2)))}
+		r.GrantedAt = recordTime(rng.IntN(3))
+		r.Withdrawal = withdrawal{At: recordTime(rng.IntN(3)), Generation: rng.Int64N(3), Kept: rng.Int64N(3)}
 		r.Replacements, r.RenewedAt = recordTime(rng.IntN(2)), recordTime(rng.IntN(2))
 	}
 	// Now and then more than are kept.
@@ -134,12 +136,13 @@ func TestMergeConverges(t *testing.T) {
 // A field that the order of records does not know would make merge depend on
 // the order of events, for the processes would keep different records.
 func TestCompareKnowsEveryField(t *testing.T) {
-	merged := []string{"Attempt", "Standing", "LastError", "Kept", "Replacements", "RenewedAt", "Forced", "Deaths", "Vain"}
+	merged := []string{"Attempt", "Standing", "LastError", "Kept", "GrantedAt", "Withdrawal", "Replacements", "RenewedAt", "Forced", "Deaths", "Vain"}
 	knowsEveryField(t, compareValues, merged...)
 	knowsEveryField(t, compareAttempts)
 	knowsEveryField(t, compareStandings)
 	knowsEveryField(t, compareErrors)
 	knowsEveryField(t, compareKept)
+	knowsEveryField(t, compareWithdrawals)
 	knowsEveryField(t, func(a, b *vainFetch) int { return compareVain(*a, *b) })
 	for _, name := range merged {
 		var zero, other record

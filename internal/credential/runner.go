@@ -47,6 +47,13 @@ type Runner struct {
 	// goodUntil until when it is not checked again, as it was found to be good.
 	pausedUntil, goodUntil moment
 
+	// orphanedUntil is when a value that the parent could not be used for is
+	// looked for again by itself.
+	orphanedUntil moment
+
+	// doubtedAt is when somebody last said that the values may be withdrawn.
+	doubtedAt moment
+
 	// unreachable is the last attempt if it had no answer, which is this
 	// process's trouble and none of the others'. saidUnreachable is when the
 	// others were last told.
@@ -109,8 +116,12 @@ func (r *Runner) installLocked(p *Policy, next record, now time.Time) {
 	if r.record.Standing.RejectedSince.IsZero() && !next.Standing.RejectedSince.IsZero() {
 		r.accepted.Store(0) // another process has seen values rejected: it counts what is seen from now on
 	}
+	wasVoid := r.record.isVoid()
 	r.record = next
 	if !changed {
+		if wasVoid != next.isVoid() {
+			r.serveLocked(p, now)
+		}
 		return
 	}
 	v := newValue(&r.record, r)
@@ -166,7 +177,7 @@ func (v *Value) lead(p *Policy) time.Duration {
 // about it: it has to be renewed, has expired, or its use has to be noticed.
 func (r *Runner) serveLocked(p *Policy, now time.Time) {
 	v := r.value.Load()
-	if v == nil || r.retired {
+	if v == nil || r.retired || r.record.isVoid() {
 		r.useUntil.Store(0)
 		return
 	}
@@ -279,7 +290,7 @@ func (h *holder) renew() {
 		return // the fetch's end sets the timer again
 	}
 	now := m.now()
-	if c.isAsleepLocked(now) {
+	if c.isAsleepLocked(now) || r.record.isWithdrawn() {
 		return
 	}
 	t := &task{Credential: c, rejected: r.isRejectedLocked(nil), timer: true}
@@ -303,7 +314,7 @@ const recoveryPause = 10 * time.Minute
 // APIs reject are accepted again, or replaced.
 func (c *Credential) recoveryLocked() (at time.Time, ok bool) {
 	r := c.runner
-	if r.record.Standing.RejectedSince.IsZero() || r.retired || r.value.Load() == nil {
+	if r.record.Standing.RejectedSince.IsZero() || r.retired || r.value.Load() == nil || r.record.isVoid() {
 		return time.Time{}, false
 	}
 	pause := recoveryPause
@@ -317,9 +328,9 @@ func (c *Credential) recoveryLocked() (at time.Time, ok bool) {
 // or by the runner itself.
 func (c *Credential) scheduleLocked(now time.Time) {
 	r := c.runner
-	warmAt, dueAt := latest(now, r.pausedUntil.time()), now
+	warmAt, dueAt := latest(latest(now, r.pausedUntil.time()), r.orphanedUntil.time()), now
 	if r.usableLocked(now) != nil {
-		warmAt, dueAt = r.warmAt.time(), r.dueAt.time()
+		warmAt, dueAt = latest(r.warmAt.time(), r.orphanedUntil.time()), latest(r.dueAt.time(), r.orphanedUntil.time())
 		if c.Policy.isPolled() {
 			warmAt = dueAt
 		}
@@ -336,7 +347,7 @@ func (c *Credential) scheduleLocked(now time.Time) {
 	if h == nil || h.credential.manager.closed.Load() {
 		return
 	}
-	if h.credential.isAsleepLocked(now) {
+	if h.credential.isAsleepLocked(now) || r.record.isWithdrawn() {
 		h.timer.Stop()
 		return
 	}

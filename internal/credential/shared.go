@@ -61,13 +61,19 @@ func (r *Runner) lockNameLocked(id *ID) string {
 // Look has the runners of credentials hear what other processes have stored, if
 // that was not long ago, as far as ctx allows.
 func (m *Manager) Look(ctx context.Context, c *Credential, age time.Duration) {
+	_ = m.Hear(ctx, c, age)
+}
+
+// Hear is Look for who has to know whether the store has answered.
+func (m *Manager) Hear(ctx context.Context, c *Credential, age time.Duration) error {
 	r := c.runner
 	r.mu.Lock()
 	recent := m.now().Before(r.lookedAt.time().Add(age))
 	r.mu.Unlock()
-	if !recent {
-		_ = m.pull(ctx, c)
+	if recent {
+		return nil
 	}
+	return m.pull(ctx, c)
 }
 
 // pull merges what the store knows into what the runner knows.
@@ -84,7 +90,7 @@ func (m *Manager) pull(ctx context.Context, c *Credential) error {
 	before := r.value.Load()
 	r.installLocked(c.Policy, merge(r.record, loaded), m.now())
 	if v := r.value.Load(); v != nil && (before == nil || v.generation != before.generation) {
-		m.logger.Info("token taken from the store", zap.String("account", c.Name),
+		m.logger.Log(c.Policy.levelOfCourse(), "token taken from the store", zap.String("account", c.Name),
 			zap.Stringer("token", v), zap.Time("expires_at", v.expiresAt))
 	}
 	if !r.record.equal(&loaded) {

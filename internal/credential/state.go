@@ -27,7 +27,8 @@ type facts struct {
 	retired    bool // it was rejected, and no other could be had
 	rejected   bool // APIs reject the values of late, whichever
 	fetching   bool // a fetch is in progress
-	backingOff bool // the source gave none, and is not asked again yet
+	backingOff bool // the source, or the parent's, gave none, and is not asked again yet
+	withdrawn  bool // there is to be none
 }
 
 // situation is a state and what it means for requests.
@@ -42,6 +43,7 @@ type situation struct {
 //
 //	served  rejected  backing off  fetching │ state     usable  healthy
 //	────────────────────────────────────────┼────────────────────────────
+//	(withdrawn, whatever else is the case)  │ empty     no      yes
 //	yes     any       yes          any      │ backoff   yes     unless rejected
 //	no      any       yes          any      │ backoff   no      no
 //	any     yes       no           any      │ rejected  served  no
@@ -65,11 +67,16 @@ type situation struct {
 //	          an operator asks for a value                      → renewing
 //	          another process has got a value                   → ok
 //
+// A value that was withdrawn is nobody's trouble, least of all that of those who
+// watch the proxy: whoever granted it wants it so.
+//
 // A value is retired when it is rejected while the source gives no other. It is
 // used no more, unless a check finds that it is good after all.
 func derive(f facts) situation {
 	served := f.live && !f.retired
 	switch {
+	case f.withdrawn:
+		return situation{Empty, false, true}
 	case f.backingOff:
 		return situation{BackOff, served, served && !f.rejected}
 	case f.rejected:
@@ -86,17 +93,18 @@ func derive(f facts) situation {
 // factsLocked returns what is the case.
 func (r *Runner) factsLocked(p *Policy, now time.Time) facts {
 	return facts{
-		live:       r.value.Load().isLive(now),
+		live:       r.value.Load().isLive(now) && !r.record.isVoid(),
+		withdrawn:  r.record.isWithdrawn(),
 		retired:    r.retired,
 		rejected:   !r.record.Standing.RejectedSince.IsZero(),
 		fetching:   r.fetch != nil,
-		backingOff: r.failureLocked(p, now) != nil,
+		backingOff: r.failureLocked(p, now) != nil || r.usableLocked(now) == nil && r.apartLocked(p, now) != nil,
 	}
 }
 
 // usableLocked returns the value that requests may get, or nil.
 func (r *Runner) usableLocked(now time.Time) *Value {
-	if v := r.value.Load(); v.isLive(now) && !r.retired {
+	if v := r.value.Load(); v.isLive(now) && !r.retired && !r.record.isVoid() {
 		return v
 	}
 	return nil

@@ -19,11 +19,13 @@ import (
 // The table in the comment of derive, line by line, and that every combination is
 // in it.
 func TestDerive(t *testing.T) {
-	for i := range 1 << 5 {
-		f := facts{live: i&1 > 0, retired: i&2 > 0, rejected: i&4 > 0, fetching: i&8 > 0, backingOff: i&16 > 0}
+	for i := range 1 << 6 {
+		f := facts{live: i&1 > 0, retired: i&2 > 0, rejected: i&4 > 0, fetching: i&8 > 0, backingOff: i&16 > 0, withdrawn: i&32 > 0}
 		served := f.live && !f.retired
 		want := situation{Empty, false, !f.retired}
 		switch {
+		case f.withdrawn:
+			want = situation{Empty, false, true}
 		case served && f.backingOff:
 			want = situation{BackOff, true, !f.rejected}
 		case f.backingOff:

@@ -2,6 +2,7 @@ package credential
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/dgraph-io/ristretto/v2"
 )
@@ -12,15 +13,20 @@ import (
 // from the store. So it may drop, delay or evict what is put into it, and two
 // instances of one thing at a time do no harm.
 type WorkingSet[T any] struct {
+	mu    sync.RWMutex // is held for writing while the cache is closed, which it cannot bear to be used in
 	cache *ristretto.Cache[string, T]
 	end   func(T)
 }
+
+// leastCounted is for how many things a set counts how often they are used, at
+// least: it may grow.
+const leastCounted = 1 << 14
 
 // NewWorkingSet returns one for about that many things. end is called for each
 // that has left it, and returns at once; the thing may still be in use.
 func NewWorkingSet[T any](size int64, end func(T)) (*WorkingSet[T], error) {
 	cache, err := ristretto.NewCache(&ristretto.Config[string, T]{
-		NumCounters: 10 * size,
+		NumCounters: 10 * max(size, leastCounted),
 		MaxCost:     size,
 		BufferItems: 64,
 		// The cost is the number of things, not bytes.
@@ -36,19 +42,54 @@ func NewWorkingSet[T any](size int64, end func(T)) (*WorkingSet[T], error) {
 // Acquire returns what is known by an id. Where there is nothing, or where it is
 // not current any more, another is made, from the old one if there is one.
 func (s *WorkingSet[T]) Acquire(id string, isCurrent func(T) bool, produce func(old T, ok bool) T) T {
-	old, ok := s.cache.Get(id)
+	old, ok := s.Get(id)
 	if ok && isCurrent(old) {
 		return old
 	}
 	fresh := produce(old, ok)
+	s.Put(id, fresh)
+	return fresh
+}
+
+// Get returns what is known by an id, if there is anything.
+func (s *WorkingSet[T]) Get(id string) (T, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.cache.Get(id)
+}
+
+// Put has something be known by an id, in place of what there was, as long as
+// there is room.
+func (s *WorkingSet[T]) Put(id string, fresh T) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	if s.cache.Set(id, fresh, 1) {
 		// Of two Sets of a new key that overtake each other, the first may stay.
 		s.cache.Wait()
 	} else {
 		s.end(fresh)
 	}
-	return fresh
 }
 
-// Close ends the set's goroutines. Nothing may use the set any more.
-func (s *WorkingSet[T]) Close() { s.cache.Close() }
+// Resize changes for about how many things there is room. What is too much leaves
+// when others come.
+func (s *WorkingSet[T]) Resize(size int64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	s.cache.UpdateMaxCost(size)
+}
+
+// Len returns about how many things there are.
+func (s *WorkingSet[T]) Len() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return int(s.cache.MaxCost() - s.cache.RemainingCost())
+}
+
+// Close ends the set's goroutines. Everything leaves it, and nothing stays that is
+// put into it from then on.
+func (s *WorkingSet[T]) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cache.Close()
+}

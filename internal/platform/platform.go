@@ -9,10 +9,11 @@ package platform
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"net/url"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -52,20 +53,68 @@ type Platform struct {
 	// component_access_token.
 	Component *account.Account
 
-	config Config
+	config      Config
+	api         *wechat.ComponentAPI
+	ticket      *credential.Credential
+	authorizers *workingSet
+	searches    searches
+	unknown     *unknown
+	index       *index
+	refreshKey  []byte // of virtual refresh tokens
 }
 
 // New returns a platform. It touches neither store nor network.
-func New(c Config) (*Platform, error) { panic("not built yet") }
+func New(c Config) (*Platform, error) {
+	p := &Platform{
+		config: c,
+		api:    &wechat.ComponentAPI{Base: c.Upstream, RoundTripper: c.Endpoints, Component: c.Credentials},
+	}
+	var err error
+	if p.refreshKey, err = refreshKey(c.Credentials); err != nil {
+		return nil, err
+	}
+	if err := p.bindComponent(); err != nil {
+		return nil, err
+	}
+	if p.authorizers, err = acquireWorkingSet(p.key(), c.InMemory); err != nil {
+		return nil, err
+	}
+	p.unknown = newUnknown(c.Manager.Now)
+	p.index = newIndex(c.Store, p.Component.Credential().ID, c.Logger, c.Manager.Now)
+	return p, nil
+}
+
+// key is by what the process knows the platform: what makes for another token
+// makes for another key.
+func (p *Platform) key() string {
+	h := sha256.New()
+	for _, s := range []string{p.config.Credentials.ID, p.config.Credentials.Secret, p.config.Upstream.String()} {
+		h.Write([]byte(s))
+		h.Write([]byte{0})
+	}
+	return "platform " + hex.EncodeToString(h.Sum(nil)[:16])
+}
 
 // KeepWarm starts to keep the component token warm while it is in use.
-func (p *Platform) KeepWarm() { panic("not built yet") }
+func (p *Platform) KeepWarm() {
+	p.config.Manager.KeepWarm(p.Component.Credential(), 0)
+	p.index.keep()
+}
 
 // Release ends KeepWarm, and waits for what is under way.
-func (p *Platform) Release(ctx context.Context) { panic("not built yet") }
+func (p *Platform) Release(ctx context.Context) {
+	p.index.close(ctx)
+	for _, c := range []*credential.Credential{p.Component.Credential(), p.ticket} {
+		p.config.Manager.Release(ctx, c)
+	}
+	p.config.Manager.Settle(ctx)
+}
 
 // Close gives back what the configuration holds of the process's knowledge.
-func (p *Platform) Close() error { panic("not built yet") }
+func (p *Platform) Close() error {
+	p.authorizers.release()
+	return nil
+}
 
 // Errors of Authorizer.
 var (
@@ -77,78 +126,3 @@ var (
 	// asked for within a minute.
 	ErrTooManyUnknown = errors.New("too many appids of which nothing is known were asked for within a minute")
 )
-
-// Authorizer returns the account of an appid that has authorised the platform:
-// from memory, from the store, or else from what WeChat says. Its name is
-// <platform>:<appid>. The error is ErrNotAuthorized, ErrTooManyUnknown, that of the
-// component's Token where WeChat could not be asked, or that of ctx.
-func (p *Platform) Authorizer(ctx context.Context, appID string) (*account.Account, error) {
-	panic("not built yet")
-}
-
-// Ticket takes a component_verify_ticket that was pushed. Where it returns an error
-// the store has not got it, and WeChat has to push it again.
-func (p *Platform) Ticket(ctx context.Context, ticket string, created time.Time) error {
-	panic("not built yet")
-}
-
-// Authorized takes the news that an appid has authorised the platform, or has
-// changed what it allows. The error is as that of Ticket.
-func (p *Platform) Authorized(ctx context.Context, appID string, at time.Time) error {
-	panic("not built yet")
-}
-
-// Unauthorized takes the news that an appid has withdrawn. News older than its last
-// authorisation change nothing. The error is as that of Ticket.
-func (p *Platform) Unauthorized(ctx context.Context, appID string, at time.Time) error {
-	panic("not built yet")
-}
-
-// Authorization is what api_query_auth says of an appid.
-type Authorization struct {
-	AppID        string
-	AccessToken  string
-	ExpiresIn    time.Duration
-	RefreshToken string
-}
-
-// String returns the appid alone.
-func (a Authorization) String() string { return a.AppID }
-
-// GoString returns the appid alone.
-func (a Authorization) GoString() string { return a.AppID }
-
-// Save saves an authorisation. Where it returns an error the store has not got it;
-// the refresh token can be read again from WeChat.
-func (p *Platform) Save(ctx context.Context, a Authorization) error { panic("not built yet") }
-
-// VirtualRefreshToken returns what applications get in place of an authorizer's
-// refresh token. It is always the same, and worth nothing.
-func (p *Platform) VirtualRefreshToken(appID string) string { panic("not built yet") }
-
-// TicketStatus is what can be told of the ticket without showing it.
-type TicketStatus struct {
-	ReceivedAt time.Time // zero where there is none
-	ExpiresAt  time.Time
-}
-
-// TicketStatus returns how old the ticket is, as far as this process knows.
-func (p *Platform) TicketStatus() TicketStatus { panic("not built yet") }
-
-// Look has ticket and component token be what all processes know together, if that
-// was not looked for lately.
-func (p *Platform) Look(ctx context.Context) { panic("not built yet") }
-
-// Count returns how many authorizers there are in the store, and how many in memory.
-func (p *Platform) Count(ctx context.Context) (known, inMemory int, err error) {
-	panic("not built yet")
-}
-
-// List returns up to limit appids of authorizers after one, in order, and the one
-// to go on after, or "" at the end.
-func (p *Platform) List(ctx context.Context, after string, limit int) (appIDs []string, next string, err error) {
-	panic("not built yet")
-}
-
-// Sync reads all authorizers from WeChat, and returns how many there are.
-func (p *Platform) Sync(ctx context.Context) (int, error) { panic("not built yet") }

@@ -44,6 +44,16 @@ const (
 	TokenForbidden        = 50004
 	AccountFrozen         = 50007
 	UntrustedIP           = 60020 // WeCom, at an API
+	Unauthorized          = 61003 // the account has not authorised the platform
+	UnregisteredIP        = 61004
+	VerifyTicketExpired   = 61005
+	InvalidVerifyTicket   = 61006
+	PermissionNotGranted  = 61007
+	InvalidAuthCode       = 61009
+	AuthCodeExpired       = 61010
+	InvalidComponent      = 61011
+	InvalidRefreshToken   = 61023
+	ComponentAtWrongToken = 61024
 	IPConfirmationPending = 89501
 	IPNeedsConfirmation   = 89503
 	IPRefusedTwice        = 89506
@@ -100,8 +110,9 @@ func (k *Kind) AdviceFor(errcode int, errmsg string, lang Language) string {
 	return strings.ReplaceAll(text[lang], "{ip}", whitelistAddress(errmsg, lang))
 }
 
-// 40164 reads "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist".
-var invalidIP = regexp.MustCompile(`(?:invalid ip (?:address )?|from ip: )([0-9A-Fa-f.:]+)`)
+// 40164 reads "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist", and 61004
+// "access clientip is not registered requestIP: 1.2.3.4".
+var invalidIP = regexp.MustCompile(`(?:invalid ip (?:address )?|from ip: |requestIP: ?)([0-9A-Fa-f.:]+)`)
 
 // WeCom ends an errmsg with "from ip: 1.2.3.4, more info at …".
 func whitelistAddress(errmsg string, lang Language) string {

@@ -111,15 +111,20 @@ func fetch(rt http.RoundTripper, req *http.Request, cred Credentials) (Grant, er
 	if decodeErr != nil {
 		return Grant{}, errors.New("the token endpoint's answer is no JSON object of the documented form")
 	}
-	if !isToken(answer.AccessToken) {
+	return grantOf(answer.AccessToken, answer.ExpiresIn)
+}
+
+// grantOf checks what a token endpoint has handed out.
+func grantOf(token string, expiresIn json.Number) (Grant, error) {
+	if !isToken(token) {
 		return Grant{}, errors.New("the token endpoint's answer holds no usable access_token")
 	}
-	seconds, err := answer.ExpiresIn.Float64()
+	seconds, err := expiresIn.Float64()
 	if err != nil || seconds < 1 || seconds > 365*24*3600 {
 		return Grant{}, errors.New("the token endpoint's answer holds no usable expires_in")
 	}
 	return Grant{
-		AccessToken: answer.AccessToken,
+		AccessToken: token,
 		ExpiresIn:   time.Duration(seconds * float64(time.Second)),
 	}, nil
 }

@@ -11,10 +11,16 @@ var Platform = (&Kind{
 	SecretParams:  []string{"component_appsecret", "component_secret", "appsecret"},
 	TokenParam:    "access_token",
 	TokenErrors:   Official.TokenErrors,
-	Undecided:     Official.Undecided,
+	Undecided:     platformUndecided,
 	TokenExpired:  Official.TokenExpired,
 	TokenForged:   Official.TokenForged,
 	SecretRefused: Official.SecretRefused,
 	ForeignTokens: Official.ForeignTokens,
 	CheckPath:     Official.CheckPath,
+
+	Told:            platformTold,
+	Failures:        platformFailures,
+	Advice:          platformAdvice,
+	RejectedAdvice:  platformRejectedAdvice,
+	CompetingAdvice: platformCompetingAdvice,
 }).Indexed()
