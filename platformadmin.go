@@ -1,6 +1,7 @@
 package weixin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -179,23 +180,35 @@ func pageSize(query url.Values) (int, error) {
 // <appid>, or <appid>/refresh.
 func (r platformRequest) authorizer(rest string) error {
 	appID, action, _ := strings.Cut(rest, "/")
-	a, err := r.p.Authorizer(r.Context(), appID)
-	if errors.Is(err, platform.ErrNotAuthorized) {
-		return notFound(appID + ": " + err.Error())
-	}
-	if err != nil {
-		return r.failure(err, r.p.Component)
-	}
 	switch action {
 	case "":
-		return r.answer(http.MethodGet, func() (any, error) { return r.app.tokens.Status(a), nil })
+		return r.answer(http.MethodGet, func() (any, error) {
+			return r.withAuthorizer(appID, r.p.Known, func(*account.Account) error { return nil })
+		})
 	case "refresh":
 		return r.answer(http.MethodPost, func() (any, error) {
-			err := r.app.renew(r.w, r.Request, a)
-			return r.app.tokens.Status(a), err
+			return r.withAuthorizer(appID, r.p.Authorizer, func(a *account.Account) error { return r.app.renew(r.w, r.Request, a) })
 		})
 	}
 	return notFound("there is nothing at " + r.URL.Path)
+}
+
+// withAuthorizer finds an account, and returns its status after something was done
+// with it.
+func (r platformRequest) withAuthorizer(
+	appID string, find func(context.Context, string) (*account.Account, error), do func(*account.Account) error,
+) (any, error) {
+	a, err := find(r.Context(), appID)
+	if errors.Is(err, platform.ErrNotAuthorized) {
+		return nil, notFound(appID + ": " + err.Error())
+	}
+	if err != nil {
+		return nil, r.failure(err, r.p.Component)
+	}
+	if err := do(a); err != nil {
+		return nil, err
+	}
+	return r.app.tokens.Status(a), nil
 }
 
 // tokenMessage returns what to tell of a failure to get a token.
