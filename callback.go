@@ -61,11 +61,11 @@ func (c *Callback) Provision(ctx caddy.Context) error {
 	}
 	p, err := app.platform(c.Platform)
 	if err != nil {
-		return fmt.Errorf("weixin_callback: %w", err)
+		return err
 	}
 	forward, err := forwardURL(c.Forward)
 	if err != nil {
-		return fmt.Errorf("weixin_callback: %w%s", err, positionsOf(callbackConfig(c.Forward)).of("weixin_callback", "forward"))
+		return fmt.Errorf("%w%s", err, positionsOf(callbackConfig(c.Forward)).of("weixin_callback", "forward"))
 	}
 	c.handler = callback.New(callback.Config{
 		Name: p.Component.Name, Receiver: app.platforms.receivers[p], Platform: p, Forward: forward, Logger: ctx.Logger(),
