@@ -196,7 +196,7 @@ func (e *StatusError) advice(kind *wechat.Kind, lang wechat.Language) string {
 func (m *TokenManager) Status(a *account.Account) AccountStatus {
 	is := m.credentials.Status(a.Credential())
 	status := AccountStatus{
-		Name: a.Name, Kind: a.Kind.Name, AgentID: a.AgentID, Method: a.Endpoint.Name,
+		Name: a.Name, Kind: a.Kind.Name, AgentID: a.AgentID, Method: a.Credential().Method,
 		State: is.State, Since: is.Since, Fingerprint: is.Fingerprint, FetchedAt: is.FetchedAt, ExpiresAt: is.ExpiresAt,
 		RetryAt: is.RetryAt, Fetches: is.Fetches, Replays: is.Replays, Quota: is.Quotas, EarlyDeaths: is.EarlyDeaths,
 		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, checkedAt: is.CheckedAt, store: m.store.State(), kind: a.Kind, isLost: a.IsOutOfReach(time.Now()),

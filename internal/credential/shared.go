@@ -2,8 +2,6 @@ package credential
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io/fs"
 	"strconv"
@@ -45,10 +43,7 @@ type sharedStore struct {
 // secret changes: the old record does not open then.
 func (id *ID) storeKey() string { return "weixin/tokens/" + id.storeName() }
 
-func (id *ID) storeName() string {
-	sum := sha256.Sum256([]byte(id.Upstream))
-	return id.Identity + "-" + hex.EncodeToString(sum[:4])
-}
+func (id *ID) storeName() string { return id.Identity + "-" + id.Place() }
 
 // lockName names the lock for the next fetch. A name per attempt: some stores
 // keep a lock alive for a while after it was given back, and would keep alive

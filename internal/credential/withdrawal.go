@@ -174,8 +174,9 @@ type Standing struct {
 	// a grant.
 	Known bool
 
-	// WithdrawnAt is when the values were withdrawn, or zero where they are not.
-	WithdrawnAt time.Time
+	// GrantedAt is when values were last said to be granted, and WithdrawnAt when
+	// they were withdrawn, or zero where they are not.
+	GrantedAt, WithdrawnAt time.Time
 }
 
 // Standing returns what this process knows of it.
@@ -183,7 +184,7 @@ func (m *Manager) Standing(c *Credential) Standing {
 	r := c.runner
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := Standing{Known: r.record.Generation > 0 || r.record.Kept.Version > 0 || !r.record.GrantedAt.IsZero()}
+	s := Standing{GrantedAt: r.record.GrantedAt, Known: r.record.Generation > 0 || r.record.Kept.Version > 0 || !r.record.GrantedAt.IsZero()}
 	if r.record.isWithdrawn() {
 		s.WithdrawnAt = r.record.Withdrawal.At
 	}

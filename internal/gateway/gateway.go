@@ -56,7 +56,7 @@ type Admission struct {
 func Unasked(a *account.Account, req *http.Request) *Admission {
 	p := &Admission{Account: a, Request: req}
 	if a.Kind.RouteOf(req.URL).Takes == wechat.TakesToken {
-		p.TokenParams = a.Kind.TokenParams()
+		p.TokenParams = a.Kind.TokenParams()[:1]
 	}
 	return p
 }

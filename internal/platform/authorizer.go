@@ -93,19 +93,10 @@ func (p *Platform) find(ctx context.Context, appID string, a *account.Account) e
 // that is refused is replaced, once. The error is ErrNotAuthorized, or one that
 // says nothing of the account.
 func (p *Platform) ask(ctx context.Context, appID string) (refreshToken string, err error) {
-	token, err := p.Component.Token(ctx)
-	if err != nil {
-		return "", err
-	}
-	refreshToken, err = p.api.Authorizer(p.resolving(ctx), token.Secret(), appID)
-	if isTokenError(err) {
-		other, replaceErr := p.Component.Replace(ctx, token, "")
-		if replaceErr != nil {
-			return "", replaceErr
-		}
-		refreshToken, err = p.api.Authorizer(p.resolving(ctx), other.Secret(), appID)
-		other.Report(!isTokenError(err))
-	}
+	err = p.withToken(ctx, func(token string) error {
+		refreshToken, err = p.api.Authorizer(p.resolving(ctx), token, appID)
+		return err
+	})
 	wxErr, refused := errors.AsType[*wechat.Error](err)
 	switch {
 	case refused && (wxErr.Code == wechat.Unauthorized || wxErr.Code == wechat.InvalidAppID):

@@ -60,6 +60,7 @@ type Platform struct {
 	searches    searches
 	unknown     *unknown
 	index       *index
+	syncs       syncs
 	refreshKey  []byte // of virtual refresh tokens
 }
 
@@ -103,6 +104,7 @@ func (p *Platform) KeepWarm() {
 
 // Release ends KeepWarm, and waits for what is under way.
 func (p *Platform) Release(ctx context.Context) {
+	p.syncs.close(ctx)
 	p.index.close(ctx)
 	for _, c := range []*credential.Credential{p.Component.Credential(), p.ticket} {
 		p.config.Manager.Release(ctx, c)
