@@ -47,7 +47,8 @@ type openPlatform struct {
 	answers      map[string]string // by path, in place of its own
 	contentType  string
 	encoding     string
-	answerLength int // told in the header, if not 0
+	answerLength int           // told in the header, if not 0
+	fetched      chan struct{} // what asks for a merchant's token
 }
 
 // asked is a request to an API.
@@ -114,6 +115,7 @@ func (o *openPlatform) answer(path string, query url.Values, body []byte) string
 		return `{"errcode":61003,"errmsg":"component is not authorized by this account"}`
 	case path == "/cgi-bin/component/api_authorizer_token":
 		o.merchants[appID]++
+		o.fetched <- struct{}{}
 		return fmt.Sprintf(`{"authorizer_access_token":%q,"expires_in":7200,"authorizer_refresh_token":%q}`, o.tokenOf(appID), refreshTokenOf(appID))
 	case path == "/cgi-bin/component/api_query_auth":
 		o.merchants[otherMerchant]++
@@ -243,7 +245,7 @@ func servePlatform(t *testing.T, c setup) *platformServer {
 	t.Helper()
 	core, logs := observer.New(zap.DebugLevel)
 	s := &platformServer{
-		wechat: &openPlatform{merchants: map[string]int{merchant: 0, otherMerchant: 0}},
+		wechat: &openPlatform{merchants: map[string]int{merchant: 0, otherMerchant: 0}, fetched: make(chan struct{}, 100)},
 		store:  &mapStore{values: make(map[string][]byte)}, logs: logs,
 	}
 	s.served = &served{t: t}
