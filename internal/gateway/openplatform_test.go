@@ -342,7 +342,10 @@ func (s *platformServer) call(target, body string, header ...string) reply {
 		method = http.MethodPost
 	}
 	req := httptest.NewRequest(method, target, strings.NewReader(body))
-	req.RemoteAddr, req.Host = "@", "localhost"
+	req.RemoteAddr = "@"
+	if strings.HasPrefix(target, "/") {
+		req.Host = "localhost"
+	}
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}

@@ -165,6 +165,10 @@ func TestPlatformCallers(t *testing.T) {
 		}
 		s.wantRefused("another's key", s.call(path+"?component_access_token=token-of-another-platform", body, "Authorization", "Bearer key-of-elsewhere"), 403, wechat.APIUnauthorized)
 	}
+	for _, caller := range []string{"merchant", "merchants"} {
+		r := s.call("/cgi-bin/component/api_get_authorizer_list?component_access_token=token-of-another-platform", body, "Authorization", "Bearer key-of-"+caller)
+		s.wantRefused("a merchant's key", r, 403, wechat.APIUnauthorized, "account isv:")
+	}
 	s.wantRefused("an old token", s.call(queryAuth+"?component_access_token=token-of-another-platform", body), 200, 42001)
 	s.wantRefused("a secret", s.call("/cgi-bin/component/api_start_push_ticket", `{"component_secret":"key-of-merchants"}`), 403, wechat.APIUnauthorized)
 	s.wantAsked("a secret", s.call("/cgi-bin/component/api_start_push_ticket", `{"component_secret":"isv:key-of-platform"}`), "")

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -215,5 +216,47 @@ func TestUnauthorizedAtAnAPI(t *testing.T) {
 	case <-s.wechat.fetched:
 	case <-time.After(10 * time.Second):
 		t.Error("the authorisation was not looked at again")
+	}
+}
+
+// WeCom applications beside a platform are told by what tells them from official
+// accounts.
+func TestPlatformBesideWeCom(t *testing.T) {
+	var mu sync.Mutex
+	var queries []string
+	corp := startServer(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if req.URL.Path != "/cgi-bin/gettoken" {
+			queries = append(queries, req.URL.RawQuery)
+		}
+		_, _ = io.WriteString(w, `{"errcode":0,"errmsg":"ok","access_token":"agent-1","expires_in":7200}`)
+	}))
+	hr := &account.Account{
+		Name: "hr", Kind: wechat.WeCom, Endpoint: wechat.WeCom.TokenEndpoint(""), Upstream: corp, Credentials: wechat.Credentials{ID: "wwcorp", Secret: "secret-of-hr"},
+	}
+	for _, accounts := range [][]*account.Account{{hr}, append(officialAccounts(t, new(officialServer)), hr)} {
+		s := servePlatform(t, setup{accounts: accounts})
+		for target, want := range map[string]string{
+			"http://qyapi.weixin.qq.com/cgi-bin/user/get?appid=" + merchant: "appid=" + merchant + "&access_token=agent-1",
+			"/cgi-bin/get_jsapi_ticket?appid=" + stranger:                   "appid=" + stranger + "&access_token=agent-1",
+			"/cgi-bin/user/get?corpid=wwcorp":                               "corpid=wwcorp&access_token=agent-1",
+			"/cgi-bin/webhook/send?key=x":                                   "key=x",
+		} {
+			r := s.call(target, "")
+			mu.Lock()
+			if r.status != http.StatusOK || len(queries) != 1 || queries[0] != want {
+				t.Errorf("%s: %d %s, asked %v; want %s", target, r.status, r.text, queries, want)
+			}
+			queries = nil
+			mu.Unlock()
+		}
+		s.wantAsked("a merchant", s.call("/cgi-bin/user/get?appid="+merchant, ""), "access_token="+realMerchant+"&appid="+merchant)
+		s.wantAsked("the platform", s.call("/wxa/gettemplatelist", ""), "access_token="+realComponent)
+		if len(accounts) == 1 {
+			s.wantRefused("a mini program", s.call("/wxa/commit", ""), 400, wechat.InvalidParameter, "appid")
+			s.wantRefused("anybody", s.call("/cgi-bin/user/get", ""), 400, wechat.InvalidParameter, "several accounts")
+			s.tokenFrom(s.call("/cgi-bin/token?grant_type=client_credential&secret=x&appid="+merchant, ""), "access_token")
+		}
 	}
 }
