@@ -206,7 +206,10 @@ func forwarded(admission *gateway.Admission, target *url.URL, o *answer.Outcome)
 		Caller:  admission.Caller,
 		Client:  gateway.ClientAddr(admission.Request),
 		Outcome: o,
-		Virtual: admission.Virtual,
+
+		TokenParams: admission.TokenParams,
+		Translate:   admission.Translate,
+		Virtual:     admission.Virtual,
 	}
 }
 

@@ -131,6 +131,9 @@ func (app *App) Provision(ctx caddy.Context) error {
 	if app.registry, err = gateway.NewRegistry(app.accounts, app.tokens.credentials.Now, app.logger); err != nil {
 		return err
 	}
+	if err := app.registry.AddPlatforms(app.platforms.all...); err != nil {
+		return err
+	}
 	app.registry.Ticket = app.tokens.tickets.answer
 	for _, name := range sortedKeys(app.Callers) {
 		if err := app.addCaller(ctx, name, app.Callers[name]); err != nil {

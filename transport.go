@@ -123,7 +123,7 @@ func (t *Transport) roundTrip(original *http.Request) (res *http.Response, needl
 		return t.refuse(original, err), true, nil
 	}
 	defer leave()
-	admission := &gateway.Admission{Account: t.account, Request: req}
+	admission := gateway.Unasked(t.account, req)
 	if !isHealthCheck(req) {
 		if admission, err = t.gateway.Admit(req); err != nil {
 			return t.refuse(req, err), true, nil

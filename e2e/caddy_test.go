@@ -70,6 +70,7 @@ type config struct {
 	options    string // further global options
 	env        []string
 	dataDir    string                // of the storage; default: a fresh one
+	port       int                   // default: a free one
 	noUpstream bool                  // global says where WeChat is
 	fast       bool                  // without the race detector, where memory is measured
 	override   string                // the whole Caddyfile instead
@@ -110,7 +111,10 @@ func startCaddy(t *testing.T, w *weChat, c config) *caddy {
 	if p.dataDir == "" {
 		p.dataDir = t.TempDir()
 	}
-	port := freePort(t)
+	port := c.port
+	if port == 0 {
+		port = freePort(t)
+	}
 	p.url = fmt.Sprintf("http://127.0.0.1:%d", port)
 	p.admin = fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
 	p.file = filepath.Join(t.TempDir(), "Caddyfile")

@@ -192,6 +192,31 @@ func startCallers(t *testing.T) (*weChat, *caddy) {
 	return w, p
 }
 
+// What an SDK has as its secret is good for logins, too: the key alone, or with the
+// account's name before it.
+func TestCallersLogin(t *testing.T) {
+	w, p := startCallers(t)
+	code := 0
+	login := func(appID, secret string) answer {
+		code++
+		return get(t, fmt.Sprintf("%s/sns/jscode2session?grant_type=authorization_code&js_code=%d&appid=%s&secret=%s", p.url, code, appID, secret))
+	}
+	for _, secret := range []string{adminKey, "shop:" + adminKey} {
+		wantOK(t, login("wx-shop", secret))
+	}
+	if got := w.last("/sns/jscode2session").URL.Query().Get("secret"); got != "secret-of-the-shop" {
+		t.Error("the AppSecret is not injected")
+	}
+	wantProxyError(t, login("wx-shop", "club:"+adminKey), 200, 40125, "account club has another appid")
+	for _, secret := range []string{"shop:wrong", "nobody:" + adminKey, "shop"} {
+		wantProxyError(t, login("wx-shop", secret), 403, 48001, "no caller's key")
+	}
+	wantProxyError(t, login("wx-shop", "shop:"+ordersKey), 403, 48001, "orders")
+	if n := w.count("/sns/jscode2session"); n != 2 {
+		t.Errorf("WeChat got %d logins", n)
+	}
+}
+
 func withBearer(t *testing.T, method, url, key string) answer {
 	t.Helper()
 	req := newRequest(t, method, url, nil)

@@ -14,11 +14,8 @@ const OwnErrorPrefix = "weixin proxy: "
 // FailureAdvice returns what to do about a failure to get a token. An errcode of
 // 0 is that there was no answer with one.
 func FailureAdvice(kind *wechat.Kind, errcode int, errmsg string, lang wechat.Language) string {
-	if strings.HasPrefix(errmsg, OwnErrorPrefix) {
-		return [...]string{
-			"The upstream is another caddy-weixin and refuses: what counts there is its caller's key, not an AppSecret. Compare the account's secret with the key, and the hub's accounts, allow and ips with what is needed here.",
-			"upstream 是另一个 caddy-weixin，是它拒绝了请求：它认的是自己的调用方密钥，而不是 AppSecret。请核对账号的 secret 与该密钥，并检查那边调用方的 accounts、allow、ips。",
-		}[lang]
+	if isOwnError(errmsg) {
+		return hubAdvice(errmsg)[lang]
 	}
 	if errcode != 0 {
 		return kind.AdviceFor(errcode, errmsg, lang)
@@ -27,6 +24,24 @@ func FailureAdvice(kind *wechat.Kind, errcode int, errmsg string, lang wechat.La
 		"The token endpoint cannot be reached: check DNS, the proxy settings, the firewall and this machine's way to the internet, and the account's upstream.",
 		"无法访问获取 token 的接口：请检查 DNS、代理设置、防火墙、本机的出网线路，以及该账号的 upstream。",
 	}[lang]
+}
+
+// isOwnError reports whether an errmsg is that of a proxy's own error.
+func isOwnError(errmsg string) bool { return strings.HasPrefix(errmsg, OwnErrorPrefix) }
+
+// hubAdvice returns what to do about an error of a hub's, which may be one of
+// WeChat's that it passes on in its own words.
+func hubAdvice(errmsg string) [2]string {
+	if strings.HasPrefix(errmsg, OwnErrorPrefix+noToken) {
+		return [...]string{
+			"The upstream is another caddy-weixin, which gets no token itself: nothing is to be done here, the hub's status says what is to be done there. Its account should have issue virtual.",
+			"upstream 是另一个 caddy-weixin，它自己取不到 token：这里无需处理，请查看中心代理的状态页，按那里的建议处理；其账号应使用 issue virtual。",
+		}
+	}
+	return [...]string{
+		"The upstream is another caddy-weixin and refuses: what counts there is its caller's key, not an AppSecret. Compare the account's secret with the key, and the hub's accounts, allow and ips with what is needed here.",
+		"upstream 是另一个 caddy-weixin，是它拒绝了请求：它认的是自己的调用方密钥，而不是 AppSecret。请核对账号的 secret 与该密钥，并检查那边调用方的 accounts、allow、ips。",
+	}
 }
 
 // UnreachableAdvice returns what to say while requests get no answer of WeChat's.

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -18,6 +19,10 @@ func TestAdviceAboutAHub(t *testing.T) {
 			if got := FailureAdvice(kind, errcode, errmsg, wechat.Chinese); !strings.Contains(got, "调用方密钥") {
 				t.Errorf("%s, %d: %s", kind.Name, errcode, got)
 			}
+		}
+		errmsg := OwnErrorPrefix + (&TokenError{&Account{Name: "shop"}, &credential.UnavailableError{}}).Error()
+		if got := FailureAdvice(kind, wechat.InvalidAppSecret, errmsg, wechat.English); strings.Contains(got, "key") || !strings.Contains(got, "hub's status") {
+			t.Errorf("%s, a hub without a token: %s", kind.Name, got)
 		}
 		if got := FailureAdvice(kind, wechat.InvalidCredential, "invalid credential", wechat.English); strings.Contains(got, "caddy-weixin") || got == "" {
 			t.Errorf("%s itself: %s", kind.Name, got)

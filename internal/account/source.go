@@ -18,15 +18,23 @@ type tokenSource Account
 func (a *tokenSource) Fetch(ctx context.Context, _ *credential.Value, _ string, force bool) (credential.Grant, error) {
 	grant, err := a.Endpoint.Fetch((*Account)(a).resolving(ctx), a.endpoints, a.Upstream, a.Credentials, force)
 	if wxErr, ok := errors.AsType[*wechat.Error](err); ok {
-		return credential.Grant{}, &credential.Failure{
-			Errcode: wxErr.Code, Message: (*Account)(a).Redactor("").String(wxErr.Msg), Class: ClassOf(a.Kind, wxErr.Code),
-		}
+		return credential.Grant{}, (*Account)(a).refusal(wxErr)
 	}
 	// Another proxy's virtual token is as good as WeChat's: that proxy is a hub.
 	if err == nil && a.IsIssued != nil && a.IsIssued(grant.AccessToken) {
 		return credential.Grant{}, upstream.ErrLoop
 	}
 	return credential.Grant{Value: grant.AccessToken, ExpiresIn: grant.ExpiresIn}, err
+}
+
+// refusal is that the token endpoint gives no token. A hub does not mind being
+// asked again soon, and is often put right while nothing changes here.
+func (a *Account) refusal(e *wechat.Error) *credential.Failure {
+	f := &credential.Failure{Errcode: e.Code, Message: a.Redactor("").String(e.Msg), Class: ClassOf(a.Kind, e.Code)}
+	if isOwnError(e.Msg) {
+		f.Class, f.Uncounted = credential.Transient, true
+	}
+	return f
 }
 
 // Check implements credential.Source.

@@ -29,13 +29,16 @@ type TokenError struct {
 	*credential.UnavailableError
 }
 
+// noToken is what the texts of all TokenErrors begin with.
+const noToken = "no access_token for account "
+
 // Error returns the account and the cause.
 func (e *TokenError) Error() string {
 	failure := e.Failure
 	if e.Account.Kind != nil {
 		failure.Message = e.Account.Kind.WithoutHint(failure.Message)
 	}
-	return fmt.Sprintf("no access_token for account %s: %s", e.Account.Name, failure.Error())
+	return fmt.Sprintf(noToken+"%s: %s", e.Account.Name, failure.Error())
 }
 
 // Unwrap returns the cause.

@@ -33,6 +33,9 @@ type Failure struct { //nolint:errname // it is kept, embedded and shown more th
 	// Class tells how long to wait.
 	Class FailureClass
 
+	// Uncounted reports whether it leaves FailuresPerHour alone.
+	Uncounted bool
+
 	// Wait is how long the source is not asked again, where that does not depend
 	// on how often it has refused; 0 is by Class. It is no longer than the class's
 	// longest wait.

@@ -17,7 +17,7 @@ const sayUnreachableEvery = time.Minute
 // ends the back-off before it begins.
 func (t *task) failed(err error, asked time.Time, generation int64, force bool) error {
 	m, r, f := t.manager, t.runner, failureOf(err)
-	if f.Unreachable() {
+	if f.Unreachable() || f.Uncounted {
 		m.process.refund(t.Policy.FailureClass, asked)
 	}
 	r.mu.Lock()

@@ -182,7 +182,7 @@ func (s *served) get(target string) (res *http.Response, body map[string]any) {
 	case err == nil:
 		err = s.proxy.Forward(w, &proxy.Request{
 			Request: admission.Request, Account: admission.Account, Target: admission.Account.Upstream,
-			Outcome: new(answer.Outcome), Virtual: admission.Virtual,
+			Outcome: new(answer.Outcome), TokenParams: admission.TokenParams, Translate: admission.Translate, Virtual: admission.Virtual,
 		})
 	}
 	if err != nil {
@@ -315,13 +315,21 @@ func TestKindsSideBySide(t *testing.T) {
 	if q := server.last(); q.Get("shopid") != "s1" {
 		t.Errorf("the made-up kind's ID did not tell the account: %v", q)
 	}
+	s.want("/goods/list?appid=wx1&z=2", 0) // as with an argument or a token, the account's ID says more than the path
+	if q := officialAsked(); q.Get("z") != "2" || q.Get("access_token") != "official-1" {
+		t.Errorf("the AppID did not tell the account at a path of another kind: %v", q)
+	}
+	s.want("/goods/list?appid=wx-of-nobody", 0)
+	if q := server.last(); q.Get("appid") != "wx-of-nobody" {
+		t.Errorf("an AppID that is nobody's told the account: %v", q)
+	}
 	if res, _ := s.get("/x/y"); res.StatusCode != http.StatusBadRequest {
 		t.Errorf("a request that may mean either account: status %d", res.StatusCode)
 	}
 
 	_, issued := s.want("/token/give?shopid=s1&passphrase=x", 0)
 	token, _ := issued["access_token"].(string)
-	s.want("/x/y?z=1&ticket="+token, 0)
+	s.want("/x/y?z=1&appid=wx1&ticket="+token, 0)
 	if q := server.last(); q.Get("ticket") != "token-1" || q.Get("z") != "1" {
 		t.Errorf("the token did not tell the account: %v", q)
 	}

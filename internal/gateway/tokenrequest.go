@@ -10,20 +10,22 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
-// readSecret finds in the secret of a request for a token which account it
-// means: the secret may be the account's name, or the name and a caller's key with
-// a colon in between. Names have no colon; keys and secrets may have some.
-func (r *Registry) readSecret(t *tokenRequest) {
-	if r.HasCallers() && r.CallerByKey(t.secret) != nil {
-		return
+// readSecret finds in the secret of a request which account it means, if it says
+// so, and the caller's key: the secret may be the account's name, or the name and
+// a caller's key with a colon in between. Names have no colon; keys and secrets may
+// have some.
+func (r *Registry) readSecret(secret string) (account, key string) {
+	if r.HasCallers() && r.CallerByKey(secret) != nil {
+		return "", secret
 	}
-	if name, key, ok := strings.Cut(t.secret, ":"); ok && r.Accounts.Named(name) != nil {
-		t.account, t.key = name, key
-		return
+	isName := func(name string) bool { return r.Accounts.Named(name) != nil || r.platformNamed(name) != nil }
+	if name, key, ok := strings.Cut(secret, ":"); ok && isName(name) {
+		return name, key
 	}
-	if r.Accounts.Named(t.secret) != nil {
-		t.account = t.secret
+	if isName(secret) {
+		account = secret
 	}
+	return account, secret
 }
 
 // secretRefused is the answer to a request for a token with a secret that is wrong
