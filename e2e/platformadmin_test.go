@@ -113,7 +113,7 @@ func TestPlatformAdmin(t *testing.T) {
 	}
 
 	out, ok := run(t, nil, "weixin", "status", address)
-	if !ok || !strings.Contains(out, "isv") || !strings.Contains(out, "ticket received") || !strings.Contains(out, "3 authorizers") {
+	if !ok || !strings.Contains(out, "isv") || !strings.Contains(out, "ticket received") || !strings.Contains(out, "authorizers 3, in memory ") {
 		t.Errorf("%v\n%s", ok, out)
 	}
 	out, ok = run(t, nil, "weixin", "status", "--json", address)
@@ -207,7 +207,9 @@ func TestPlatformOnStatusPage(t *testing.T) {
 	c := platformConfig()
 	c.site = "weixin_callback /callback\nweixin_status /status\n"
 	p := o.start(c)
-	page := func(language string) string { return ask(t, http.MethodGet, p.url+"/status", "", "Accept-Language", language).body }
+	page := func(language string) string {
+		return ask(t, http.MethodGet, p.url+"/status", "", "Accept-Language", language).body
+	}
 	for language, texts := range map[string][]string{"en": {"Third-party platform", "none was pushed yet"}, "zh-CN": {"第三方平台", "尚未收到推送"}} {
 		for _, text := range texts {
 			if !strings.Contains(page(language), text) {
@@ -219,7 +221,7 @@ func TestPlatformOnStatusPage(t *testing.T) {
 	if a := post(t, p.admin+"/weixin/platforms/isv/sync", ""); a.status != http.StatusOK {
 		t.Fatalf("%s", a)
 	}
-	for language, texts := range map[string][]string{"en": {"received", "1 accounts have authorised it"}, "zh-CN": {"收到于", "授权账号 1 个"}} {
+	for language, texts := range map[string][]string{"en": {"received", "Accounts that have authorised it: 1"}, "zh-CN": {"收到于", "已授权账号：1 个"}} {
 		for _, text := range texts {
 			if !strings.Contains(page(language), text) {
 				t.Errorf("%s: the page does not say %s", language, text)
