@@ -120,6 +120,9 @@ func handleAccount(w http.ResponseWriter, req *http.Request) error {
 	}
 	name, action, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/weixin/accounts/"), "/")
 	a := app.accounts.Named(name)
+	if app.platforms.named(name) != nil {
+		return notFound(name + " is a platform: ask for /weixin/platforms/" + name)
+	}
 	if a == nil {
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is no account %s", name)}
 	}

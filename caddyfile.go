@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 	"github.com/caddy-weixin/caddy-weixin/store"
 )
 
@@ -179,9 +180,11 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	return handler, checkServedName(h, app, handler.Account)
 }
 
-// checkServedName refuses a name that neither an account nor a platform has.
+// checkServedName refuses a name that neither an account nor a platform has, nor as
+// <platform>:<appid> an account that could have authorised one.
 func checkServedName(h httpcaddyfile.Helper, app *App, name string) error {
-	if _, ok := app.Platforms[name]; ok {
+	of, appID, ok := strings.Cut(name, ":")
+	if _, isPlatform := app.Platforms[of]; isPlatform && (!ok || wechat.IsAppID(appID)) {
 		return nil
 	}
 	if _, ok := app.Accounts[name]; !ok && name != "" && !gateway.HasPlaceholder(name) {
@@ -194,8 +197,9 @@ func checkServedName(h httpcaddyfile.Helper, app *App, name string) error {
 // checkAccountNamed refuses the name of an account that there is not. A platform
 // is none.
 func checkAccountNamed(h httpcaddyfile.Helper, app *App, name string) error {
-	if _, ok := app.Platforms[name]; ok {
-		return h.Errf("%s is a platform, which this directive does not serve: write the name of an account", name)
+	of, _, _ := strings.Cut(name, ":")
+	if _, ok := app.Platforms[of]; ok {
+		return h.Errf("%s is a platform, which this directive does not serve: write the name of an account", of)
 	}
 	return checkServedName(h, app, name)
 }

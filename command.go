@@ -246,11 +246,11 @@ func printPlatforms(w io.Writer, platforms []PlatformStatus, now time.Time) {
 		if !p.Ticket.ReceivedAt.IsZero() {
 			ticket = fmt.Sprintf("ticket received %s ago", now.Sub(p.Ticket.ReceivedAt).Round(time.Second))
 		}
-		known := "an unknown number of"
+		known := "?"
 		if p.Authorizers.Known != nil {
 			known = strconv.Itoa(*p.Authorizers.Known)
 		}
-		fmt.Fprintf(w, "\n%s: %s, %s authorizers, of which %d in memory\n", p.Name, ticket, known, p.Authorizers.InMemory)
+		fmt.Fprintf(w, "\n%s: %s, authorizers %s, in memory %d\n", p.Name, ticket, known, p.Authorizers.InMemory)
 	}
 }
 

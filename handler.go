@@ -41,8 +41,8 @@ func init() {
 // `{http.weixin.rid}` | The request ID in that answer's errmsg
 type Handler struct {
 	// The name of the account, or of a platform, which stands for it and the
-	// accounts that have authorised it. Placeholders such as `{http.request.host}`
-	// are resolved for every request. Default: the one the request names, or the
+	// accounts that have authorised it; `<platform>:<appid>` is one of those.
+	// Placeholders such as `{http.request.host}` are resolved for every request. Default: the one the request names, or the
 	// only one.
 	Account string `json:"account,omitempty"`
 

@@ -284,7 +284,7 @@ func (app *App) account(name string) (*account.Account, error) {
 var errNoAccount = errors.New("no account is configured: add one to the weixin global option")
 
 // served returns the account of that name, or the only one there is. It may be a
-// platform's own.
+// platform's own, which stands for that of <platform>:<appid> as well.
 func (app *App) served(name string) (*account.Account, error) {
 	names := app.servedNames()
 	switch {
@@ -297,6 +297,9 @@ func (app *App) served(name string) (*account.Account, error) {
 	}
 	if a := app.servedNamed(name); a != nil {
 		return a, nil
+	}
+	if p := app.platformOfAuthorizer(name); p != nil {
+		return p.Component, nil
 	}
 	return nil, fmt.Errorf("there is no account %s: write one of %s", name, strings.Join(names, ", "))
 }

@@ -80,6 +80,7 @@ const (
 type platforms struct {
 	all       []*platform.Platform
 	receivers map[*platform.Platform]*push.Receiver
+	closed    bool
 }
 
 // named returns the platform of that name, or nil.
@@ -269,11 +270,14 @@ func (p *platforms) release(ctx context.Context) {
 
 // close gives back what the configuration holds of the process's knowledge.
 func (p *platforms) close() error {
+	if p.closed {
+		return nil
+	}
+	p.closed = true
 	errs := make([]error, 0, len(p.all))
 	for _, of := range p.all {
 		errs = append(errs, of.Close())
 	}
-	p.all = nil
 	return errors.Join(errs...)
 }
 
@@ -311,6 +315,16 @@ func (app *App) allServed() []*account.Account {
 // servedNames returns the names of what the proxy serves: accounts and platforms.
 func (app *App) servedNames() []string {
 	return slices.Sorted(slices.Values(slices.Concat(app.accounts.Names(), app.platforms.names())))
+}
+
+// platformOfAuthorizer returns the platform of <platform>:<appid>, or nil where a
+// name is none of an account that could have authorised one.
+func (app *App) platformOfAuthorizer(name string) *platform.Platform {
+	of, appID, ok := strings.Cut(name, ":")
+	if !ok || !wechat.IsAppID(appID) {
+		return nil
+	}
+	return app.platforms.named(of)
 }
 
 // servedNamed returns the account of that name, which may be a platform's own, or

@@ -2,6 +2,7 @@ package weixin
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -70,7 +71,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w%s", err, positionsOf(transportConfig(t.Account)).of("transport", t.Account))
 	}
-	t.gateway = gateway.Gateway{Registry: app.registry, Access: &t.Access, Account: a.Name, BehindReverseProxy: true}
+	t.gateway = gateway.Gateway{Registry: app.registry, Access: &t.Access, Account: cmp.Or(t.Account, a.Name), BehindReverseProxy: true}
 	t.account = a
 	if err := t.Prepare(); err != nil {
 		return err

@@ -42,7 +42,7 @@ func startOpenPlatform(t *testing.T, authorizers ...string) *openPlatform {
 	o := new(openPlatform)
 	o.relay = httptest.NewServer(o)
 	t.Cleanup(o.relay.Close)
-	o.weChat = startWeChatWith(t, sandbox.Config{Components: []sandbox.Component{{
+	o.weChat = startWeChatWith(t, sandbox.Config{Accounts: []sandbox.Account{{AppID: appID, AppSecret: appSecret}}, Components: []sandbox.Component{{
 		AppID: componentID, Secret: componentSecret, PushToken: pushToken, PushAESKey: pushAESKey,
 		Callback: o.relay.URL + "/callback", Authorizers: authorizers,
 	}}})

@@ -59,6 +59,7 @@ func TestPlatformValidateRefuses(t *testing.T) {
 		"with everything":             {platformNamed("isv", "upstream https://api2.weixin.qq.com", "resolver 223.5.5.5", "issue real", "authorizers_in_memory 1000"), site, 0, nil},
 		"beside an account":           {isv + otherAccount, "weixin shop\nweixin_callback /a isv\n@b path /b\nweixin_jssdk @b {\nhosts a.example\n}\n", 0, nil},
 		"literally":                   {"platform isv {\nappid " + componentID + "\nsecret " + componentSecret + "\npush_token " + pushToken + "\npush_aes_key " + pushAESKey + "\n}\n", site, 0, nil},
+		"one merchant by name":        {isv + otherAccount, "weixin isv:wx0123456789abcdef\n", 0, nil},
 		"served by name":              {isv + otherAccount, "weixin isv\nweixin_capture isv\nweixin_status /s\nweixin_health /h\n", 0, nil},
 		"below reverse_proxy":         {isv + otherAccount, "reverse_proxy https://api.weixin.qq.com {\ntransport weixin isv\n}\n", 0, nil},
 		"callers":                     {isv + otherAccount + caller("shop isv isv:* isv:wx0123456789abcdef"), site, 0, nil},

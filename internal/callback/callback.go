@@ -65,13 +65,13 @@ func (h *Handler) Close() { h.forwards.close() }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	deadline := time.Now().Add(answerTimeout)
 	w.Header().Set("Cache-Control", "no-store")
 	body, refused := readBody(w, r)
 	if refused != nil {
 		h.refuse(w, refused)
 		return
 	}
+	deadline := time.Now().Add(answerTimeout)
 	event, err := h.open(r, body)
 	if err != nil {
 		h.refuse(w, &refusal{http.StatusForbidden, err})

@@ -125,7 +125,9 @@ func (t *task) run(ctx context.Context) (*Value, error) {
 			v, err := t.settled()
 			return v != nil || err != nil
 		})
+		t.setLocked(true)
 		defer unlock()
+		defer t.setLocked(false)
 		_ = m.pull(ctx, t.Credential)
 		if v, err := t.settled(); v != nil || err != nil {
 			return v, t.giveUp(err)
@@ -144,6 +146,13 @@ func (t *task) run(ctx context.Context) (*Value, error) {
 	default:
 		return nil, err
 	}
+}
+
+// setLocked notes whether the fetch holds the lock, or nobody has it.
+func (t *task) setLocked(locked bool) {
+	t.runner.mu.Lock()
+	defer t.runner.mu.Unlock()
+	t.runner.locked = locked
 }
 
 // lookEvery is how often a recheck looks into the store, which may have lost the

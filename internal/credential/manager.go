@@ -258,7 +258,11 @@ func (r *Runner) isRejectedLocked(rejected *Value) bool {
 // due, which stays in use meanwhile.
 func (m *Manager) useLocked(c *Credential, now time.Time) {
 	r := c.runner
+	wasAsleep := c.isAsleepLocked(now)
 	r.usedAt = momentOf(now)
+	if wasAsleep {
+		c.scheduleLocked(now)
+	}
 	if now.UnixNano() >= r.renewAt {
 		r.renewAt = math.MaxInt64
 		if r.fetch == nil {

@@ -64,7 +64,12 @@ type Runner struct {
 	uncounted    int
 	uncountedDay string
 
+	// adding is held while the record is saved: what one goroutine adds must not
+	// get lost in what another saves.
+	adding sync.Mutex
+
 	fetch   *fetch      // in progress
+	locked  bool        // the fetch holds the lock in the store
 	holders []*holder   // the configurations that keep the value warm, the newest last
 	user    *Credential // of the configuration that did something last
 	saving  saving

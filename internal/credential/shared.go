@@ -101,7 +101,7 @@ func (m *Manager) push(c *Credential, next record) (record, error) {
 	failing := m.store.failed.Load()
 	if !failing || c.Durability == BeforeUse {
 		// What a source has issued is saved, whatever becomes of the fetch.
-		saved, err := m.store.add(context.Background(), c, next)
+		saved, err := m.add(context.Background(), c, next)
 		m.store.report(err)
 		if err == nil {
 			return saved, nil
@@ -116,6 +116,13 @@ func (m *Manager) push(c *Credential, next record) (record, error) {
 	c.runner.user = c
 	c.runner.saveSoonLocked()
 	return next, nil
+}
+
+// add saves what a record adds to the one in the store.
+func (m *Manager) add(ctx context.Context, c *Credential, next record) (record, error) {
+	c.runner.adding.Lock()
+	defer c.runner.adding.Unlock()
+	return m.store.add(ctx, c, next)
 }
 
 // saving is the state of a record that the store does not have yet.
@@ -167,7 +174,7 @@ func (m *Manager) save(ctx context.Context, c *Credential) {
 	r.mu.Lock()
 	next := r.record
 	r.mu.Unlock()
-	next, err := m.store.add(ctx, c, next)
+	next, err := m.add(ctx, c, next)
 	m.store.report(err)
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -129,7 +129,8 @@ func (m *Manager) learn(ctx context.Context, c *Credential, change func(next *re
 }
 
 // newsPatience is how long news wait for another process that fetches. Who brings
-// them does not wait for long, and a fetch may be what they come of.
+// them does not wait for long, and a fetch may be what they come of. They do not
+// wait for this process's fetch, which loses none of what others add.
 const newsPatience = time.Second
 
 // openForNews looks into the store and takes the credential's lock, as far as
@@ -143,7 +144,10 @@ func (m *Manager) openForNews(ctx context.Context, c *Credential) (unlock func()
 		return func() {}, nil
 	}
 	patience, cancel := context.WithTimeout(ctx, newsPatience)
-	release := m.lock(patience, c, func() bool { return false })
+	release := func() {}
+	if !c.runner.isLocked() {
+		release = m.lock(patience, c, c.runner.isLocked)
+	}
 	// The store may have heard of others while the lock was waited for.
 	err = m.pull(ctx, c)
 	if err != nil && c.Durability == BeforeUse {
@@ -152,6 +156,13 @@ func (m *Manager) openForNews(ctx context.Context, c *Credential) (unlock func()
 		return nil, &UnsavedError{c.Name, err}
 	}
 	return func() { release(); cancel() }, nil
+}
+
+// isLocked reports whether this process's fetch holds the lock.
+func (r *Runner) isLocked() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.locked
 }
 
 // withdrawnLocked returns the error while a credential's values are withdrawn.

@@ -20,7 +20,7 @@ type WorkingSet[T any] struct {
 
 // leastCounted is for how many things a set counts how often they are used, at
 // least: it may grow.
-const leastCounted = 1 << 14
+const leastCounted = 1 << 12
 
 // NewWorkingSet returns one for about that many things. end is called for each
 // that has left it, and returns at once; the thing may still be in use.

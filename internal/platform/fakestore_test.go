@@ -155,8 +155,11 @@ type testStore interface {
 }
 
 // indexOver returns the index as a process has it.
-func indexOver(st testStore) *index {
-	return newIndex(st, testComponent, zap.NewNop(), func() time.Time { return time.Now().Round(0) })
+func indexOver(t *testing.T, st testStore) *index {
+	t.Helper()
+	x := newIndex(st, testComponent, zap.NewNop(), func() time.Time { return time.Now().Round(0) })
+	t.Cleanup(func() { x.close(context.Background()) })
+	return x
 }
 
 // all returns what is in the index, page by page as it is listed.

@@ -79,14 +79,14 @@ func difference(got, want []string) string {
 
 func TestIndex(t *testing.T) {
 	st := newSharedMemory()
-	x := indexOver(st)
+	x := indexOver(t, st)
 	wantIndex(t, x, nil)
 	for _, n := range []int{3, 1, 2, 1} {
 		if err := x.add(t.Context(), appID(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wantIndex(t, indexOver(st), numbers(1, 4))
+	wantIndex(t, indexOver(t, st), numbers(1, 4))
 	if err := x.remove(t.Context(), appID(2)); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestIndex(t *testing.T) {
 }
 
 func TestIndexIsListedPageByPage(t *testing.T) {
-	x := indexOver(newSharedMemory())
+	x := indexOver(t, newSharedMemory())
 	want := numbers(0, 5000)
 	mustCommit(t, x, changesOf(enter, want...))
 	for _, limit := range []int{1, 7, 500, 1000, 5000, 1 << 30, 0, -1} {
@@ -137,19 +137,19 @@ func TestIndexModel(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 16))
 			st, model := newSharedMemory(), make(map[string]bool)
-			processes := [2]*index{indexOver(st), indexOver(st)}
+			processes := [2]*index{indexOver(t, st), indexOver(t, st)}
 			for range 60 {
 				changes := randomChanges(random, model)
 				p := random.IntN(2)
 				if random.IntN(3) > 0 {
-					processes[p] = indexOver(crashAt(st, 1+random.IntN(2*len(changes)/pageMax+12)))
+					processes[p] = indexOver(t, crashAt(st, 1+random.IntN(2*len(changes)/pageMax+12)))
 				}
 				if err := processes[p].commit(t.Context(), changes); err != nil {
 					if !errors.Is(err, errStore) {
 						t.Fatal(err)
 					}
 					wantBetween(t, all(t, processes[1-p], maxListed), model, changes)
-					processes[p] = indexOver(st)
+					processes[p] = indexOver(t, st)
 					mustCommit(t, processes[p], changes)
 				}
 				for _, c := range changes {
@@ -157,7 +157,7 @@ func TestIndexModel(t *testing.T) {
 						delete(model, c.appID)
 					}
 				}
-				processes[p] = indexOver(st)
+				processes[p] = indexOver(t, st)
 				wantIndex(t, processes[1-p], slices.Sorted(maps.Keys(model)))
 			}
 		})
@@ -247,9 +247,9 @@ func TestIndexCrashes(t *testing.T) {
 			}
 			for n := 1; ; n++ {
 				st := newSharedMemory()
-				mustCommit(t, indexOver(st), changesOf(enter, c.before...))
-				err := indexOver(crashAt(st, n)).commit(t.Context(), c.changes)
-				x := indexOver(st)
+				mustCommit(t, indexOver(t, st), changesOf(enter, c.before...))
+				err := indexOver(t, crashAt(st, n)).commit(t.Context(), c.changes)
+				x := indexOver(t, st)
 				if err == nil {
 					if n < 4 {
 						t.Errorf("it took %d calls", n)
@@ -277,14 +277,14 @@ func TestIndexTriesAgain(t *testing.T) {
 	for n := 1; n <= 12; n++ {
 		synctest.Test(t, func(t *testing.T) {
 			st := newSharedMemory()
-			mustCommit(t, indexOver(st), changesOf(enter, numbers(0, pageMax)...))
-			x := indexOver(&failing{sharedMemory: st, fails: func(call int) bool { return call == n }})
+			mustCommit(t, indexOver(t, st), changesOf(enter, numbers(0, pageMax)...))
+			x := indexOver(t, &failing{sharedMemory: st, fails: func(call int) bool { return call == n }})
 			err := x.add(t.Context(), appID(pageMax))
 			if failed := n <= 8; (err != nil) != failed {
 				t.Errorf("call %d fails: %v", n, err)
 			}
 			time.Sleep(time.Minute)
-			wantIndex(t, indexOver(st), numbers(0, pageMax+1))
+			wantIndex(t, indexOver(t, st), numbers(0, pageMax+1))
 		})
 	}
 }
@@ -293,9 +293,9 @@ func TestIndexTriesAgain(t *testing.T) {
 func TestIndexWithoutLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newSharedMemory()
-		mustCommit(t, indexOver(st), changesOf(enter, appID(1)))
+		mustCommit(t, indexOver(t, st), changesOf(enter, appID(1)))
 		f := &failing{sharedMemory: st, noLock: errStore}
-		x := indexOver(f)
+		x := indexOver(t, f)
 		if err := x.add(t.Context(), appID(2)); !errors.Is(err, errStore) {
 			t.Errorf("error %v", err)
 		}
@@ -334,7 +334,7 @@ func TestIndexWithoutLock(t *testing.T) {
 func TestIndexNotes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newSharedMemory()
-		x := indexOver(st)
+		x := indexOver(t, st)
 		for _, appID := range numbers(0, 2000) {
 			x.note(appID)
 		}
@@ -345,7 +345,7 @@ func TestIndexNotes(t *testing.T) {
 		if st.saves > 6 {
 			t.Errorf("%d values were saved", st.saves)
 		}
-		wantIndex(t, indexOver(st), numbers(0, 2000))
+		wantIndex(t, indexOver(t, st), numbers(0, 2000))
 		st.reset()
 		for _, appID := range numbers(0, 2000) {
 			x.note(appID)
@@ -355,7 +355,7 @@ func TestIndexNotes(t *testing.T) {
 			t.Errorf("%d loads for what is known", st.loads)
 		}
 		// Another process finds all there, and takes no lock.
-		other := indexOver(&failing{sharedMemory: st, noLock: errStore})
+		other := indexOver(t, &failing{sharedMemory: st, noLock: errStore})
 		for _, appID := range numbers(0, 2000) {
 			other.note(appID)
 		}
@@ -376,7 +376,7 @@ func TestIndexNotes(t *testing.T) {
 func TestIndexIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := crashAt(newSharedMemory(), 1)
-		x := indexOver(f)
+		x := indexOver(t, f)
 		for _, appID := range numbers(0, 3*maxPending) {
 			x.note(appID)
 		}
@@ -415,7 +415,7 @@ func TestIndexIsBounded(t *testing.T) {
 func TestIndexClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newSharedMemory()
-		x := indexOver(st)
+		x := indexOver(t, st)
 		x.keep()
 		x.note(appID(1))
 		begun := time.Now()
@@ -423,7 +423,7 @@ func TestIndexClose(t *testing.T) {
 		if time.Since(begun) > 0 {
 			t.Errorf("it took %v", time.Since(begun))
 		}
-		wantIndex(t, indexOver(st), numbers(1, 2))
+		wantIndex(t, indexOver(t, st), numbers(1, 2))
 		x.close(t.Context())
 	})
 }
@@ -433,11 +433,11 @@ func TestIndexClose(t *testing.T) {
 func TestIndexOfManyProcesses(t *testing.T) {
 	st := newSharedMemory()
 	always := numbers(0, 4000)
-	mustCommit(t, indexOver(st), changesOf(enter, always...))
+	mustCommit(t, indexOver(t, st), changesOf(enter, always...))
 	var writers, reader sync.WaitGroup
 	for p := range 3 {
 		writers.Go(func() {
-			x := indexOver(st)
+			x := indexOver(t, st)
 			for round := range 8 {
 				var mine []string
 				for i := range 1500 {
@@ -454,7 +454,7 @@ func TestIndexOfManyProcesses(t *testing.T) {
 	}
 	done := make(chan struct{})
 	reader.Go(func() {
-		x := indexOver(st)
+		x := indexOver(t, st)
 		for {
 			select {
 			case <-done:
@@ -481,7 +481,7 @@ func TestIndexOfManyProcesses(t *testing.T) {
 	writers.Wait()
 	close(done)
 	reader.Wait()
-	x := indexOver(st)
+	x := indexOver(t, st)
 	want := slices.Clone(always)
 	for p := range 3 {
 		for round := range 8 {
@@ -512,7 +512,7 @@ func TestIndexDamaged(t *testing.T) {
 		for _, value := range []string{"root", "2"} {
 			t.Run(name+" "+value, func(t *testing.T) {
 				st := newSharedMemory()
-				x := indexOver(st)
+				x := indexOver(t, st)
 				full := numbers(0, 3000)
 				mustCommit(t, x, changesOf(enter, full...))
 				if len(x.key("2")) == 0 || st.values[x.key("2")] == nil {
@@ -542,7 +542,7 @@ func TestIndexDamaged(t *testing.T) {
 func TestIndexLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newSharedMemory()
-		x, other := indexOver(st), indexOver(st)
+		x, other := indexOver(t, st), indexOver(t, st)
 		mustCommit(t, x, changesOf(enter, numbers(0, 100*pageFill)...))
 		x.keep()
 		other.keep()
@@ -575,7 +575,7 @@ func TestIndexOfAMillion(t *testing.T) {
 		n /= 20
 	}
 	st := newSharedMemory()
-	x := indexOver(st)
+	x := indexOver(t, st)
 	random := rand.New(rand.NewPCG(1, 2))
 	var changes []change
 	for range n {

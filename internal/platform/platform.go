@@ -65,7 +65,9 @@ type Platform struct {
 }
 
 // New returns a platform. It touches neither store nor network.
-func New(c Config) (*Platform, error) {
+func New(c Config) (*Platform, error) { return newPlatform(c, processSets) }
+
+func newPlatform(c Config, sets *workingSets) (*Platform, error) {
 	p := &Platform{
 		config: c,
 		api:    &wechat.ComponentAPI{Base: c.Upstream, RoundTripper: c.Endpoints, Component: c.Credentials},
@@ -77,7 +79,7 @@ func New(c Config) (*Platform, error) {
 	if err := p.bindComponent(); err != nil {
 		return nil, err
 	}
-	if p.authorizers, err = acquireWorkingSet(p.key(), c.InMemory); err != nil {
+	if p.authorizers, err = sets.acquire(p.key(), c.InMemory); err != nil {
 		return nil, err
 	}
 	p.unknown = newUnknown(c.Manager.Now)

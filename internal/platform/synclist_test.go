@@ -133,7 +133,7 @@ func TestListThatCannotBeRead(t *testing.T) {
 func TestReplacement(t *testing.T) {
 	for _, whole := range []bool{true, false} {
 		st := newSharedMemory()
-		x, other := indexOver(st), indexOver(st)
+		x, other := indexOver(t, st), indexOver(t, st)
 		mustCommit(t, x, changesOf(enter, numbers(0, 3000)...))
 		r, err := x.replace(t.Context())
 		if err != nil {
@@ -175,29 +175,29 @@ func TestReplacement(t *testing.T) {
 func TestReplacementCrashes(t *testing.T) {
 	for n := 1; ; n++ {
 		st := newSharedMemory()
-		mustCommit(t, indexOver(st), changesOf(enter, numbers(0, 3000)...))
-		r, err := indexOver(crashAt(st, n)).replace(t.Context())
+		mustCommit(t, indexOver(t, st), changesOf(enter, numbers(0, 3000)...))
+		r, err := indexOver(t, crashAt(st, n)).replace(t.Context())
 		if err == nil {
 			r.add(numbers(1500, 4000))
 			err = r.commit(t.Context(), true, func(string) bool { return false })
 		}
 		if err == nil {
-			wantIndex(t, indexOver(st), numbers(1500, 4000))
+			wantIndex(t, indexOver(t, st), numbers(1500, 4000))
 			return
 		}
-		got := all(t, indexOver(st), maxListed)
+		got := all(t, indexOver(t, st), maxListed)
 		model := make(map[string]bool)
 		for _, appID := range numbers(0, 3000) {
 			model[appID] = true
 		}
 		wantBetween(t, got, model, append(changesOf(leave, numbers(0, 1500)...), changesOf(enter, numbers(3000, 4000)...)...))
-		if r, err = indexOver(st).replace(t.Context()); err != nil {
+		if r, err = indexOver(t, st).replace(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		r.add(numbers(1500, 4000))
 		if err := r.commit(t.Context(), true, func(string) bool { return false }); err != nil {
 			t.Fatal(err)
 		}
-		wantIndex(t, indexOver(st), numbers(1500, 4000))
+		wantIndex(t, indexOver(t, st), numbers(1500, 4000))
 	}
 }

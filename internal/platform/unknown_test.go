@@ -11,13 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 )
-
-// Whatever a test started has ended with it.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // who answers questions for appids, and counts them.
 type who struct {

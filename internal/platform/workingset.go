@@ -14,28 +14,34 @@ import (
 // what is known of its token.
 type workingSet struct {
 	*credential.WorkingSet[*account.Account]
+	of      *workingSets
 	key     string
 	holders int // configurations
 }
 
-// workingSets are those of the process, by their platforms.
-var workingSets = struct {
+// workingSets are those of a process, by their platforms.
+type workingSets struct {
 	mu    sync.Mutex
 	byKey map[string]*workingSet
-}{byKey: make(map[string]*workingSet)}
+}
 
-// acquireWorkingSet returns a platform's set, for about so many accounts.
-func acquireWorkingSet(key string, size int) (*workingSet, error) {
-	workingSets.mu.Lock()
-	defer workingSets.mu.Unlock()
-	s := workingSets.byKey[key]
+// processSets are this process's.
+var processSets = newWorkingSets()
+
+func newWorkingSets() *workingSets { return &workingSets{byKey: make(map[string]*workingSet)} }
+
+// acquire returns a platform's set, for about so many accounts.
+func (ws *workingSets) acquire(key string, size int) (*workingSet, error) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	s := ws.byKey[key]
 	if s == nil {
 		set, err := credential.NewWorkingSet(int64(size), func(a *account.Account) { a.Credential().End() })
 		if err != nil {
 			return nil, err
 		}
-		s = &workingSet{WorkingSet: set, key: key}
-		workingSets.byKey[key] = s
+		s = &workingSet{WorkingSet: set, of: ws, key: key}
+		ws.byKey[key] = s
 	}
 	s.holders++
 	s.Resize(int64(size))
@@ -44,10 +50,10 @@ func acquireWorkingSet(key string, size int) (*workingSet, error) {
 
 // release gives the set back.
 func (s *workingSet) release() {
-	workingSets.mu.Lock()
-	defer workingSets.mu.Unlock()
+	s.of.mu.Lock()
+	defer s.of.mu.Unlock()
 	if s.holders--; s.holders == 0 {
-		delete(workingSets.byKey, s.key)
+		delete(s.of.byKey, s.key)
 		s.Close()
 	}
 }

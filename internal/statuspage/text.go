@@ -64,8 +64,8 @@ var texts = [...]text{
 		allFine: "All is well", attention: "%s of %s need attention:", trouble: "The store needs attention",
 		questionIdempotent: "Ask WeChat for the token now? It gives the same one while that is good, and a new one otherwise.",
 		questionKills:      "Fetch a new token now? The current one dies; requests that are under way are sent again.",
-		authorizers: "%s accounts have authorised it", inMemory: "%s in memory",
-		renewed:            "There is a new token: %s", current: "WeChat says that %s is the current token.",
+		authorizers:        "Accounts that have authorised it: %s", inMemory: "in memory: %s",
+		renewed: "There is a new token: %s", current: "WeChat says that %s is the current token.",
 		spark: "The last hour: %s fetches, %s replays",
 		hours: "%d h", minutes: "%d min", seconds: "%d s", colon: ": ", space: " ",
 		words: map[credential.State]string{
@@ -115,8 +115,8 @@ var texts = [...]text{
 		allFine: "一切正常", attention: "%[2]s 个账号中有 %[1]s 个需要处理：", trouble: "存储异常，需要处理",
 		questionIdempotent: "现在向微信获取 token？当前 token 仍有效时，微信返回的还是同一个；否则返回新的。",
 		questionKills:      "现在获取新的 token？当前的 token 将失效，正在进行的请求会自动重发。",
-		authorizers: "授权账号 %s 个", inMemory: "内存中 %s 个",
-		renewed:            "已获取新的 token：%s", current: "微信返回的仍是当前的 token：%s",
+		authorizers:        "已授权账号：%s 个", inMemory: "内存中：%s 个",
+		renewed: "已获取新的 token：%s", current: "微信返回的仍是当前的 token：%s",
 		spark: "最近一小时：获取 %s 次，重放 %s 次",
 		hours: "%d 小时", minutes: "%d 分钟", seconds: "%d 秒", colon: "：", space: "",
 		words: map[credential.State]string{
