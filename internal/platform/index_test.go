@@ -231,6 +231,7 @@ func TestIndexCrashes(t *testing.T) {
 		"one that leaves": {full, changesOf(leave, full[1000])},
 		"a join":          {full, changesOf(leave, full[900:1600]...)},
 		"joins":           {full, changesOf(leave, slices.Concat(full[10:740], full[800:1450], full[1600:2990])...)},
+		"both":            {full, append(changesOf(enter, suffixed(full[:1000])...), changesOf(leave, full[1600:2990]...)...)},
 		"all leave":       {full, changesOf(leave, full...)},
 		"the last leaves": {full[:1], changesOf(leave, full[0])},
 	} {
@@ -426,6 +427,85 @@ func TestIndexClose(t *testing.T) {
 		wantIndex(t, indexOver(t, st), numbers(1, 2))
 		x.close(t.Context())
 	})
+}
+
+// suffixed returns appids that are each next to one of others.
+func suffixed(appIDs []string) []string {
+	var next []string
+	for _, appID := range appIDs {
+		next = append(next, appID+"-")
+	}
+	return next
+}
+
+// hooked is a store with something happening before one of its loads.
+type hooked struct {
+	*sharedMemory
+	at, loads int
+	hook      func()
+}
+
+// Load implements store.Store.
+func (h *hooked) Load(ctx context.Context, key string) ([]byte, error) {
+	if h.loads++; h.loads == h.at {
+		h.hook()
+	}
+	return h.sharedMemory.Load(ctx, key)
+}
+
+// Whenever pages are split and joined while somebody lists them, nobody is missed
+// who was there all the time.
+func TestIndexIsListedWhileItChanges(t *testing.T) {
+	var always, others []string
+	for i, appID := range numbers(0, 6000) {
+		if i%8 == 0 {
+			always = append(always, appID)
+		} else {
+			others = append(others, appID)
+		}
+	}
+	splits, joins := changesOf(enter, others...), changesOf(leave, others...)
+	for name, steps := range map[string][][]change{
+		"splits": {joins, splits}, "joins": {splits, joins}, "both": {splits, joins, splits}, "both again": {joins, splits, joins, splits},
+		"others": {splits, joins, changesOf(enter, suffixed(others[500:3700])...)},
+		"later":  {joins, splits, changesOf(enter, suffixed(always)...)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for n := 1; ; n++ {
+				st := newSharedMemory()
+				x := indexOver(t, st)
+				mustCommit(t, x, changesOf(enter, always...))
+				mustCommit(t, x, steps[0])
+				h := &hooked{sharedMemory: st, at: n, hook: func() {
+					for _, step := range steps[1:] {
+						mustCommit(t, x, step)
+					}
+				}}
+				var got []string
+				if err := indexOver(t, h).walk(t.Context(), "", func(some []string) bool {
+					got = append(got, some...)
+					return true
+				}); err != nil {
+					t.Fatal(err)
+				}
+				if !slices.IsSorted(got) || len(unique(got)) != len(got) {
+					t.Fatalf("changed at load %d: they are not in order", n)
+				}
+				in := make(map[string]bool)
+				for _, appID := range got {
+					in[appID] = true
+				}
+				for _, appID := range always {
+					if !in[appID] {
+						t.Fatalf("changed at load %d: %s is missed", n, appID)
+					}
+				}
+				if h.loads < n {
+					return
+				}
+			}
+		})
+	}
 }
 
 // Processes that change the index at the same time do not undo each other's
