@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"fmt"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
-	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
@@ -97,7 +95,7 @@ func (app *App) newAccount(name string, cfg *AccountConfig) (*account.Account, e
 	if err := checkIssue(cfg.Issue); err != nil {
 		return nil, err
 	}
-	u, err := app.upstreamOf(owner, kind, cfg)
+	u, err := app.upstreamOf(owner, kind, cfg.Upstream)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +115,7 @@ func (app *App) newAccount(name string, cfg *AccountConfig) (*account.Account, e
 		Credentials: cred,
 		Endpoint:    kind.TokenEndpoint(cfg.Token),
 		Upstream:    u,
-		Resolver:    app.resolvers.byAccount[name],
+		Resolver:    app.resolvers.byOwner[owner],
 		Security:    security,
 		Issue:       cfg.Issue,
 	})
@@ -125,14 +123,11 @@ func (app *App) newAccount(name string, cfg *AccountConfig) (*account.Account, e
 
 // bind completes an account with what the process knows of its token.
 func (app *App) bind(a *account.Account) (*account.Account, error) {
-	runner, _, err := runnerPool.LoadOrNew(a.ID(), func() (caddy.Destructor, error) {
-		return credential.NewRunner(), nil
-	})
+	runner, err := app.runner(a.ID())
 	if err != nil {
 		return nil, err
 	}
-	app.runners = append(app.runners, a.ID())
-	app.tokens.bind(a, runner.(*credential.Runner))
+	app.tokens.bind(a, runner)
 	return a, a.MakeVirtualKey()
 }
 
@@ -141,11 +136,17 @@ func (app *App) credentialsOf(owner string, cfg *AccountConfig) (wechat.Credenti
 	if cfg.Kind == wechat.WeCom.Name {
 		return app.corpCredentialsOf(owner, cfg)
 	}
-	appID, err := app.resolve(owner, optionAppID, cfg.AppID)
+	return app.resolveCredentials(owner, cfg.AppID, cfg.AppSecret)
+}
+
+// resolveCredentials returns an AppID and an AppSecret with their placeholders
+// replaced.
+func (app *App) resolveCredentials(owner, appID, secret string) (wechat.Credentials, error) {
+	appID, err := app.resolve(owner, optionAppID, appID)
 	if err != nil {
 		return wechat.Credentials{}, err
 	}
-	secret, err := app.resolve(owner, optionSecret, cfg.AppSecret)
+	secret, err = app.resolve(owner, optionSecret, secret)
 	if err != nil {
 		return wechat.Credentials{}, err
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -39,9 +41,10 @@ func (app *App) checkKind(owner string, cfg *AccountConfig) error {
 	refuse := func(option, message string) error {
 		return errors.New(message + app.positions.of(owner, option))
 	}
+	if err := checkKindName(cfg.Kind); err != nil {
+		return refuse(optionKind, err.Error())
+	}
 	switch kind := wechat.KindNamed(cfg.Kind); {
-	case kind == nil:
-		return refuse(optionKind, fmt.Sprintf("unknown kind %s: write official or wecom", cfg.Kind))
 	case kind == wechat.WeCom && cfg.AppID != "":
 		return refuse(optionAppID, "appid is no option of kind wecom: write corpid {env.CORPID}, for example")
 	case kind == wechat.WeCom && cfg.Token != "":
@@ -52,6 +55,27 @@ func (app *App) checkKind(owner string, cfg *AccountConfig) error {
 		return refuse(optionCorpID, "corpid is no option of kind official: write appid, or for an application of a WeCom corporation kind wecom beside it")
 	case kind == wechat.Official && cfg.AgentID != "":
 		return refuse(optionAgentID, "agentid is no option of kind official: leave it out, or for an application of a WeCom corporation write kind wecom beside it")
+	}
+	return nil
+}
+
+// checkKindName refuses kinds that accounts are not of.
+func checkKindName(name string) error {
+	switch kind := wechat.KindNamed(name); {
+	case name == wechat.Platform.Name:
+		return errors.New("a third-party platform is no account: write platform <name> { … } in place of account <name> { kind platform … }")
+	case kind == nil:
+		return fmt.Errorf("unknown kind %s: write official or wecom", name)
+	}
+	return nil
+}
+
+func parseKind(d *caddyfile.Dispenser, name *string) error {
+	if err := parseString(d, name, wechat.WeCom.Name); err != nil {
+		return err
+	}
+	if err := checkKindName(*name); err != nil {
+		return d.Err(err.Error())
 	}
 	return nil
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
-	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 )
 
 func init() {
@@ -28,6 +27,13 @@ func init() {
 //	GET  /weixin/accounts/{name}
 //	POST /weixin/accounts/{name}/refresh
 //	GET  /weixin/health
+//	GET  /weixin/platforms
+//	GET  /weixin/platforms/{name}
+//	POST /weixin/platforms/{name}/refresh
+//	POST /weixin/platforms/{name}/sync
+//	GET  /weixin/platforms/{name}/authorizers?after=<appid>&limit=<n>
+//	GET  /weixin/platforms/{name}/authorizers/{appid}
+//	POST /weixin/platforms/{name}/authorizers/{appid}/refresh
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -40,11 +46,11 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 
 // Routes implements caddy.AdminRouter.
 func (adminAPI) Routes() []caddy.AdminRoute {
-	return []caddy.AdminRoute{
+	return append([]caddy.AdminRoute{
 		{Pattern: "/weixin/accounts", Handler: caddy.AdminHandlerFunc(handleAccounts)},
 		{Pattern: "/weixin/accounts/", Handler: caddy.AdminHandlerFunc(handleAccount)},
 		{Pattern: "/weixin/health", Handler: caddy.AdminHandlerFunc(handleHealth)},
-	}
+	}, platformRoutes...)
 }
 
 // running are the apps that have been started, the newest last. The admin
@@ -98,8 +104,8 @@ func handleAccounts(w http.ResponseWriter, req *http.Request) error {
 	return writeStatus(w, http.StatusOK, app.statuses())
 }
 
-// statuses returns all accounts', by name. The store, which they share, is in the
-// same state in all of them.
+// statuses returns all configured accounts', by name. The store, which they share,
+// is in the same state in all of them.
 func (app *App) statuses() []AccountStatus {
 	statuses := make([]AccountStatus, 0, app.accounts.Len())
 	state := app.tokens.store.State()
@@ -116,6 +122,9 @@ func handleAccount(w http.ResponseWriter, req *http.Request) error {
 	}
 	name, action, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/weixin/accounts/"), "/")
 	a := app.accounts.Named(name)
+	if app.platforms.named(name) != nil {
+		return notFound(name + " is a platform: ask for /weixin/platforms/" + name)
+	}
 	if a == nil {
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is no account %s", name)}
 	}
@@ -130,7 +139,10 @@ func handleAccount(w http.ResponseWriter, req *http.Request) error {
 		if err := requireMethod(req, http.MethodPost); err != nil {
 			return err
 		}
-		return app.handleRefresh(w, req, a)
+		if err := app.renew(w, req, a); err != nil {
+			return err
+		}
+		return writeStatus(w, http.StatusOK, app.tokens.Status(a))
 	}
 	return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("there is nothing at %s", req.URL.Path)}
 }
@@ -138,9 +150,9 @@ func handleAccount(w http.ResponseWriter, req *http.Request) error {
 // maxRefreshBody bounds the body of a refresh, which is a fingerprint at most.
 const maxRefreshBody = 4 << 10
 
-// handleRefresh renews a token. An optional body {"rejected":"<fingerprint>"}
-// makes it compare-and-swap.
-func (app *App) handleRefresh(w http.ResponseWriter, req *http.Request, a *account.Account) error {
+// renew renews a token. An optional body {"rejected":"<fingerprint>"} makes it
+// compare-and-swap.
+func (app *App) renew(w http.ResponseWriter, req *http.Request, a *account.Account) error {
 	var order struct {
 		Rejected string `json:"rejected"`
 	}
@@ -152,13 +164,9 @@ func (app *App) handleRefresh(w http.ResponseWriter, req *http.Request, a *accou
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New(`the body is none of {"rejected":"<fingerprint>"}: write that, or leave it out`)}
 	}
 	if err := a.Renew(req.Context(), order.Rejected); err != nil {
-		message := err.Error()
-		if tokenErr, ok := errors.AsType[*account.TokenError](err); ok {
-			message = answer.TokenFailure(tokenErr, a, a.Now()).Error()
-		}
-		return caddy.APIError{HTTPStatus: http.StatusBadGateway, Err: errors.New(message)}
+		return caddy.APIError{HTTPStatus: http.StatusBadGateway, Err: errors.New(tokenMessage(err, a))}
 	}
-	return writeStatus(w, http.StatusOK, app.tokens.Status(a))
+	return nil
 }
 
 // unmarshalStrict decodes one JSON value whose fields are all known, and nothing
@@ -185,7 +193,7 @@ func handleHealth(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return err
 	}
-	report := app.health(app.accounts.Names())
+	report := app.health(app.servedNames())
 	return writeStatus(w, report.status(), report)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 	"github.com/caddy-weixin/caddy-weixin/store"
 )
 
@@ -49,6 +50,16 @@ func init() {
 //				prefix <prefix>
 //			}
 //		}
+//		platform <name> {
+//			appid        <appid>
+//			secret       <secret>
+//			push_token   <token>
+//			push_aes_key <key>
+//			upstream     <url>
+//			resolver     <ip[:port]>
+//			issue        virtual|real|off
+//			authorizers_in_memory <n>
+//		}
 //		caller <name> {
 //			key      <key>
 //			accounts <accounts...>
@@ -80,7 +91,7 @@ func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("weixin takes no argument here: write accounts in its block, not %s", d.Val())
 	}
-	appIDs := make(map[string]string) // to the account's name
+	appIDs := make(map[string]string) // to whose it is, such as "account shop"
 	for d.NextBlock(0) {
 		switch option := d.Val(); option {
 		case "upstream":
@@ -101,16 +112,20 @@ func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if err := app.parseAccount(d, appIDs); err != nil {
 				return err
 			}
+		case "platform":
+			if err := app.parsePlatform(d, appIDs); err != nil {
+				return err
+			}
 		case "caller":
 			if err := app.parseCaller(d); err != nil {
 				return err
 			}
 		default:
-			return unknownOption(d, "weixin", "upstream", "resolver", "store", "account", "caller")
+			return unknownOption(d, "weixin", "upstream", "resolver", "store", "account", "platform", "caller")
 		}
 	}
-	if len(app.Accounts) == 0 {
-		return d.Err("weixin has no account: write account <name> { appid …  secret … }")
+	if len(app.Accounts)+len(app.Platforms) == 0 {
+		return d.Err("weixin has no account: write account <name> { appid …  secret … }, or for a third-party platform platform <name> { … }")
 	}
 	return nil
 }
@@ -162,15 +177,31 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	if err != nil {
 		return nil, err
 	}
-	return handler, checkAccountNamed(h, app, handler.Account)
+	return handler, checkServedName(h, app, handler.Account)
 }
 
-// checkAccountNamed refuses the name of an account that there is not.
-func checkAccountNamed(h httpcaddyfile.Helper, app *App, name string) error {
+// checkServedName refuses a name that neither an account nor a platform has, nor as
+// <platform>:<appid> an account that could have authorised one.
+func checkServedName(h httpcaddyfile.Helper, app *App, name string) error {
+	of, appID, ok := strings.Cut(name, ":")
+	if _, isPlatform := app.Platforms[of]; isPlatform && (!ok || wechat.IsAppID(appID)) {
+		return nil
+	}
 	if _, ok := app.Accounts[name]; !ok && name != "" && !gateway.HasPlaceholder(name) {
-		return h.Errf("there is no account %s: write one of %s", name, strings.Join(sortedKeys(app.Accounts), ", "))
+		names := slices.Concat(sortedKeys(app.Accounts), sortedKeys(app.Platforms))
+		return h.Errf("there is no account %s: write one of %s", name, strings.Join(names, ", "))
 	}
 	return nil
+}
+
+// checkAccountNamed refuses the name of an account that there is not. A platform
+// is none.
+func checkAccountNamed(h httpcaddyfile.Helper, app *App, name string) error {
+	of, _, _ := strings.Cut(name, ":")
+	if _, ok := app.Platforms[of]; ok {
+		return h.Errf("%s is a platform, which this directive does not serve: write the name of an account", of)
+	}
+	return checkServedName(h, app, name)
 }
 
 // parseStatusDirective sets up the status page from the weixin_status

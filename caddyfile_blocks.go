@@ -5,7 +5,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
@@ -19,6 +18,9 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 	if _, ok := app.Accounts[name]; ok {
 		return d.Errf("account %s is given twice: give each a name of its own", name)
 	}
+	if _, ok := app.Platforms[name]; ok {
+		return d.Errf("account %s has the name of a platform: give it a name of its own", name)
+	}
 	if err := checkAccountName(name); err != nil {
 		return d.Err(err.Error())
 	}
@@ -31,13 +33,11 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 		case "appid":
 			err = parseValue(d, &cfg.AppID, "{env.WEIXIN_APPID}")
 			if other, ok := appIDs[cfg.AppID]; err == nil && ok {
-				return d.Errf("appid %s is that of account %s already: give every account an appid of its own", cfg.AppID, other)
+				return d.Errf("appid %s is that of %s already: give every account an appid of its own", cfg.AppID, other)
 			}
-			appIDs[cfg.AppID] = name
+			appIDs[cfg.AppID] = "account " + name
 		case optionKind:
-			if err = parseString(d, &cfg.Kind, wechat.WeCom.Name); err == nil && wechat.KindNamed(cfg.Kind) == nil {
-				err = d.Errf("unknown kind %s: write official or wecom", cfg.Kind)
-			}
+			err = parseKind(d, &cfg.Kind)
 		case optionCorpID:
 			err = parseValue(d, &cfg.CorpID, "{env.CORPID}")
 		case optionAgentID:
@@ -55,11 +55,7 @@ func (app *App) parseAccount(d *caddyfile.Dispenser, appIDs map[string]string) e
 		case "resolver":
 			err = parseResolverOption(d, &cfg.Resolver)
 		case "issue":
-			if err = parseString(d, &cfg.Issue, account.IssueVirtual); err == nil {
-				if issueErr := checkIssue(cfg.Issue); issueErr != nil {
-					err = d.Err(issueErr.Error())
-				}
-			}
+			err = parseIssue(d, &cfg.Issue)
 		case optionAPISecurity:
 			err = app.parseAPISecurity(d, name, &cfg.APISecurity)
 		case "tickets":

@@ -28,7 +28,7 @@ func appOption(h httpcaddyfile.Helper) (*App, error) {
 	return app, json.Unmarshal(option.Value, app)
 }
 
-// parseName parses the name of an account or a caller.
+// parseName parses the name of an account, a platform or a caller.
 func parseName(d *caddyfile.Dispenser) (string, error) {
 	kind := d.Val()
 	if !d.NextArg() {
@@ -170,15 +170,19 @@ func unknownOption(d *caddyfile.Dispenser, of string, options ...string) error {
 func placeOf(name string, here []string) string {
 	atSite := slices.Contains(here, "timeout") || slices.Contains(here, "allow_ips")
 	switch {
-	case atSite && slices.Contains([]string{"account", "caller", "store", "upstream", "resolver"}, name):
+	case atSite && slices.Contains([]string{"account", "platform", "caller", "store", "upstream", "resolver"}, name):
 		return "; " + name + " belongs into the global option, { weixin { … } }, at the top of the file"
 	case slices.Contains(here, "account") && slices.Contains([]string{"appid", "secret", "token", "issue", "tickets", "mirror"}, name):
 		return "; " + name + " belongs into an account: account <name> { … }"
+	case slices.Contains([]string{optionPushToken, optionPushAESKey, optionInMemory}, name):
+		return "; " + name + " belongs into a third-party platform: platform <name> { … }"
+	case name == "forward" && atSite:
+		return "; forward belongs into the directive weixin_callback"
 	case slices.Contains(here, "account") && slices.Contains(siteOptions, name):
 		return "; " + name + " belongs into the directive weixin of a site"
-	case slices.Contains(here, "appid") && slices.Contains([]string{"key", "accounts", "allow", "ips"}, name):
+	case slices.Contains(here, optionAppID) && slices.Contains([]string{"key", "accounts", "allow", "ips"}, name):
 		return "; " + name + " belongs into a caller: caller <name> { … }"
-	case slices.Contains([]string{"account", "caller", "store"}, name) && !slices.Contains(here, "accounts"):
+	case slices.Contains([]string{"account", "platform", "caller", "store"}, name) && !slices.Contains(here, "accounts"):
 		return "; " + name + " is no part of this block: write it behind the } of this one"
 	}
 	return ""

@@ -21,7 +21,9 @@ type CallerConfig struct {
 	// configuration is loaded, and the key itself appears nowhere. Required.
 	Key string `json:"key,omitempty"`
 
-	// The names of the accounts it may use. Default: all.
+	// The names of the accounts it may use. That of a platform stands for it and all
+	// accounts that have authorised it, `<platform>:<appid>` for one of those, and
+	// `<platform>:*` for all of those without the platform itself. Default: all.
 	Accounts []string `json:"accounts,omitempty"`
 
 	// The paths it may call, as in Caddy's path matcher. Tokens it may always
@@ -60,9 +62,8 @@ func (app *App) addCaller(ctx caddy.Context, name string, cfg *CallerConfig) err
 	}
 	app.warnOfLiteral(owner, optionKey, cfg.Key)
 	for _, name := range cfg.Accounts {
-		if app.accounts.Named(name) == nil {
-			return fmt.Errorf("there is no account %s: write one of %s%s", name,
-				strings.Join(app.accounts.Names(), ", "), app.positions.of(owner, "accounts"))
+		if err := app.checkCallersAccount(name); err != nil {
+			return fmt.Errorf("%w%s", err, app.positions.of(owner, "accounts"))
 		}
 	}
 	if err := gateway.CheckPathPatterns(cfg.Allow); err != nil {
@@ -78,11 +79,40 @@ func (app *App) addCaller(ctx caddy.Context, name string, cfg *CallerConfig) err
 	return nil
 }
 
+// checkCallersAccount refuses what is not the name of an account or a platform,
+// nor of a platform's authorizers: <platform>:<appid>, or <platform>:* for all.
+func (app *App) checkCallersAccount(name string) error {
+	if app.servedNamed(name) != nil {
+		return nil
+	}
+	of, appID, ok := strings.Cut(name, ":")
+	switch {
+	case !ok:
+		return fmt.Errorf("there is no account %s: write one of %s", name, strings.Join(app.servedNames(), ", "))
+	case app.accounts.Named(of) != nil:
+		return fmt.Errorf("%s is no account: %s is no platform that others could have authorised, so write it alone", name, of)
+	case app.platforms.named(of) == nil && len(app.platforms.all) == 0:
+		return fmt.Errorf("%s is no account: there is no platform %s; write one of %s", name, of, strings.Join(app.servedNames(), ", "))
+	case app.platforms.named(of) == nil:
+		return fmt.Errorf("%s is no account: there is no platform %s; write one of %s before the colon", name, of, strings.Join(app.platforms.names(), ", "))
+	case appID == "*":
+		return nil
+	case appID == "":
+		return fmt.Errorf("%s has no appid behind the colon: write %[1]s* for all accounts that have authorised the platform, or %[2]s for the platform as well", name, of)
+	}
+	return checkAppID(appID)
+}
+
 // checkKey refuses keys that could be guessed, or are worth more than a key.
 func (app *App) checkKey(key string) error {
 	for a := range app.accounts.All() {
 		if a.Credentials.Secret == key {
 			return fmt.Errorf("its key is the AppSecret of account %s: give the caller a key of its own, such as `openssl rand -hex 16` gives", a.Name)
+		}
+	}
+	for _, a := range app.platforms.components() {
+		if a.Credentials.Secret == key {
+			return fmt.Errorf("its key is the AppSecret of platform %s: give the caller a key of its own, such as `openssl rand -hex 16` gives", a.Name)
 		}
 	}
 	return checkKey(key)

@@ -24,9 +24,9 @@ func init() {
 		Usage: "status|refresh|version",
 		Short: "Shows and renews the tokens of WeChat accounts",
 		Long: `
-Shows the state of every WeChat account of a running Caddy, and renews their
-tokens, by way of Caddy's admin endpoint. The commands exit with a status other
-than 0 if something is wrong.
+Shows the state of every WeChat account and third-party platform of a running
+Caddy, and renews their tokens, by way of Caddy's admin endpoint. The commands
+exit with a status other than 0 if something is wrong.
 `,
 		CobraFunc: addCommands,
 	})
@@ -44,14 +44,14 @@ func addCommands(cmd *cobra.Command) {
 	}
 	status := &cobra.Command{
 		Use:   "status [--json] [--address <interface>]",
-		Short: "Shows the state of every account",
+		Short: "Shows the state of every account and platform",
 		Args:  noArguments,
 		RunE:  commandStatus,
 	}
 	status.Flags().Bool("json", false, "Print JSON, as the admin endpoint answers")
 	refresh := &cobra.Command{
-		Use:               "refresh <account> [--address <interface>]",
-		Short:             "Renews an account's token at once",
+		Use:               "refresh <account>|<platform>|<platform>:<appid> [--address <interface>]",
+		Short:             "Renews at once the token of an account, of a platform, or of one that has authorised it",
 		Args:              oneAccount,
 		ValidArgsFunction: completeAccount,
 		RunE:              commandRefresh,
@@ -87,18 +87,15 @@ func noArguments(cmd *cobra.Command, args []string) error {
 }
 
 func commandStatus(cmd *cobra.Command, _ []string) error {
-	body, err := askAdmin(cmd, http.MethodGet, "/weixin/accounts")
+	all, err := askServed(cmd)
 	if err != nil {
 		return err
 	}
-	var statuses []AccountStatus
-	if err := json.Unmarshal(body, &statuses); err != nil {
-		return fmt.Errorf("the admin endpoint's answer is no list of accounts: %v", err)
-	}
 	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), strings.TrimSpace(string(body)))
+		err = json.NewEncoder(cmd.OutOrStdout()).Encode(all.raw)
 	} else {
-		err = printStatuses(cmd.OutOrStdout(), statuses, time.Now())
+		err = printStatuses(cmd.OutOrStdout(), all.statuses, time.Now())
+		printPlatforms(cmd.OutOrStdout(), all.platforms, time.Now())
 	}
 	if err != nil {
 		return err
@@ -207,9 +204,78 @@ func (e *StatusError) cause() string {
 	return "errcode " + e.kind()
 }
 
+// servedStatus is what the admin endpoint tells of all accounts, and of the platforms
+// behind them.
+type servedStatus struct {
+	raw       []json.RawMessage
+	statuses  []AccountStatus // of the platforms too
+	platforms []PlatformStatus
+}
+
+func askServed(cmd *cobra.Command) (*servedStatus, error) {
+	all := &servedStatus{raw: []json.RawMessage{}}
+	for _, path := range []string{"/weixin/accounts", "/weixin/platforms"} {
+		body, err := askAdmin(cmd, http.MethodGet, path)
+		if err != nil {
+			return nil, err
+		}
+		var members []json.RawMessage
+		if err := json.Unmarshal(body, &members); err != nil {
+			return nil, fmt.Errorf("the admin endpoint's answer is no list of accounts: %v", err)
+		}
+		for _, member := range members {
+			var s PlatformStatus
+			if err := json.Unmarshal(member, &s); err != nil {
+				return nil, fmt.Errorf("the admin endpoint's answer is no list of accounts: %v", err)
+			}
+			all.statuses = append(all.statuses, s.AccountStatus)
+			if path == "/weixin/platforms" {
+				all.platforms = append(all.platforms, s)
+			}
+		}
+		all.raw = append(all.raw, members...)
+	}
+	return all, nil
+}
+
+// printPlatforms prints how old the platforms' tickets are, and how many accounts
+// have authorised them.
+func printPlatforms(w io.Writer, platforms []PlatformStatus, now time.Time) {
+	for _, p := range platforms {
+		ticket := "no ticket"
+		if !p.Ticket.ReceivedAt.IsZero() {
+			ticket = fmt.Sprintf("ticket received %s ago", now.Sub(p.Ticket.ReceivedAt).Round(time.Second))
+		}
+		known := "?"
+		if p.Authorizers.Known != nil {
+			known = strconv.Itoa(*p.Authorizers.Known)
+		}
+		fmt.Fprintf(w, "\n%s: %s, authorizers %s, in memory %d\n", p.Name, ticket, known, p.Authorizers.InMemory)
+	}
+}
+
+// findAccount returns the path of an account, of a platform, or of <platform>:<appid>,
+// and its status.
+func findAccount(cmd *cobra.Command, name string) (path string, s *AccountStatus, err error) {
+	if of, appID, ok := strings.Cut(name, ":"); ok {
+		path = "/weixin/platforms/" + url.PathEscape(of) + "/authorizers/" + url.PathEscape(appID)
+		s, err = askAccount(cmd, http.MethodGet, path)
+		return path, s, err
+	}
+	path = "/weixin/accounts/" + url.PathEscape(name)
+	if s, err = askAccount(cmd, http.MethodGet, path); err == nil {
+		return path, s, nil
+	}
+	path = "/weixin/platforms/" + url.PathEscape(name)
+	s, platformErr := askAccount(cmd, http.MethodGet, path)
+	if platformErr != nil {
+		return "", nil, err
+	}
+	return path, s, nil
+}
+
 func commandRefresh(cmd *cobra.Command, args []string) error {
-	path := "/weixin/accounts/" + url.PathEscape(args[0])
-	before, err := askAccount(cmd, http.MethodGet, path)
+	path, before, err := findAccount(cmd, args[0])
 	if err != nil {
 		return err
 	}
@@ -225,19 +291,18 @@ func commandRefresh(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// completeAccount completes the name of an account, if the admin endpoint tells
+// completeAccount completes the name of an account or a platform, if the admin endpoint tells
 // the names.
 func completeAccount(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	body, err := askAdmin(cmd, http.MethodGet, "/weixin/accounts")
-	var statuses []AccountStatus
-	if err != nil || json.Unmarshal(body, &statuses) != nil {
+	all, err := askServed(cmd)
+	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	names := make([]string, len(statuses))
-	for i, s := range statuses {
+	names := make([]string, len(all.statuses))
+	for i, s := range all.statuses {
 		names[i] = s.Name + "\t" + string(s.State)
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp

@@ -25,7 +25,8 @@ func init() {
 //
 // The account is the one that is named here, or else the one for which the
 // request's access_token was issued by this proxy, or else the one whose AppID
-// the request has as `appid` in its query, or else the only one there is.
+// the request has as `appid` in its query, or else the only one there is. Accounts
+// that have authorised a third-party platform are among them.
 //
 // For every request that it handles there are these placeholders, for
 // `log_append`, `header` with `defer`, and other modules. They are empty where
@@ -39,8 +40,9 @@ func init() {
 // `{http.weixin.replayed}` | The errcode for which the request was sent again
 // `{http.weixin.rid}` | The request ID in that answer's errmsg
 type Handler struct {
-	// The name of the account. Placeholders such as `{http.request.host}` are
-	// resolved for every request. Default: the one the request names, or the
+	// The name of the account, or of a platform, which stands for it and the
+	// accounts that have authorised it; `<platform>:<appid>` is one of those.
+	// Placeholders such as `{http.request.host}` are resolved for every request. Default: the one the request names, or the
 	// only one.
 	Account string `json:"account,omitempty"`
 
@@ -142,8 +144,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if app.accounts.Len() == 0 || h.Account != "" && !gateway.HasPlaceholder(h.Account) {
-		if _, err := app.account(h.Account); err != nil {
+	if len(app.servedNames()) == 0 || h.Account != "" && !gateway.HasPlaceholder(h.Account) {
+		if _, err := app.served(h.Account); err != nil {
 			return err
 		}
 	}
@@ -204,7 +206,10 @@ func forwarded(admission *gateway.Admission, target *url.URL, o *answer.Outcome)
 		Caller:  admission.Caller,
 		Client:  gateway.ClientAddr(admission.Request),
 		Outcome: o,
-		Virtual: admission.Virtual,
+
+		TokenParams: admission.TokenParams,
+		Translate:   admission.Translate,
+		Virtual:     admission.Virtual,
 	}
 }
 

@@ -17,8 +17,9 @@ func init() {
 }
 
 // HealthCheck answers load balancers: with status 200 while every account has a
-// usable token or needs none yet, and with 503 otherwise. `?account=<name>` asks
-// for one account, and gets 404 where there is none of that name. It asks WeChat
+// usable token or needs none yet, and with 503 otherwise. A third-party platform is
+// such an account, and those that have authorised it are none. `?account=<name>`
+// asks for one account, and gets 404 where there is none of that name. It asks WeChat
 // nothing, and needs no caller's key.
 //
 // Clients in `allow_ips` get `{"healthy":…,"unhealthy":[…]}` as well, with the
@@ -52,11 +53,11 @@ func (h *HealthCheck) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if app.accounts.Len() == 0 {
-		_, err = app.account("")
+	if len(app.servedNames()) == 0 {
+		return errNoAccount
 	}
 	h.app = app
-	return err
+	return nil
 }
 
 // UnmarshalCaddyfile sets up the check from Caddyfile tokens. Syntax:
@@ -123,10 +124,10 @@ func (h *HealthCheck) serve(w http.ResponseWriter, req *http.Request) {
 func (h *HealthCheck) asked(req *http.Request) ([]string, bool) {
 	query := req.URL.Query()
 	if !query.Has("account") {
-		return h.app.accounts.Names(), true
+		return h.app.servedNames(), true
 	}
 	for _, name := range query["account"] {
-		if h.app.accounts.Named(name) == nil {
+		if h.app.servedNamed(name) == nil {
 			return nil, false
 		}
 	}
@@ -144,7 +145,7 @@ type healthReport struct {
 func (app *App) health(names []string) healthReport {
 	report := healthReport{Healthy: true, Unhealthy: []string{}}
 	for _, name := range names {
-		if status := app.tokens.Status(app.accounts.Named(name)); !status.healthy() {
+		if status := app.tokens.Status(app.servedNamed(name)); !status.healthy() {
 			report.Healthy = false
 			report.Unhealthy = append(report.Unhealthy, name)
 		}

@@ -64,7 +64,7 @@ type metrics struct {
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.build, m.requests, m.callers, m.replays, m.fetches, m.errcodes, m.deaths, m.upstream, m.accounts, ticketFetches(), ticketCollector{}}
+	return []prometheus.Collector{m.build, m.requests, m.callers, m.replays, m.fetches, m.errcodes, m.deaths, m.upstream, m.accounts, ticketFetches(), ticketCollector{}, platformCollector{}}
 }
 
 func (m *metrics) register(registry *prometheus.Registry) error {
@@ -145,7 +145,8 @@ func (accountCollector) Collect(ch chan<- prometheus.Metric) {
 		up = 1
 	}
 	gauge(storeUpDesc, up)
-	for _, s := range app.statuses() {
+	for _, a := range app.allServed() {
+		s := app.tokens.Status(a)
 		if s.Fingerprint != "" {
 			gauge(expiryDesc, float64(s.ExpiresAt.Unix()), s.Name)
 		}

@@ -59,6 +59,11 @@ type App struct {
 	// call the account.
 	Accounts map[string]*AccountConfig `json:"accounts,omitempty"`
 
+	// The third-party platforms by name. The name is what handlers, log lines and
+	// metrics call the platform. The accounts that have authorised it are not
+	// configured.
+	Platforms map[string]*PlatformConfig `json:"platforms,omitempty"`
+
 	// The applications that may use the proxy, by name. Once there is one,
 	// nothing passes without the key of one. Default: none; who may use the
 	// proxy is then decided by address.
@@ -67,6 +72,7 @@ type App struct {
 	logger    *zap.Logger
 	tokens    *TokenManager
 	accounts  *account.Directory
+	platforms platforms
 	registry  *gateway.Registry
 	resolvers resolvers
 	endpoint  upstream.RoundTripper
@@ -112,10 +118,20 @@ func (app *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	app.tokens = newTokenManager(budgets, st, app.endpoint, app.logger)
-	if err := app.provisionAccounts(ctx); err != nil {
+	observerOf, err := observers(ctx)
+	if err != nil {
+		return err
+	}
+	if err := app.provisionAccounts(observerOf); err != nil {
+		return err
+	}
+	if err := app.provisionPlatforms(observerOf); err != nil {
 		return err
 	}
 	if app.registry, err = gateway.NewRegistry(app.accounts, app.tokens.credentials.Now, app.logger); err != nil {
+		return err
+	}
+	if err := app.registry.AddPlatforms(app.platforms.all...); err != nil {
 		return err
 	}
 	app.registry.Ticket = app.tokens.tickets.answer
@@ -128,11 +144,7 @@ func (app *App) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-func (app *App) provisionAccounts(ctx caddy.Context) error {
-	observerOf, err := observers(ctx)
-	if err != nil {
-		return err
-	}
+func (app *App) provisionAccounts(observerOf func(string) *accountObserver) (err error) {
 	accounts := make([]*account.Account, 0, len(app.Accounts))
 	for _, name := range sortedKeys(app.Accounts) {
 		a, err := app.newAccount(name, app.Accounts[name])
@@ -188,6 +200,7 @@ func (app *App) Start() error {
 	for a := range app.accounts.All() {
 		app.tokens.KeepWarm(a, time.Duration(app.accounts.Len()-1)*startPause)
 	}
+	app.platforms.start()
 	app.tokens.tickets.keepWarm()
 	app.startMirrors()
 	app.setRunning(true)
@@ -211,6 +224,7 @@ func (app *App) Stop() error {
 	for a := range app.accounts.All() {
 		wg.Go(func() { app.tokens.Release(ctx, a) })
 	}
+	wg.Go(func() { app.platforms.release(ctx) })
 	wg.Go(func() { app.tokens.tickets.release(ctx) })
 	wg.Wait()
 	return nil
@@ -220,6 +234,9 @@ func (app *App) Stop() error {
 func (app *App) Cleanup() error {
 	app.stopMirrors()
 	app.closeMirrors()
+	if err := app.platforms.close(); err != nil {
+		return err
+	}
 	for _, key := range app.runners {
 		if _, err := runnerPool.Delete(key); err != nil {
 			return err
@@ -243,12 +260,16 @@ func (app *App) Cleanup() error {
 	return nil
 }
 
-// account returns the account of that name, or the only one there is.
+// account returns the account of that name, or the only one there is. Platforms
+// are none.
 func (app *App) account(name string) (*account.Account, error) {
 	if app.accounts.Len() == 0 {
-		return nil, errors.New("no account is configured: add one to the weixin global option")
+		return nil, errNoAccount
 	}
 	if name != "" {
+		if app.platforms.named(name) != nil {
+			return nil, fmt.Errorf("%s is a platform, which is not served here: write one of %s", name, strings.Join(app.accounts.Names(), ", "))
+		}
 		if a := app.accounts.Named(name); a != nil {
 			return a, nil
 		}
@@ -258,6 +279,29 @@ func (app *App) account(name string) (*account.Account, error) {
 		return nil, fmt.Errorf("there are several accounts: write one of %s", strings.Join(app.accounts.Names(), ", "))
 	}
 	return app.accounts.Only(), nil
+}
+
+var errNoAccount = errors.New("no account is configured: add one to the weixin global option")
+
+// served returns the account of that name, or the only one there is. It may be a
+// platform's own, which stands for that of <platform>:<appid> as well.
+func (app *App) served(name string) (*account.Account, error) {
+	names := app.servedNames()
+	switch {
+	case len(names) == 0:
+		return nil, errNoAccount
+	case name == "" && len(names) == 1:
+		name = names[0]
+	case name == "":
+		return nil, fmt.Errorf("there are several accounts: write one of %s", strings.Join(names, ", "))
+	}
+	if a := app.servedNamed(name); a != nil {
+		return a, nil
+	}
+	if p := app.platformOfAuthorizer(name); p != nil {
+		return p.Component, nil
+	}
+	return nil, fmt.Errorf("there is no account %s: write one of %s", name, strings.Join(names, ", "))
 }
 
 // loadApp returns the app for a handler or transport.

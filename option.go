@@ -47,12 +47,12 @@ func checkStoreName(name string) error {
 	return nil
 }
 
-// upstreamOf returns an account's upstream.
-func (app *App) upstreamOf(owner string, kind *wechat.Kind, cfg *AccountConfig) (*url.URL, error) {
-	if cfg.Upstream == "" {
+// upstreamOf returns the upstream of an account or a platform.
+func (app *App) upstreamOf(owner string, kind *wechat.Kind, configured string) (*url.URL, error) {
+	if configured == "" {
 		owner = "weixin"
 	}
-	base, err := app.resolve(owner, "upstream", cmp.Or(cfg.Upstream, app.upstreamFor(kind), kind.Host))
+	base, err := app.resolve(owner, "upstream", cmp.Or(configured, app.upstreamFor(kind), kind.Host))
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +174,8 @@ func checkPlaceholders(option, value string) error {
 	if brokenPlaceholder.MatchString(value) {
 		return fmt.Errorf("%s has a placeholder with a brace too few or too many: write {env.NAME} or {file./path/of/it}", option)
 	}
-	if option == optionAppID || option == optionCorpID || option == optionSecret {
+	switch option {
+	case optionAppID, optionCorpID, optionSecret, optionPushToken, optionPushAESKey:
 		switch {
 		case bareVariable.MatchString(value):
 			return fmt.Errorf("%s is the name of a variable: write {env.%s}", option, strings.TrimPrefix(value, "env."))

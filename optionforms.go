@@ -40,6 +40,7 @@ var (
 	transportForms  = optionForms{"tls": `{}`, "trust_upstream": `true`}.with(handlerForms)
 	statusPageForms = optionForms{"read_only": `true`}.with(accessForms)
 	jssdkForms      = optionForms{"account": `"shop"`, "hosts": `["shop.example.com"]`, "agent": `true`}
+	callbackForms   = optionForms{"platform": `"isv"`, "forward": `"` + forwardExample + `"`}
 	healthForms     = optionForms{"allow_ips": accessForms["allow_ips"]}
 	accountForms    = optionForms{ //nolint:gosec // they are placeholders
 		"kind":     `"official"`,
@@ -62,6 +63,17 @@ var (
 		"allow":    `["/cgi-bin/message/*"]`,
 		"ips":      `["10.0.0.0/8"]`,
 	}
+	platformForms = optionForms{ //nolint:gosec // likewise
+		"appid":        `"{env.COMPONENT_APPID}"`,
+		"secret":       `"{env.COMPONENT_SECRET}"`,
+		"push_token":   `"{env.COMPONENT_TOKEN}"`,
+		"push_aes_key": `"{env.COMPONENT_AES_KEY}"`,
+		"upstream":     `"https://api.weixin.qq.com"`,
+		"resolver":     `"223.5.5.5"`,
+		"issue":        `"virtual"`,
+
+		optionInMemory: `100000`,
+	}
 	mirrorForms = optionForms{
 		"preset": `"wxjava"`,
 		"url":    `"{env.REDIS_URL}"`,
@@ -73,6 +85,8 @@ var (
 		"store":    `{"module": "storage"}`,
 		"accounts": `{"shop": {"appid": "{env.WEIXIN_APPID}", "secret": "{env.WEIXIN_SECRET}"}}`,
 		"callers":  `{"orders": {"key": "{env.ORDERS_KEY}"}}`,
+
+		"platforms": `{"isv": {"appid": "{env.COMPONENT_APPID}", "secret": "{env.COMPONENT_SECRET}", "push_token": "{env.COMPONENT_TOKEN}", "push_aes_key": "{env.COMPONENT_AES_KEY}"}}`,
 	}
 )
 
@@ -143,6 +157,9 @@ func (app *App) UnmarshalJSON(data []byte) error {
 	if err := decodeMembers[AccountConfig](data, "accounts", "account"); err != nil {
 		return err
 	}
+	if err := decodeMembers[PlatformConfig](data, "platforms", "platform"); err != nil {
+		return err
+	}
 	if err := decodeMembers[CallerConfig](data, "callers", "caller"); err != nil {
 		return err
 	}
@@ -178,6 +195,12 @@ func (c *AccountConfig) UnmarshalJSON(data []byte) error {
 	return decodeOptions(data, (*plain)(c), accountForms)
 }
 
+// UnmarshalJSON decodes a platform's options.
+func (c *PlatformConfig) UnmarshalJSON(data []byte) error {
+	type plain PlatformConfig
+	return decodeOptions(data, (*plain)(c), platformForms)
+}
+
 // UnmarshalJSON decodes a caller's options.
 func (c *CallerConfig) UnmarshalJSON(data []byte) error {
 	type plain CallerConfig
@@ -194,6 +217,12 @@ func (h *Handler) UnmarshalJSON(data []byte) error {
 func (t *Transport) UnmarshalJSON(data []byte) error {
 	type plain Transport
 	return decodeOptions(data, (*plain)(t), transportForms)
+}
+
+// UnmarshalJSON decodes the callback's options.
+func (c *Callback) UnmarshalJSON(data []byte) error {
+	type plain Callback
+	return decodeOptions(data, (*plain)(c), callbackForms)
 }
 
 // UnmarshalJSON decodes the page's options.

@@ -12,26 +12,34 @@ import (
 
 // resolvers are the DNS servers that accounts have configured.
 type resolvers struct {
-	all       []*upstream.Resolver          // each once
-	byAccount map[string]*upstream.Resolver // by the account's name
+	all     []*upstream.Resolver          // each once
+	byOwner map[string]*upstream.Resolver // such as "account shop"
 }
 
-// provisionResolvers resolves what the app and the accounts say of DNS.
+// provisionResolvers resolves what the app, the accounts and the platforms say of
+// DNS.
 func (app *App) provisionResolvers() error {
-	app.resolvers = resolvers{byAccount: make(map[string]*upstream.Resolver)}
+	app.resolvers = resolvers{byOwner: make(map[string]*upstream.Resolver)}
 	if _, err := app.addResolver("weixin", app.Resolver); err != nil {
 		return err
 	}
-	for _, name := range sortedKeys(app.Accounts) {
-		text := app.Resolver
-		if cfg := app.Accounts[name]; cfg != nil {
-			text = cmp.Or(cfg.Resolver, text)
+	configured := make(map[string]string)
+	for name, cfg := range app.Accounts {
+		if cfg != nil {
+			configured["account "+name] = cfg.Resolver
 		}
-		r, err := app.addResolver("account "+name, text)
+	}
+	for name, cfg := range app.Platforms {
+		if cfg != nil {
+			configured["platform "+name] = cfg.Resolver
+		}
+	}
+	for _, owner := range sortedKeys(configured) {
+		r, err := app.addResolver(owner, cmp.Or(configured[owner], app.Resolver))
 		if err != nil {
-			return fmt.Errorf("account %s: %w", name, err)
+			return fmt.Errorf("%s: %w", owner, err)
 		}
-		app.resolvers.byAccount[name] = r
+		app.resolvers.byOwner[owner] = r
 	}
 	return nil
 }

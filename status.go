@@ -201,7 +201,7 @@ func (m *TokenManager) Status(a *account.Account) AccountStatus {
 func (m *TokenManager) statusWith(a *account.Account, state store.State) AccountStatus {
 	is := m.credentials.Status(a.Credential())
 	status := AccountStatus{
-		Name: a.Name, Kind: a.Kind.Name, AgentID: a.AgentID, Method: a.Endpoint.Name,
+		Name: a.Name, Kind: a.Kind.Name, AgentID: a.AgentID, Method: a.Credential().Method,
 		State: is.State, Since: is.Since, Fingerprint: is.Fingerprint, FetchedAt: is.FetchedAt, ExpiresAt: is.ExpiresAt,
 		RetryAt: is.RetryAt, Fetches: is.Fetches, Replays: is.Replays, Quota: is.Quotas, EarlyDeaths: is.EarlyDeaths,
 		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, checkedAt: is.CheckedAt, store: state, kind: a.Kind, isLost: a.IsOutOfReach(time.Now()),

@@ -55,9 +55,8 @@ func (p *StatusPage) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if app.accounts.Len() == 0 {
-		_, err := app.account("")
-		return err
+	if len(app.servedNames()) == 0 {
+		return errNoAccount
 	}
 	p.app = app
 	p.page = statuspage.Page{
@@ -73,7 +72,7 @@ func (p *StatusPage) Provision(ctx caddy.Context) error {
 func statusKey(app *App) []byte {
 	h := sha256.New()
 	h.Write([]byte("weixin status page\n"))
-	for a := range app.accounts.All() {
+	for _, a := range app.allServed() {
 		h.Write(a.VirtualKey())
 	}
 	return h.Sum(nil)
@@ -162,14 +161,37 @@ func (v statusViewer) maySee(a *account.Account) bool {
 // accounts returns the status of the accounts that the viewer may use, by name.
 func (v statusViewer) accounts(ctx context.Context, lang wechat.Language) []statuspage.Account {
 	app := v.page.app
-	app.tokens.look(ctx, app.accounts.All())
-	accounts := make([]statuspage.Account, 0, app.accounts.Len())
-	for a := range app.accounts.All() {
+	app.look(ctx)
+	all := app.allServed()
+	accounts := make([]statuspage.Account, 0, len(all))
+	for _, a := range all {
 		if v.maySee(a) {
-			accounts = append(accounts, app.shownAccount(a, lang))
+			accounts = append(accounts, app.shownServed(ctx, a, lang))
 		}
 	}
 	return accounts
+}
+
+// shownServed returns the status of an account or a platform in a language.
+func (app *App) shownServed(ctx context.Context, a *account.Account, lang wechat.Language) statuspage.Account {
+	shown := app.shownAccount(a, lang)
+	p := app.platforms.named(a.Name)
+	if p == nil {
+		return shown
+	}
+	s := shownPlatform{shownStatus: shown.Data.(shownStatus), platformDetails: app.platformDetails(ctx, p)}
+	shown.Platform = &statuspage.Platform{TicketAt: s.Ticket.ReceivedAt, Known: -1, InMemory: s.Authorizers.InMemory}
+	if s.Authorizers.Known != nil {
+		shown.Platform.Known = *s.Authorizers.Known
+	}
+	shown.Data = s
+	return shown
+}
+
+// shownPlatform is a platform's status as the page tells it to programs.
+type shownPlatform struct {
+	shownStatus
+	platformDetails
 }
 
 // shownStatus is an account's status as the page tells it to programs.
@@ -218,7 +240,7 @@ func (app *App) shownAccount(of *account.Account, lang wechat.Language) statuspa
 // renew renews an account's token, if that does the account no harm.
 func (v statusViewer) renew(ctx context.Context, name string, lang wechat.Language) (statuspage.Renewal, bool) {
 	app := v.page.app
-	of := app.accounts.Named(name)
+	of := app.servedNamed(name)
 	if of == nil || !v.maySee(of) {
 		return statuspage.Renewal{}, false
 	}

@@ -2,6 +2,7 @@ package weixin
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -45,6 +46,7 @@ type Transport struct {
 	gateway.Access
 	ForwardingConfig
 
+	account *account.Account // that is named, or the only one
 	gateway gateway.Gateway
 	logger  *zap.Logger
 	proxy   *proxy.Proxy
@@ -65,11 +67,12 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a, err := app.account(t.Account)
+	a, err := app.served(t.Account)
 	if err != nil {
 		return fmt.Errorf("%w%s", err, positionsOf(transportConfig(t.Account)).of("transport", t.Account))
 	}
-	t.gateway = gateway.Gateway{Registry: app.registry, Access: &t.Access, Account: a.Name, BehindReverseProxy: true}
+	t.gateway = gateway.Gateway{Registry: app.registry, Access: &t.Access, Account: cmp.Or(t.Account, a.Name), BehindReverseProxy: true}
+	t.account = a
 	if err := t.Prepare(); err != nil {
 		return err
 	}
@@ -121,7 +124,7 @@ func (t *Transport) roundTrip(original *http.Request) (res *http.Response, needl
 		return t.refuse(original, err), true, nil
 	}
 	defer leave()
-	admission := &gateway.Admission{Account: registry.Accounts.Named(t.gateway.Account), Request: req}
+	admission := gateway.Unasked(t.account, req)
 	if !isHealthCheck(req) {
 		if admission, err = t.gateway.Admit(req); err != nil {
 			return t.refuse(req, err), true, nil

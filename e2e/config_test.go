@@ -224,7 +224,7 @@ func TestListModules(t *testing.T) {
 	t.Parallel()
 	out, _ := run(t, nil, "list-modules")
 	for _, module := range []string{
-		"weixin", "http.handlers.weixin", "http.handlers.weixin_capture", "http.handlers.weixin_sandbox", "http.handlers.weixin_status", "http.handlers.weixin_health", "http.reverse_proxy.transport.weixin", "weixin.stores.storage", "weixin.stores.redis", "admin.api.weixin",
+		"weixin", "http.handlers.weixin", "http.handlers.weixin_callback", "http.handlers.weixin_capture", "http.handlers.weixin_sandbox", "http.handlers.weixin_status", "http.handlers.weixin_health", "http.reverse_proxy.transport.weixin", "weixin.stores.storage", "weixin.stores.redis", "admin.api.weixin",
 	} {
 		if !strings.Contains(out, "\n"+module+"\n") {
 			t.Errorf("%s is not listed", module)

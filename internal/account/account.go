@@ -167,8 +167,11 @@ func (a *Account) secretDigest() string {
 // ID identifies an account's token: what makes for another token makes for
 // another ID.
 func (a *Account) ID() string {
-	h := sha256.New()
-	for _, s := range []string{a.identity(), a.Credentials.Secret, a.Endpoint.Name, a.Upstream.String()} {
+	h, method := sha256.New(), ""
+	if a.Endpoint != nil {
+		method = a.Endpoint.Name
+	}
+	for _, s := range []string{a.identity(), a.Credentials.Secret, method, a.Upstream.String()} {
 		h.Write([]byte(s))
 		h.Write([]byte{0})
 	}

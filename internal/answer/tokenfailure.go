@@ -44,15 +44,23 @@ func ofToken(e *account.TokenError, now time.Time) *Error {
 	if upstream.TellsOfLoop(e.UnavailableError.Message) {
 		p.Status = http.StatusLoopDetected
 	}
-	// At an API these would mean the token, and SDKs would fetch another.
-	switch e.Errcode {
-	case 0, wechat.InvalidAccessToken, wechat.AccessTokenExpired:
-		p.Errcode = wechat.SystemBusy
-	case wechat.InvalidCredential:
-		p.Errcode = wechat.InvalidAppSecret
-	}
+	p.Errcode = OwnErrcode(e.Errcode)
 	if own := e.Account.Kind.OwnErrcode; own != wechat.OK {
 		p.Errcode = own
 	}
 	return p
+}
+
+// OwnErrcode returns the errcode with which the proxy tells of a failure of its own
+// call, 0 where that got no answer. At an API some of WeChat's would mean the token
+// of the request, and SDKs would fetch another.
+func OwnErrcode(errcode int) int {
+	switch errcode {
+	case wechat.OK, wechat.InvalidAccessToken, wechat.AccessTokenExpired:
+		return wechat.SystemBusy
+	case wechat.InvalidCredential:
+		return wechat.InvalidAppSecret
+	default:
+		return errcode
+	}
 }

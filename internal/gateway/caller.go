@@ -14,12 +14,13 @@ import (
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/answer"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // Caller is an application that may use the proxy.
 type Caller struct {
 	Name     string
-	Accounts []string            // their names; nil for all
+	Accounts []string            // their names, platforms' too, <platform>:<appid> and <platform>:*; nil for all
 	Allow    caddyhttp.MatchPath // the paths that it may call; nil for every path
 	IPs      []netip.Prefix      // where it may call from; nil for anywhere
 
@@ -82,7 +83,40 @@ func (r *Registry) CallerByKey(key string) *Caller {
 
 // MayUse reports whether the caller may use an account.
 func (c *Caller) MayUse(a *account.Account) bool {
+	if a.Component != nil {
+		return c.mayUseAuthorizer(a.Component.Name, a.Credentials.ID)
+	}
 	return c.Accounts == nil || slices.Contains(c.Accounts, a.Name)
+}
+
+// allAuthorizers stands for the AppID of every account that has authorised a
+// platform.
+const allAuthorizers = "*"
+
+// mayUseAuthorizer reports whether the caller may use an account that has authorised
+// a platform. Who may use the platform may use all of these.
+func (c *Caller) mayUseAuthorizer(platform, appID string) bool {
+	return c.Accounts == nil || slices.ContainsFunc(c.Accounts, func(name string) bool {
+		of, which, some := strings.Cut(name, ":")
+		return of == platform && (!some || which == appID || which == allAuthorizers)
+	})
+}
+
+// mayUse reports whether the caller may use a subject's account.
+func (c *Caller) mayUse(s subject) bool {
+	if s.appID != "" {
+		return c.mayUseAuthorizer(s.platform.component.Name, s.appID)
+	}
+	return c.MayUse(s.account)
+}
+
+// mayUseSomeOf reports whether the caller may use a platform, or any account that
+// has authorised it.
+func (c *Caller) mayUseSomeOf(p *servedPlatform) bool {
+	return c.Accounts == nil || slices.ContainsFunc(c.Accounts, func(name string) bool {
+		of, _, _ := strings.Cut(name, ":")
+		return of == p.component.Name
+	})
 }
 
 // MayCallFrom reports whether the caller may call from the client's address.
@@ -93,17 +127,30 @@ func (c *Caller) MayCallFrom(req *http.Request) bool {
 // MayCall reports whether the caller may call the path of a request.
 func (c *Caller) MayCall(req *http.Request) bool { return c.Allow == nil || c.Allow.Match(req) }
 
+// checkAccount refuses an account that the caller may not use. The error names the
+// caller and the rule.
+func (c *Caller) checkAccount(s subject) error {
+	if c == nil || c.mayUse(s) {
+		return nil
+	}
+	return answer.Forbidden(fmt.Sprintf("caller %s may not use account %s: its accounts are %s",
+		c.Name, s.name(), strings.Join(c.Accounts, ", ")))
+}
+
 // check refuses what the caller may not do. The error names the caller and the
 // rule.
-func (c *Caller) check(req *http.Request, a *account.Account, asksForToken bool) error {
+func (c *Caller) check(call *apiCall, s subject) error {
+	// Beside another platform's token none of this one's credentials is of use.
+	if !call.passesBesidePlatform() || !c.mayUseSomeOf(s.platform) {
+		if err := c.checkAccount(s); err != nil {
+			return err
+		}
+	}
 	switch {
-	case !c.MayUse(a):
-		return answer.Forbidden(fmt.Sprintf("caller %s may not use account %s: its accounts are %s",
-			c.Name, a.Name, strings.Join(c.Accounts, ", ")))
-	case !c.MayCallFrom(req):
+	case !c.MayCallFrom(call.Request):
 		return answer.Forbidden(fmt.Sprintf("caller %s may not call from this address: add it to its ips", c.Name))
-	case !asksForToken && !c.MayCall(req):
-		return answer.Forbidden(fmt.Sprintf("caller %s may not call %s: its allow does not have it", c.Name, req.URL.Path))
+	case call.route.Takes != wechat.TakesTokenRequest && !c.MayCall(call.Request):
+		return answer.Forbidden(fmt.Sprintf("caller %s may not call %s: its allow does not have it", c.Name, call.URL.Path))
 	}
 	return nil
 }

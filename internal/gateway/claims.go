@@ -14,10 +14,14 @@ type claims struct {
 	bearer    string // of the Authorization header
 	hasBearer bool
 
-	bound   *account.Account //  the account for which its tokens were issued
-	virtual *virtualClaims   //  of a valid virtual token
-	real    bool             // there is a real token of the account's
-	foreign bool             // there is an access_token of which nothing is known
+	bound   subject        //  for which its tokens were issued
+	virtual *virtualClaims //  of a valid virtual token
+	real    bool           // there is a real token of the account's
+	foreign bool           // there is a token of which nothing is known
+
+	// besidePlatform is whether the request brings a platform's token with it that is
+	// not the proxy's.
+	besidePlatform bool
 
 	id string // the AppID or corpid, as the request has it where it means an account
 
@@ -37,7 +41,9 @@ func (g *Gateway) readClaims(call *apiCall) (*claims, error) {
 		}
 		c.tokenRequest.account, c.tokenRequest.key = g.Registry.readSecret(c.tokenRequest.secret)
 		c.id = c.tokenRequest.id
-		return c, nil
+		if call.route.Endpoint != wechat.AuthorizerToken {
+			return c, nil
+		}
 	case wechat.TakesSecret:
 		if c.secretRequest, err = readSecretRequest(call); err != nil {
 			return nil, err
@@ -59,16 +65,58 @@ var (
 
 // readTokens checks every token that the request carries.
 func (g *Gateway) readTokens(call *apiCall, c *claims) error {
-	for value := range wechat.QueryParams(call.URL.RawQuery, call.kind.TokenParam) {
-		var err error
-		switch {
-		case account.IsVirtualToken(value):
-			err = g.readVirtualToken(call, c, value)
-		case value != "" && call.route.Takes == wechat.TakesToken:
-			err = g.readRealToken(call, c, value)
+	for _, param := range call.kind.TokenParams() {
+		for value := range wechat.QueryParams(call.URL.RawQuery, param) {
+			if err := g.readToken(call, c, param, value); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return err
+	}
+	if call.kind != wechat.Platform {
+		return g.refuseOfPlatform(call)
+	}
+	if c.besidePlatform && call.route.Takes == wechat.TakesToken {
+		if c.virtual != nil || c.real {
+			return otherToken()
+		}
+		call.route = besidePlatform
+	}
+	return nil
+}
+
+// besidePlatform is the route of requests that bring with them a platform's token
+// which is not the proxy's.
+var besidePlatform = &wechat.Route{Takes: wechat.TakesComponentToken}
+
+func (g *Gateway) readToken(call *apiCall, c *claims, param, value string) error {
+	switch {
+	case value == "":
+		return nil
+	case account.IsVirtualToken(value):
+		return g.readVirtualToken(call, c, value)
+	case call.route.Takes != wechat.TakesToken && call.route.Takes != wechat.TakesTokenRequest:
+		return nil
+	}
+	known, err := g.readRealToken(call, c, value)
+	switch {
+	case known:
+	case param == wechat.ComponentTokenParam:
+		c.besidePlatform, c.foreign = true, true
+	default:
+		c.foreign = true
+	}
+	return err
+}
+
+// refuseOfPlatform refuses a platform's virtual token where something else is
+// served.
+func (g *Gateway) refuseOfPlatform(call *apiCall) error {
+	if len(g.Registry.platforms) == 0 {
+		return nil
+	}
+	for value := range wechat.QueryParams(call.URL.RawQuery, wechat.ComponentTokenParam) {
+		if account.IsVirtualToken(value) {
+			return call.tokenRefused(errOtherAccount)
 		}
 	}
 	return nil
@@ -76,14 +124,17 @@ func (g *Gateway) readTokens(call *apiCall, c *claims) error {
 
 func (g *Gateway) readVirtualToken(call *apiCall, c *claims, value string) error {
 	if call.needsNoAccount() {
-		return answer.BadRequest("this API takes another token than the account's")
+		return otherToken()
 	}
 	v, err := verifyVirtualToken(value, g.Registry.now(), g.Registry.virtualSecrets)
 	switch {
-	case err != nil && call.route.Takes == wechat.TakesToken && g.realTokenOwner(call, c, value) != nil:
-		// The account's upstream is a proxy like this one.
-		return g.readRealToken(call, c, value)
 	case err != nil:
+		if call.route.Takes == wechat.TakesToken {
+			// The account's upstream may be a proxy like this one.
+			if known, err := g.readRealToken(call, c, value); known {
+				return err
+			}
+		}
 		return call.tokenRefused(err)
 	case g.Registry.HasCallers() && v.caller == account.VirtualID{}:
 		c.foreign = true // from before there were callers
@@ -92,37 +143,42 @@ func (g *Gateway) readVirtualToken(call *apiCall, c *claims, value string) error
 		return call.tokenRefused(errTokensDiffer)
 	}
 	c.virtual = v
-	return c.bind(call, g.Registry.Accounts.WithVirtualID(v.account))
+	return c.bind(call, g.Registry.subjectOfToken(v))
 }
 
-func (g *Gateway) readRealToken(call *apiCall, c *claims, value string) error {
+// readRealToken reports whether a token is a real one that was issued here.
+func (g *Gateway) readRealToken(call *apiCall, c *claims, value string) (known bool, err error) {
 	owner := g.realTokenOwner(call, c, value)
-	if owner == nil {
-		c.foreign = true
-		return nil
+	if owner == (subject{}) {
+		return false, nil
 	}
 	c.real = true
-	return c.bind(call, owner)
+	return true, c.bind(call, owner)
 }
 
-// realTokenOwner returns the account whose real token this is, or nil.
-func (g *Gateway) realTokenOwner(call *apiCall, c *claims, value string) *account.Account {
-	likely, _ := g.namedAccount(call.Request) // an error is one later
-	if likely == nil {
-		likely = g.Registry.Accounts.WithID(c.id)
+// realTokenOwner returns whose real token this is, or the zero subject.
+func (g *Gateway) realTokenOwner(call *apiCall, c *claims, value string) subject {
+	r := g.Registry
+	named, _ := g.named(call.Request) // an error is one later
+	likely := firstAccount(named.account, r.Accounts.WithID(c.id))
+	switch {
+	case likely != nil || len(r.issuers.accounts) == 0:
+	case call.kind != wechat.Platform:
+		likely = r.Accounts.OnlyOf(call.kind)
+	default:
+		if p := g.platformOf(call, c.id, named); p != nil {
+			likely = p.component
+		}
 	}
-	if likely == nil {
-		likely = g.Registry.Accounts.OnlyOf(call.kind)
-	}
-	return g.Registry.realTokenOwner(call.Context(), value, likely)
+	return r.realTokenOwner(call.Context(), value, likely)
 }
 
-// bind notes for which account a token of the request was issued.
-func (c *claims) bind(call *apiCall, a *account.Account) error {
-	if c.bound != nil && c.bound != a {
+// bind notes for whom a token of the request was issued.
+func (c *claims) bind(call *apiCall, s subject) error {
+	if c.bound != (subject{}) && c.bound != s {
 		return call.tokenRefused(errTokensDiffer)
 	}
-	c.bound = a
+	c.bound = s
 	return nil
 }
 

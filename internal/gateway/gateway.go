@@ -4,12 +4,11 @@
 package gateway
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
@@ -36,12 +35,30 @@ type Admission struct {
 	// secret where the API takes them.
 	Request *http.Request
 
+	// TokenParams are the query parameters that take the account's token; nil where
+	// the request takes none.
+	TokenParams []string
+
 	// Virtual is whether the request carries a virtual token. Its application
 	// knows no other, so it must not hear of others' deaths.
 	Virtual bool
 
+	// Translate returns an answer as the client may see it; nil where it may see it as
+	// it is.
+	Translate func(context.Context, []byte) ([]byte, error)
+
 	// Issued answers the request in WeChat's place; nil where it is forwarded.
 	Issued *Issued
+}
+
+// Unasked returns the admission of a request that no application has made, so that
+// nothing is checked.
+func Unasked(a *account.Account, req *http.Request) *Admission {
+	p := &Admission{Account: a, Request: req}
+	if a.Kind.RouteOf(req.URL).Takes == wechat.TakesToken {
+		p.TokenParams = a.Kind.TokenParams()[:1]
+	}
+	return p
 }
 
 // Served counts the answer.
@@ -55,6 +72,8 @@ type apiCall struct {
 
 	// isOfKind is whether the request shows that it means an account of the kind.
 	isOfKind bool
+
+	bodyObject jsonObject // the body's members, once they were looked for
 }
 
 // Admit lets a request pass, or returns the answer that refuses it, which is an
@@ -84,99 +103,60 @@ func (g *Gateway) admit(call *apiCall) (*Admission, error) {
 	if caller != nil {
 		name = caller.Name
 	}
-	a, err := g.selectAccount(call, claims, caller)
+	s, err := g.selectSubject(call, claims, caller)
 	if err != nil {
 		return nil, answer.Of(err, nil, name)
 	}
-	p := &Admission{Account: a, Caller: name, Request: call.Request, Virtual: claims.virtual != nil}
-	if err := g.permit(p, call, claims, caller); err != nil {
-		return nil, answer.Of(err, a, name)
+	p := &Admission{Account: s.account, Caller: name, Virtual: claims.virtual != nil}
+	if err := g.permit(p, call, claims, s, caller); err != nil {
+		return nil, answer.Of(err, s.account, name)
 	}
 	return p, nil
 }
 
 // permit lets a caller use an account, and does for the request what its path
 // needs.
-func (g *Gateway) permit(p *Admission, call *apiCall, claims *claims, caller *Caller) (err error) {
+func (g *Gateway) permit(p *Admission, call *apiCall, claims *claims, s subject, caller *Caller) (err error) {
 	if p.Account.Kind != call.kind {
 		return answer.BadRequest("account " + p.Account.Name + " is of kind " + p.Account.Kind.Name + ", and the request is for one of kind " + call.kind.Name)
 	}
 	if caller != nil {
-		if err := caller.check(call.Request, p.Account, call.route.Takes == wechat.TakesTokenRequest); err != nil {
+		if err := caller.check(call, s); err != nil {
 			return err
 		}
 	}
+	p.Translate = g.translator(call, claims, s, caller)
+	p.Request = call.Request // whose body may have been looked into
 	switch call.route.Takes {
 	case wechat.TakesTokenRequest:
-		p.Issued, err = g.Registry.issue(call, p.Account, caller)
+		p.Issued, err = g.Registry.issue(call, s, caller)
 	case wechat.TakesSecret:
 		p.Request, err = claims.secretRequest.inject(call, p.Account)
 	case wechat.TakesToken:
+		p.TokenParams = call.tokenParams()
 		p.Issued, err = g.Registry.issueTicket(call, p.Account)
 	default:
 	}
 	return err
 }
 
-// call returns the request with what it takes, as far as that can be told before
-// its account is known.
-func (g *Gateway) call(req *http.Request) *apiCall {
-	kind, ok := g.kindOf(req)
-	return &apiCall{Request: req, kind: kind, route: kind.RouteOf(req.URL), isOfKind: ok}
-}
-
-// kindOf returns the kind of account that a request means, and reports whether
-// the request shows it: by the account's name, token or ID, by the host, or by the
-// path.
-func (g *Gateway) kindOf(req *http.Request) (kind *wechat.Kind, ok bool) {
-	accounts := g.Registry.Accounts
-	kinds := accounts.Kinds()
-	if len(kinds) == 1 {
-		return kinds[0], true
+// tokenParams returns the query parameters that take the account's token: those
+// in which the request has one, or else the one that is documented.
+func (c *apiCall) tokenParams() []string {
+	all := c.kind.TokenParams()
+	if len(all) == 1 {
+		return all
 	}
-	if a, _ := g.namedAccount(req); a != nil { // an error is one later
-		return a.Kind, true
-	}
-	if a := g.tokensAccount(req); a != nil {
-		return a.Kind, true
-	}
-	for _, kind := range kinds {
-		id, _ := wechat.QueryParam(req.URL.RawQuery, kind.ID)
-		if a := accounts.WithID(id); a != nil && a.Kind == kind {
-			return kind, true
+	var params []string
+	for _, param := range all {
+		if param == c.route.TokenParam || wechat.HasQueryParam(c.URL.RawQuery, param) {
+			params = append(params, param)
 		}
 	}
-	for _, kind := range kinds {
-		if kind.IsHost(req.Host) {
-			return kind, true
-		}
+	if len(params) == 0 {
+		return all[:1]
 	}
-	if kind := accounts.KindOfPath(req.URL.Path); kind != nil {
-		return kind, true
-	}
-	for _, kind := range kinds {
-		if kind.HasForeignToken(req.URL.RawQuery) {
-			return kind, true
-		}
-	}
-	return kinds[0], false
-}
-
-// tokensAccount returns the account that a virtual token in a request names,
-// which may be forged, or nil.
-func (g *Gateway) tokensAccount(req *http.Request) *account.Account {
-	for _, kind := range g.Registry.Accounts.Kinds() {
-		token, _ := wechat.QueryParam(req.URL.RawQuery, kind.TokenParam)
-		if claims, _, _ := readVirtualToken(token); claims != nil {
-			return g.Registry.Accounts.WithVirtualID(claims.account)
-		}
-		if token != "" {
-			if a := g.Registry.realTokenOwner(req.Context(), token, nil); a != nil {
-				return a
-			}
-		}
-	}
-	return nil
+	return params
 }
 
 // checkRequest refuses what nobody may send.
@@ -224,6 +204,12 @@ func (c *apiCall) needsNoAccount() bool {
 	}
 }
 
+// passesBesidePlatform reports whether a request passes with another platform's
+// token, and shows no account's.
+func (c *apiCall) passesBesidePlatform() bool {
+	return c.kind == wechat.Platform && c.needsNoAccount() && !wechat.MayShowTokens(c.URL.Path)
+}
+
 // checkHost refuses what a web page could have sent by the proxy's name.
 func (g *Gateway) checkHost(req *http.Request) error {
 	host := req.Host
@@ -260,7 +246,7 @@ func (g *Gateway) identify(call *apiCall, c *claims) (*Caller, error) {
 			return nil, answer.Forbidden("the access_token was issued to another caller than " + caller.Name)
 		}
 		return caller, nil
-	case c.tokenRequest != nil:
+	case c.tokenRequest != nil && call.route.Endpoint.Secret != "":
 		caller := g.Registry.CallerByKey(c.tokenRequest.key)
 		if caller == nil {
 			return nil, secretRefused(call, "the secret is no caller's key")
@@ -280,110 +266,6 @@ func (g *Gateway) identify(call *apiCall, c *claims) (*Caller, error) {
 		return nil, call.tokenRefused(errVirtualTokenExpired)
 	}
 	return nil, answer.Forbidden("no caller's key: ask for a token with it as secret, or send it as Authorization: Bearer")
-}
-
-// selectAccount returns the account that the request means.
-func (g *Gateway) selectAccount(call *apiCall, c *claims, caller *Caller) (*account.Account, error) {
-	named, err := g.namedAccount(call.Request)
-	if err != nil {
-		return nil, answer.BadRequest(err.Error())
-	}
-	if c.tokenRequest != nil {
-		return g.accountOfTokenRequest(call, c.tokenRequest, named, caller)
-	}
-	if c.bound != nil && named != nil && named != c.bound {
-		return nil, call.tokenRefused(errOtherAccount)
-	}
-	a := firstAccount(named, c.bound, g.Registry.Accounts.WithID(c.id))
-	if a == nil {
-		a = g.accountLeft(call, caller)
-	}
-	if err := c.secretRequest.check(call, a, caller); err != nil {
-		return nil, err
-	}
-	if a == nil {
-		return nil, errAccountUnclear(call)
-	}
-	return a, nil
-}
-
-// errAccountUnclear says how to tell which account is meant. An identity that
-// several have does not.
-func errAccountUnclear(call *apiCall) error {
-	if call.kind.SecretsApart || !call.isOfKind {
-		return answer.BadRequest("several accounts are served here, and the request does not tell which is meant: " +
-			"use a token fetched here for one, write its name in the directive, as in weixin <account>, " +
-			"or for an official account its appid in the query")
-	}
-	return answer.BadRequest("several accounts are served here: name one with its " + call.kind.ID +
-		" in the query, or with a token fetched here for it")
-}
-
-func invalidID(call *apiCall) error {
-	return answer.WeChat(wechat.InvalidAppID, "invalid "+call.kind.ID)
-}
-
-func firstAccount(accounts ...*account.Account) *account.Account {
-	for _, a := range accounts {
-		if a != nil {
-			return a
-		}
-	}
-	return nil
-}
-
-// accountLeft returns the account of a request that names none, or nil: the only
-// one, or one of several where it does not matter which.
-func (g *Gateway) accountLeft(call *apiCall, caller *Caller) *account.Account {
-	if call.isOfKind {
-		if a := g.Registry.Accounts.OnlyOf(call.kind); a != nil {
-			return a
-		}
-	}
-	if call.needsNoAccount() {
-		return g.Registry.anyAccount(call.kind, caller)
-	}
-	return nil
-}
-
-// namedAccount returns the account that the configuration names, or nil.
-func (g *Gateway) namedAccount(req *http.Request) (*account.Account, error) {
-	name := g.Account
-	if name == "" {
-		return nil, nil
-	}
-	if HasPlaceholder(name) {
-		repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-		if !ok {
-			return nil, errors.New("the account's name cannot be told for this request")
-		}
-		if name = repl.ReplaceAll(name, ""); name == "" {
-			return nil, errors.New("the account's name is empty for this request")
-		}
-	}
-	a := g.Registry.Accounts.Named(name)
-	if a == nil {
-		return nil, errors.New("there is no account of this name")
-	}
-	return a, nil
-}
-
-// anyAccount returns an account of a kind for a request that takes no account's
-// credentials, only its upstream, if all have the same.
-func (r *Registry) anyAccount(kind *wechat.Kind, caller *Caller) *account.Account {
-	var first *account.Account
-	for a := range r.Accounts.All() {
-		if a.Kind != kind {
-			continue
-		}
-		if first != nil && first.Upstream.String() != a.Upstream.String() {
-			return nil
-		}
-		if first == nil && (caller == nil || caller.MayUse(a)) {
-			first = a
-		}
-	}
-	return first
 }
 
 // BearerOf returns the key in an Authorization header.

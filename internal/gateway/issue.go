@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -27,6 +29,8 @@ const maxSmallBody = 64 << 10
 type tokenRequest struct {
 	grantType, id, secret string
 
+	authorizer string // the AppID of an account that has authorised the platform, or ""
+
 	// account is the account's name that stands before the key, or in place of the
 	// secret; "" is none. key is the caller's.
 	account, key string
@@ -41,7 +45,12 @@ func readTokenRequest(call *apiCall) (*tokenRequest, error) {
 		return nil, err
 	}
 	r := new(tokenRequest)
-	for name, value := range map[string]*string{"grant_type": &r.grantType, endpoint.ID: &r.id, endpoint.Secret: &r.secret} {
+	for name, value := range map[string]*string{
+		"grant_type": &r.grantType, endpoint.ID: &r.id, endpoint.Secret: &r.secret, endpoint.Authorizer: &r.authorizer,
+	} {
+		if name == "" {
+			continue
+		}
 		if *value, err = param(name); err != nil {
 			return nil, err
 		}
@@ -50,7 +59,9 @@ func readTokenRequest(call *apiCall) (*tokenRequest, error) {
 	switch {
 	case r.id == "":
 		return nil, answer.WeChat(wechat.AppIDMissing, endpoint.ID+" missing")
-	case r.secret == "" && !hasBearer:
+	case r.authorizer == "" && endpoint.Authorizer != "":
+		return nil, answer.WeChat(wechat.AppIDMissing, endpoint.Authorizer+" missing")
+	case r.secret == "" && !hasBearer && endpoint.Secret != "":
 		return nil, answer.WeChat(wechat.AppSecretMissing, endpoint.SecretMissing)
 	case r.grantType != endpoint.GrantType && endpoint.GrantType != "":
 		return nil, answer.WeChat(wechat.InvalidGrantType, "invalid grant_type")
@@ -137,8 +148,11 @@ type Issued struct {
 }
 
 // issue answers a request for a token.
-func (r *Registry) issue(call *apiCall, a *account.Account, caller *Caller) (*Issued, error) {
-	endpoint := call.route.Endpoint
+func (r *Registry) issue(call *apiCall, s subject, caller *Caller) (*Issued, error) {
+	a, t := s.account, issuedToken{endpoint: call.route.Endpoint, expiresIn: virtualTokenLifetime}
+	if s.appID != "" {
+		t.refresh = s.platform.VirtualRefreshToken(s.appID)
+	}
 	switch a.Issue {
 	case account.IssueOff:
 		return nil, answer.Forbidden("tokens are not issued for account " + a.Name + ": requests need none here")
@@ -147,36 +161,65 @@ func (r *Registry) issue(call *apiCall, a *account.Account, caller *Caller) (*Is
 		if err != nil {
 			return nil, answer.TokenFailure(err, a, r.now())
 		}
-		r.issuers.note(a, token)
-		return issuedToken(endpoint, token.Secret(), token.ExpiresAt().Sub(r.now())), nil
+		r.noteIssued(s, token)
+		t.token, t.expiresIn = token.Secret(), token.ExpiresAt().Sub(r.now())
+	default:
+		t.token = r.virtualToken(s, caller)
 	}
-	claims := virtualClaims{account: a.VirtualID(), expiresAt: r.now().Add(virtualTokenLifetime + time.Second)}
+	return &Issued{t.body()}, nil
+}
+
+// noteIssued remembers a real token, so that it is recognised.
+func (r *Registry) noteIssued(s subject, token *account.Token) {
+	if s.appID != "" {
+		s.platform.issued.note(token.Secret(), s.appID)
+		return
+	}
+	r.issuers.note(s.account, token)
+}
+
+// virtualToken returns a virtual token for a caller, which may be nil.
+func (r *Registry) virtualToken(s subject, caller *Caller) string {
+	claims := virtualClaims{appID: s.appID, expiresAt: r.now().Add(virtualTokenLifetime + time.Second)}
+	if s.platform != nil {
+		claims.account = s.platform.component.VirtualID()
+	} else {
+		claims.account = s.account.VirtualID()
+	}
 	name := ""
 	if caller != nil {
 		claims.caller, name = caller.id, caller.Name
 	}
-	r.logger.Debug("virtual token issued", zap.String("account", a.Name), zap.String("caller", name))
-	return issuedToken(endpoint, claims.sign(r.virtualSecrets(claims.account, claims.caller)), virtualTokenLifetime), nil
+	r.logger.Debug("virtual token issued", zap.String("account", s.name()), zap.String("caller", name))
+	return claims.sign(r.virtualSecrets(claims.account, claims.caller))
 }
 
-// issuedToken returns the answer as the token endpoint writes it that was asked.
-func issuedToken(endpoint *wechat.TokenEndpoint, token string, expiresIn time.Duration) *Issued {
-	type success struct {
-		Errcode int    `json:"errcode"`
-		Errmsg  string `json:"errmsg"`
+// issuedToken is a token as the endpoint answers that was asked.
+type issuedToken struct {
+	endpoint       *wechat.TokenEndpoint
+	token, refresh string
+	expiresIn      time.Duration
+}
+
+func (t *issuedToken) body() []byte {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	if t.endpoint.ErrcodeOnSuccess {
+		b.WriteString(`"errcode":0,"errmsg":"ok",`)
 	}
-	type reply struct {
-		*success
-		AccessToken string `json:"access_token"`
-		ExpiresIn   int64  `json:"expires_in"` // seconds
+	fmt.Fprintf(&b, `"%s":%s,"expires_in":%d`, cmp.Or(t.endpoint.TokenMember, "access_token"), quoted(t.token), t.expiresIn/time.Second)
+	if t.endpoint.RefreshMember != "" {
+		fmt.Fprintf(&b, `,"%s":%s`, t.endpoint.RefreshMember, quoted(t.refresh))
 	}
-	answered := reply{AccessToken: token, ExpiresIn: int64(expiresIn / time.Second)}
-	if endpoint.ErrcodeOnSuccess {
-		answered.success = &success{wechat.OK, "ok"}
-	}
-	// Encoding strings and ints cannot fail.
-	body, _ := json.Marshal(answered)
-	return &Issued{body}
+	b.WriteByte('}')
+	return b.Bytes()
+}
+
+// quoted returns a text in JSON.
+func quoted(text string) []byte {
+	// Encoding a string cannot fail.
+	q, _ := json.Marshal(text)
+	return q
 }
 
 // issueTicket answers a request for a ticket, if it is one for a ticket that the

@@ -175,19 +175,7 @@ func (s *served) get(target string) (res *http.Response, body map[string]any) {
 	w := httptest.NewRecorder()
 	req := httptest.NewRequest(http.MethodGet, target, nil)
 	req.RemoteAddr, req.Host = "@", "localhost"
-	admission, err := s.gateway.Admit(req)
-	switch {
-	case err == nil && admission.Issued != nil:
-		admission.Issued.Write(w)
-	case err == nil:
-		err = s.proxy.Forward(w, &proxy.Request{
-			Request: admission.Request, Account: admission.Account, Target: admission.Account.Upstream,
-			Outcome: new(answer.Outcome), Virtual: admission.Virtual,
-		})
-	}
-	if err != nil {
-		answer.From(err).Write(w)
-	}
+	s.answer(w, req)
 	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
 		s.t.Fatalf("%s: %s: %v", target, w.Body, err)
 	}

@@ -18,7 +18,7 @@ func (r *Registry) WatchLoops(req *http.Request) (*http.Request, func(), error) 
 	if upstream.IsOwn(req.RemoteAddr, local) {
 		return nil, nil, answer.LoopDetected(upstream.ErrLoop)
 	}
-	if req.UserAgent() == wechat.UserAgent && r.Accounts.HandsOutTokens(req.URL.Path) {
+	if req.UserAgent() == wechat.UserAgent && r.handsOutTokens(req.URL.Path) {
 		ctx, cancel := context.WithTimeoutCause(req.Context(), nestedFetchTimeout, upstream.ErrNestedFetch)
 		return req.WithContext(ctx), cancel, nil
 	}

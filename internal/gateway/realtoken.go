@@ -148,11 +148,11 @@ func (r *realIssuers) look(now time.Time) bool {
 	return true
 }
 
-// realTokenOwner returns the account whose real token a request carries, or nil.
+// realTokenOwner returns whose real token a request carries, or the zero subject.
 // likely is the account that the request otherwise means, or nil.
-func (r *Registry) realTokenOwner(ctx context.Context, accessToken string, likely *account.Account) *account.Account {
+func (r *Registry) realTokenOwner(ctx context.Context, accessToken string, likely *account.Account) subject {
 	if len(r.issuers.accounts) == 0 {
-		return nil
+		return subject{}
 	}
 	if likely != nil && likely.Issue == account.IssueReal && likely.CurrentToken() == nil {
 		// After a restart the token has not been looked for yet. Where there is
@@ -160,30 +160,35 @@ func (r *Registry) realTokenOwner(ctx context.Context, accessToken string, likel
 		token, _ := likely.Token(ctx)
 		r.issuers.note(likely, token)
 	}
-	return r.issuers.owner(accessToken)
+	for _, p := range r.platforms {
+		if appID := p.issued.owner(accessToken); appID != "" {
+			return p.of(appID)
+		}
+	}
+	return r.subjectOf(r.issuers.owner(accessToken))
 }
 
 // callerOfRealToken returns the caller that must have sent an account's real
 // token, which names none: the only one that may use the account, where nothing
 // is kept from it that it could do with the token at WeChat itself.
-func (r *Registry) callerOfRealToken(a *account.Account) (*Caller, error) {
+func (r *Registry) callerOfRealToken(s subject) (*Caller, error) {
 	var found []*Caller
 	var names []string
 	for _, c := range r.callers {
-		if c.MayUse(a) {
+		if c.mayUse(s) {
 			found, names = append(found, c), append(names, c.Name)
 		}
 	}
-	const cure = ": send the caller's key as Authorization: Bearer, or write issue virtual in account "
+	const cure = ": send the caller's key as Authorization: Bearer, or write issue virtual in "
 	switch {
 	case len(found) == 0:
-		return nil, answer.Forbidden("no caller may use account " + a.Name + ": add it to the accounts of one")
+		return nil, answer.Forbidden("no caller may use account " + s.name() + ": add it to the accounts of one")
 	case len(found) > 1:
-		return nil, answer.Forbidden("the real token of account " + a.Name + " does not tell which of the callers " +
-			strings.Join(names, ", ") + " has sent it" + cure + a.Name)
+		return nil, answer.Forbidden("the real token of account " + s.name() + " does not tell which of the callers " +
+			strings.Join(names, ", ") + " has sent it" + cure + s.configured())
 	case found[0].Allow != nil:
-		return nil, answer.Forbidden("the real token of account " + a.Name + " is not enough for caller " +
-			names[0] + ", which has allow" + cure + a.Name)
+		return nil, answer.Forbidden("the real token of account " + s.name() + " is not enough for caller " +
+			names[0] + ", which has allow" + cure + s.configured())
 	}
 	return found[0], nil
 }
@@ -195,8 +200,8 @@ func (r *Registry) WarnOfRealTokens() {
 		if c.Allow == nil && c.IPs == nil {
 			continue
 		}
-		for a := range r.Accounts.All() {
-			if a.Issue == account.IssueReal && c.MayUse(a) {
+		for a := range r.all() {
+			if s := r.subjectOf(a); a.Issue == account.IssueReal && (c.mayUse(s) || s.platform != nil && c.mayUseSomeOf(s.platform)) {
 				r.logger.Warn("allow and ips do not bind a caller that gets the account's real token: it may call WeChat directly: "+
 					"write issue virtual, or take the account from the caller",
 					zap.String("account", a.Name), zap.String("caller", c.Name))

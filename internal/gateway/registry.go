@@ -19,6 +19,7 @@ type Registry struct {
 	// proxy keeps, and nil for other requests. It may be nil.
 	Ticket func(*http.Request, *account.Account) ([]byte, error)
 
+	platforms   []*servedPlatform
 	callers     []*Caller
 	callersByID map[account.VirtualID]*Caller
 	issuers     realIssuers
@@ -49,7 +50,7 @@ func (r *Registry) Close() error { return r.issuers.release() }
 // virtualSecrets returns what virtual tokens of an account and a caller are
 // signed with, or nil.
 func (r *Registry) virtualSecrets(of, caller account.VirtualID) *virtualSecrets {
-	a := r.Accounts.WithVirtualID(of)
+	a := r.subjectOfToken(&virtualClaims{account: of}).account
 	if a == nil {
 		return nil
 	}

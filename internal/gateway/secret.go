@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"io"
 	"mime"
@@ -20,6 +21,8 @@ import (
 type secretRequest struct {
 	kind   *wechat.Kind
 	param  string   // the name of the secret at this API
+	idName string   // likewise of the ID
+	isJSON bool     // they have to be in a body of JSON
 	ids    []string // as the client sent them, wherever they stand
 	secret string   // likewise; it may be a caller's key
 
@@ -35,7 +38,8 @@ type secretRequest struct {
 // readSecretRequest reads what the client has sent. A body of another form than
 // WeChat takes is refused.
 func readSecretRequest(call *apiCall) (*secretRequest, error) {
-	r := &secretRequest{kind: call.kind, param: call.route.SecretParam}
+	route := call.route
+	r := &secretRequest{kind: call.kind, param: route.SecretParam, idName: cmp.Or(route.IDParam, call.kind.ID), isJSON: route.JSON}
 	body, err := readSmallBody(call.Request)
 	if err != nil {
 		return nil, err
@@ -43,13 +47,17 @@ func readSecretRequest(call *apiCall) (*secretRequest, error) {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
 	mediaType, _, _ := mime.ParseMediaType(call.Header.Get("Content-Type"))
 	switch {
+	case len(body) == 0 && r.isJSON:
+		r.json, r.hasBody = make(jsonObject), true
 	case len(body) == 0:
+	case r.isJSON && body[0] != '{':
+		return nil, errDataFormat()
 	case body[0] == '{':
 		if json.Unmarshal(body, &r.json) != nil {
 			return nil, errDataFormat()
 		}
 		r.hasBody = true
-	case mediaType == "application/x-www-form-urlencoded" || bytes.HasPrefix(body, []byte(r.kind.ID+"=")) ||
+	case mediaType == "application/x-www-form-urlencoded" || bytes.HasPrefix(body, []byte(r.idName+"=")) ||
 		bytes.Contains(body, []byte("secret=")) && !strings.HasPrefix(mediaType, "multipart/"):
 		r.form, r.hasBody = string(body), true
 	default:
@@ -73,13 +81,13 @@ func (r *secretRequest) readIDs(query string) {
 			r.ids = append(r.ids, id)
 		}
 	}
-	for id := range wechat.QueryParams(query, r.kind.ID) {
+	for id := range wechat.QueryParams(query, r.idName) {
 		add(id)
 	}
-	for id := range wechat.QueryParams(r.form, r.kind.ID) {
+	for id := range wechat.QueryParams(r.form, r.idName) {
 		add(id)
 	}
-	for _, key := range r.json.keysOf(r.kind.ID) {
+	for _, key := range r.json.keysOf(r.idName) {
 		var id string
 		if json.Unmarshal(r.json[key], &id) != nil {
 			id = string(r.json[key]) // no ID is a number or the like
@@ -149,7 +157,7 @@ func (r *secretRequest) set(name, value string) {
 // else in the query. All other parameters and fields are kept.
 func (r *secretRequest) inject(call *apiCall, a *account.Account) (*http.Request, error) {
 	query := call.URL.RawQuery
-	inBody := r.has(r.kind.ID) || slices.ContainsFunc(r.kind.SecretParams, r.has)
+	inBody := r.isJSON || r.has(r.idName) || slices.ContainsFunc(r.kind.SecretParams, r.has)
 	put := func(name, value string, always bool) {
 		_, inQuery := wechat.QueryParam(query, name)
 		if inQuery || always && !inBody {
@@ -159,13 +167,15 @@ func (r *secretRequest) inject(call *apiCall, a *account.Account) (*http.Request
 			r.set(name, value)
 		}
 	}
-	put(r.kind.ID, a.Credentials.ID, true)
+	put(r.idName, a.Credentials.ID, true)
 	for _, name := range r.kind.SecretParams {
 		put(name, a.Credentials.Secret, name == r.param)
 	}
-	if _, ok := wechat.QueryParam(query, r.kind.TokenParam); ok {
-		// No token is taken here, and a virtual one is none of WeChat's.
-		query = wechat.SetQueryParam(query, r.kind.TokenParam, "")
+	for _, param := range r.kind.TokenParams() {
+		if _, ok := wechat.QueryParam(query, param); ok {
+			// No token is taken here, and a virtual one is none of WeChat's.
+			query = wechat.SetQueryParam(query, param, "")
+		}
 	}
 	out := call.WithContext(call.Context())
 	u := *call.URL

@@ -18,10 +18,11 @@ func (r *Registry) readSecret(secret string) (account, key string) {
 	if r.HasCallers() && r.CallerByKey(secret) != nil {
 		return "", secret
 	}
-	if name, key, ok := strings.Cut(secret, ":"); ok && r.Accounts.Named(name) != nil {
+	isName := func(name string) bool { return r.Accounts.Named(name) != nil || r.platformNamed(name) != nil }
+	if name, key, ok := strings.Cut(secret, ":"); ok && isName(name) {
 		return name, key
 	}
-	if r.Accounts.Named(secret) != nil {
+	if isName(secret) {
 		account = secret
 	}
 	return account, secret

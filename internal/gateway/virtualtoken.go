@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // A virtual token stands for an account's access_token in applications. It is
@@ -20,10 +21,14 @@ import (
 //
 // It is stateless. After a prefix come, in base64url, the account, the caller,
 // the expiry, a nonce and an HMAC-SHA256 over these and the caller's key, under
-// a key derived from the AppSecret. So it ends with either.
+// a key derived from the AppSecret. So it ends with either. Before the HMAC, the
+// token of an account that has authorised a platform has the account's AppID; the
+// account that it names, and the key, are the platform's.
 const (
 	virtualTokenLifetime = 7200 * time.Second // what SDKs expect
-	virtualTokenPayload  = 2*len(account.VirtualID{}) + 8 + 8
+	virtualTokenFixed    = 2*len(account.VirtualID{}) + 8 + 8
+	shortestVirtualToken = virtualTokenFixed + sha256.Size
+	longestVirtualToken  = shortestVirtualToken + wechat.MaxAppID
 )
 
 // Errors of verifyVirtualToken.
@@ -37,6 +42,7 @@ type virtualClaims struct {
 	account   account.VirtualID
 	caller    account.VirtualID
 	expiresAt time.Time
+	appID     string // of an account that has authorised the platform
 }
 
 // virtualSecrets are what a virtual token is signed with.
@@ -47,12 +53,13 @@ type virtualSecrets struct {
 
 // sign returns a token with these claims.
 func (c *virtualClaims) sign(s *virtualSecrets) string {
-	b := make([]byte, 0, virtualTokenPayload+sha256.Size)
+	b := make([]byte, 0, longestVirtualToken)
 	b = append(b, c.account[:]...)
 	b = append(b, c.caller[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(c.expiresAt.Unix()))
-	b = b[:virtualTokenPayload]
-	rand.Read(b[virtualTokenPayload-8:])
+	b = b[:virtualTokenFixed]
+	rand.Read(b[virtualTokenFixed-8:])
+	b = append(b, c.appID...)
 	return account.VirtualTokenPrefix + base64.RawURLEncoding.EncodeToString(append(b, s.mac(b)...))
 }
 
@@ -84,18 +91,20 @@ func verifyVirtualToken(token string, now time.Time, secrets func(of, caller acc
 // it has not the form of one.
 func readVirtualToken(token string) (c *virtualClaims, payload, mac []byte) {
 	encoded, ok := strings.CutPrefix(token, account.VirtualTokenPrefix)
-	if !ok || len(encoded) != base64.RawURLEncoding.EncodedLen(virtualTokenPayload+sha256.Size) {
+	encoding := base64.RawURLEncoding.Strict()
+	if !ok || len(encoded) < encoding.EncodedLen(shortestVirtualToken) || len(encoded) > encoding.EncodedLen(longestVirtualToken) {
 		return nil, nil, nil
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
+	b, err := encoding.DecodeString(encoded)
 	// Line breaks are skipped in decoding, so the length says something only now.
-	if err != nil || len(b) != virtualTokenPayload+sha256.Size {
+	if err != nil || len(b) < shortestVirtualToken || encoding.EncodedLen(len(b)) != len(encoded) {
 		return nil, nil, nil
 	}
-	payload = b[:virtualTokenPayload]
+	payload, mac = b[:len(b)-sha256.Size], b[len(b)-sha256.Size:]
 	return &virtualClaims{
 		account:   account.VirtualID(payload),
 		caller:    account.VirtualID(payload[len(account.VirtualID{}):]),
 		expiresAt: time.Unix(int64(binary.BigEndian.Uint64(payload[2*len(account.VirtualID{}):])), 0),
-	}, payload, b[virtualTokenPayload:]
+		appID:     string(payload[virtualTokenFixed:]),
+	}, payload, mac
 }

@@ -67,7 +67,7 @@ func (a *Access) JudgeHost(r *Registry, req *http.Request, sent string) HostVerd
 	case isAddress:
 		return judgeAddress(host)
 	case host == "", isLocalName(host), slices.Contains(wechatHosts[:], host),
-		slices.Contains(a.ownHosts, host), r.Accounts.HasUpstream(host):
+		slices.Contains(a.ownHosts, host), r.hasUpstream(host):
 		return HostOurs // browsers always send a Host
 	}
 	return HostForeign

@@ -43,6 +43,7 @@ func (x *exchange) finish(res *http.Response) {
 			o.RID = wechat.RIDOf(errmsg)
 			x.logErrcode(errmsg)
 			x.noteTrouble(header, errmsg)
+			x.noteUnauthorized()
 		}
 	})
 }
@@ -88,6 +89,14 @@ func (x *exchange) noteTrouble(h http.Header, errmsg string) {
 	x.Logger.Warn("WeChat refuses requests of an account for what has to be changed there",
 		zap.String("account", x.Account.Name), zap.Int("errcode", errcode), zap.String("errmsg", errmsg),
 		zap.String("advice", kind.AdviceFor(errcode, errmsg, wechat.English)), zap.Int("repeated", skipped))
+}
+
+// noteUnauthorized has it looked at whether the account has withdrawn its
+// authorisation, if that is what WeChat says.
+func (x *exchange) noteUnauthorized() {
+	if x.token != nil && x.Account.Component != nil && x.Outcome.Errcode == wechat.Unauthorized {
+		x.Account.LookAgain()
+	}
 }
 
 // warnOfEncoding warns of answers that nobody here can read: their token errors

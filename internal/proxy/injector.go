@@ -70,8 +70,16 @@ func closeBody(out *http.Request) {
 type tokenInjector exchange
 
 func (i *tokenInjector) inject(out *http.Request) error {
-	out.URL.RawQuery = wechat.SetQueryParam(out.URL.RawQuery, i.Account.Kind.TokenParam, i.token.Escaped())
+	out.URL.RawQuery = setParams(out.URL.RawQuery, i.TokenParams, i.token.Escaped())
 	return nil
+}
+
+// setParams returns a query with parameters set.
+func setParams(rawQuery string, names []string, escapedValue string) string {
+	for _, name := range names {
+		rawQuery = wechat.SetQueryParam(rawQuery, name, escapedValue)
+	}
+	return rawQuery
 }
 
 // restore has nothing to do: what answers repeat of tokens is removed from all

@@ -5,7 +5,6 @@ import (
 
 	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // nestedRequests counts requests that are under way and may be nested.
@@ -34,7 +33,7 @@ func (n *nestedRequests) enter(r *Request) (func(), error) {
 	}
 	key := nestedRequest{
 		method: r.Method, path: r.URL.Path, client: r.Client.String(), length: r.ContentLength,
-		query: wechat.SetQueryParam(r.URL.RawQuery, r.Account.Kind.TokenParam, ""),
+		query: setParams(r.URL.RawQuery, r.TokenParams, ""),
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -16,7 +16,9 @@ func TestNestedRequests(t *testing.T) {
 		if encoding != "" {
 			req.Header.Set("Accept-Encoding", encoding)
 		}
-		return requestOf(req, nil)
+		r := requestOf(req, nil)
+		r.TokenParams = r.Account.Kind.TokenParams()
+		return r
 	}
 	var leave []func()
 	for i := range maxNested {
@@ -48,5 +50,23 @@ func TestNestedRequests(t *testing.T) {
 	}
 	if len(n.count) > 0 {
 		t.Errorf("%d are left", len(n.count))
+	}
+}
+
+// A token goes into every parameter that takes it, however often that is there.
+func TestSetParams(t *testing.T) {
+	names := []string{"access_token", "component_access_token"}
+	for query, want := range map[string]string{
+		"":                 "access_token=T&component_access_token=T",
+		"a=1":              "a=1&access_token=T&component_access_token=T",
+		"access_token=&b=": "access_token=T&b=&component_access_token=T",
+		"component_access_token=x&access_token=y&component_access_token=z": "component_access_token=T&access_token=T&component_access_token=T",
+	} {
+		if got := setParams(query, names, "T"); got != want {
+			t.Errorf("%q became %q, want %q", query, got, want)
+		}
+	}
+	if got := setParams("access_token=x", nil, "T"); got != "access_token=x" {
+		t.Errorf("without a parameter the query became %q", got)
 	}
 }

@@ -71,6 +71,14 @@ type Request struct {
 	Client  netip.Addr      // the client's address
 	Outcome *answer.Outcome // what becomes of it
 
+	// TokenParams are the query parameters that take the account's token; nil where
+	// the request takes none.
+	TokenParams []string
+
+	// Translate returns an answer as the client may see it; nil where it may see it as
+	// it is.
+	Translate func(context.Context, []byte) ([]byte, error)
+
 	// Virtual is whether the client knows virtual tokens only.
 	Virtual bool
 }
@@ -107,6 +115,9 @@ func (p *Proxy) roundTrip(ctx context.Context, i *informer, r *Request) (*http.R
 	x := &exchange{Proxy: p, Request: r, ctx: ctx, informer: i, body: body, length: length}
 	res, err := x.do()
 	if err == nil {
+		err = x.translate(res)
+	}
+	if err == nil {
 		x.finish(res)
 		return res, nil
 	}
@@ -142,12 +153,12 @@ type exchange struct {
 	informer *informer
 	body     *replayBody
 	length   int64
-	token    *account.Token // in use; nil where the path takes none
+	token    *account.Token // in use; nil where the request takes none
 	sealing  *sealing       // nil where the request goes out as it is
 }
 
 func (x *exchange) do() (*http.Response, error) {
-	if x.Account.Kind.RouteOf(x.URL).Takes != wechat.TakesToken {
+	if x.TokenParams == nil {
 		return x.tryUnlessNested()
 	}
 	var err error

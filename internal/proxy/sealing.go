@@ -152,7 +152,7 @@ func (s *sealing) inject(out *http.Request) error {
 	apisecurity.StripHeader(out.Header)
 	delete(out.Header, "Content-Encoding")
 	maps.Copy(out.Header, header)
-	out.URL.RawQuery = s.x.Account.Kind.TokenParam + "=" + s.x.token.Escaped()
+	out.URL.RawQuery = setParams("", s.x.TokenParams, s.x.token.Escaped())
 	closeBody(out)
 	out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(sealed)), nil }
 	out.Body, _ = out.GetBody()
@@ -185,12 +185,7 @@ func (s *sealing) restore(res *http.Response) error {
 	if opened.Deprecated != "" {
 		s.warnOfDeprecated(opened.Deprecated, res.Header)
 	}
-	res.Body.Close()
-	res.Body = readBody{bytes.NewReader(opened.Body)}
-	// A trailer is of the bytes that came, and is signed by nobody.
-	res.Trailer, res.TransferEncoding = nil, nil
-	res.ContentLength = int64(len(opened.Body))
-	res.Header.Set("Content-Length", strconv.Itoa(len(opened.Body)))
+	setBody(res, opened.Body)
 	return nil
 }
 
@@ -220,6 +215,16 @@ func (s *sealing) warnOfDeprecated(number string, h http.Header) {
 	s.x.Logger.Warn("the platform's certificate changes, and only the outgoing one is configured: download the new one from the console, and add it to api_security with another line verify <number> {file./etc/wechat-new.pem}, for example",
 		zap.String("account", s.x.Account.Name), zap.String("path", s.x.URL.Path),
 		zap.String("verified_by", number), zap.String("new", h.Get("Wechatmp-Serial")), zap.Int("repeated", skipped))
+}
+
+// setBody gives an answer another body.
+func setBody(res *http.Response, body []byte) {
+	res.Body.Close()
+	res.Body = readBody{bytes.NewReader(body)}
+	// A trailer is of the bytes that came.
+	res.Trailer, res.TransferEncoding = nil, nil
+	res.ContentLength = int64(len(body))
+	res.Header.Set("Content-Length", strconv.Itoa(len(body)))
 }
 
 // patientReader waits for a server that goes on with its answer, and for one that

@@ -19,6 +19,7 @@ type text struct {
 	Rejected, Unused, Expired, NoToken           string
 	Fingerprint, Fetches, Replays, Quota, Forced string
 	Ticket, TicketFingerprint, Confirmed         string
+	VerifyTicket, NoVerifyTicket, Received       string // of a platform
 	Error, LastError, Unreachable, Warning       string // the first two are followed by an errcode
 	Since, NextTry, StillUsable, RequestsFail    string
 	Search, AllStates, State, Attention, Shown   string // the filter
@@ -27,6 +28,7 @@ type text struct {
 	allFine, attention, trouble string // headlines
 	questionIdempotent          string
 	questionKills               string
+	authorizers, inMemory       string // how many accounts have authorised a platform
 	renewed, current            string // what the button has done, with a fingerprint
 	spark                       string
 	hours, minutes, seconds     string // of a time to wait
@@ -51,6 +53,7 @@ var texts = [...]text{
 		Fingerprint: "The token's fingerprint: the first digits of its SHA-256", Fetches: "Fetches", Replays: "Replays",
 		Quota: "Quota", Forced: "Forced",
 		Ticket: "Ticket", TicketFingerprint: "The ticket's fingerprint: the first digits of its SHA-256", Confirmed: "confirmed",
+		VerifyTicket: "Verify ticket", NoVerifyTicket: "none was pushed yet", Received: "received",
 		Error: "Error", LastError: "Last error", Unreachable: "Unreachable", Warning: "Warning",
 		Since: "Since", NextTry: "Next try:",
 		StillUsable:  "WeChat gives no other token; requests go on with this one while it is valid.",
@@ -61,7 +64,8 @@ var texts = [...]text{
 		allFine: "All is well", attention: "%s of %s need attention:", trouble: "The store needs attention",
 		questionIdempotent: "Ask WeChat for the token now? It gives the same one while that is good, and a new one otherwise.",
 		questionKills:      "Fetch a new token now? The current one dies; requests that are under way are sent again.",
-		renewed:            "There is a new token: %s", current: "WeChat says that %s is the current token.",
+		authorizers:        "Accounts that have authorised it: %s", inMemory: "in memory: %s",
+		renewed: "There is a new token: %s", current: "WeChat says that %s is the current token.",
 		spark: "The last hour: %s fetches, %s replays",
 		hours: "%d h", minutes: "%d min", seconds: "%d s", colon: ": ", space: " ",
 		words: map[credential.State]string{
@@ -100,6 +104,7 @@ var texts = [...]text{
 		Fingerprint: "token 指纹：其 SHA-256 的前几位", Fetches: "获取", Replays: "重放",
 		Quota: "额度", Forced: "强制刷新",
 		Ticket: "Ticket", TicketFingerprint: "ticket 指纹：其 SHA-256 的前几位", Confirmed: "确认于",
+		VerifyTicket: "验证票据", NoVerifyTicket: "尚未收到推送", Received: "收到于",
 		Error: "错误", LastError: "最近的错误", Unreachable: "无法访问", Warning: "警告",
 		Since: "开始于", NextTry: "下次尝试于",
 		StillUsable:  "微信暂不提供新的 token；当前 token 在有效期内继续使用。",
@@ -110,7 +115,8 @@ var texts = [...]text{
 		allFine: "一切正常", attention: "%[2]s 个账号中有 %[1]s 个需要处理：", trouble: "存储异常，需要处理",
 		questionIdempotent: "现在向微信获取 token？当前 token 仍有效时，微信返回的还是同一个；否则返回新的。",
 		questionKills:      "现在获取新的 token？当前的 token 将失效，正在进行的请求会自动重发。",
-		renewed:            "已获取新的 token：%s", current: "微信返回的仍是当前的 token：%s",
+		authorizers:        "已授权账号：%s 个", inMemory: "内存中：%s 个",
+		renewed: "已获取新的 token：%s", current: "微信返回的仍是当前的 token：%s",
 		spark: "最近一小时：获取 %s 次，重放 %s 次",
 		hours: "%d 小时", minutes: "%d 分钟", seconds: "%d 秒", colon: "：", space: "",
 		words: map[credential.State]string{
@@ -199,6 +205,15 @@ func (t *text) PastName(f *Failure) string {
 		return t.LastError + t.colon + t.Unreachable
 	}
 	return t.LastError + " " + strconv.Itoa(f.Errcode)
+}
+
+// Authorizers returns how many accounts have authorised a platform.
+func (t *text) Authorizers(p *Platform) string {
+	inMemory := fmt.Sprintf(t.inMemory, count(p.InMemory))
+	if p.Known < 0 {
+		return inMemory
+	}
+	return fmt.Sprintf(t.authorizers, count(p.Known)) + " · " + inMemory
 }
 
 // Word is a state's.

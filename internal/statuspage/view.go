@@ -48,6 +48,9 @@ type Account struct {
 
 	Tickets []Ticket // that are kept
 
+	// Platform is what a third-party platform has beside; nil where it is none.
+	Platform *Platform
+
 	// Data is what programs are told in place of all this.
 	Data any
 }
@@ -58,6 +61,12 @@ type Ticket struct {
 	Fingerprint string    // "" where there is none
 	ConfirmedAt time.Time // when WeChat last handed it out
 	LastError   *Failure
+}
+
+// Platform is what there is to tell of a third-party platform.
+type Platform struct {
+	TicketAt        time.Time // of its newest verify ticket; zero where there is none
+	Known, InMemory int       // authorizers; Known is negative where the store does not tell
 }
 
 // Failure is that WeChat gave no token, or no ticket.

@@ -35,6 +35,9 @@ type Kind struct {
 	// TokenParam is the query parameter that takes the token.
 	TokenParam string
 
+	// MoreTokenParams are other parameters that take a token of the kind's.
+	MoreTokenParams []string
+
 	// TokenErrors are the errcodes of APIs that mean that the token was refused
 	// and that a new one cures it. The token is checked before anything else is
 	// done, so a request that was refused with one of them had no effect and may
@@ -102,8 +105,9 @@ type Kind struct {
 	// CompetingAdvice what to do while somebody else's fetches kill tokens.
 	RejectedAdvice, CompetingAdvice [2]string
 
-	exact    map[string]*Route
-	prefixes []*Route
+	exact       map[string]*Route
+	prefixes    []*Route
+	tokenParams []string
 }
 
 // Kinds are all kinds of accounts that can be configured.
@@ -120,6 +124,10 @@ func KindNamed(name string) *Kind {
 	}
 	return Kinds[i]
 }
+
+// TokenParams returns all parameters that take a token of the kind's, TokenParam
+// first.
+func (k *Kind) TokenParams() []string { return k.tokenParams }
 
 // IsTokenError reports whether an API's errcode means that a new token is needed.
 func (k *Kind) IsTokenError(errcode int) bool { return slices.Contains(k.TokenErrors, errcode) }

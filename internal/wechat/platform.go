@@ -17,6 +17,10 @@ var Platform = (&Kind{
 	SecretRefused: Official.SecretRefused,
 	ForeignTokens: Official.ForeignTokens,
 	CheckPath:     Official.CheckPath,
+	Routes:        platformRoutes,
+	Families:      Official.Families,
+
+	MoreTokenParams: []string{ComponentTokenParam},
 
 	Told:            platformTold,
 	Failures:        platformFailures,

@@ -26,6 +26,20 @@ const (
 	TakesOwn
 )
 
+// TokenOwner is whose token a path takes where accounts have authorised a
+// platform.
+type TokenOwner uint8
+
+const (
+	// OfAuthorizer is the token of the account that the request is about. Kinds
+	// without platforms know no other.
+	OfAuthorizer TokenOwner = iota
+	// OfComponent is the platform's own.
+	OfComponent
+	// OfEither is that of whoever owns what the request is about.
+	OfEither
+)
+
 // Route is a path whose API takes something else than the account's token.
 type Route struct {
 	// Path is a path, or the beginning of paths if it ends with a slash and a
@@ -34,8 +48,22 @@ type Route struct {
 
 	Takes Takes
 
-	// SecretParam is the parameter that takes the secret at a TakesSecret path.
-	SecretParam string
+	// Of is whose token a TakesToken path takes.
+	Of TokenOwner
+
+	// TokenParam is the only parameter in which a TakesToken path takes the token;
+	// "" is the kind's, or any of the kind's.
+	TokenParam string
+
+	// SecretParam is the parameter that takes the secret at a TakesSecret path, and
+	// IDParam that for the identity; "" is the kind's ID. JSON is whether they have to
+	// be in a body of JSON.
+	SecretParam, IDParam string
+	JSON                 bool
+
+	// Instead is the path to call in place of a TakesSecret path whose secret the
+	// proxy has not.
+	Instead string
 
 	// Endpoint is what a TakesTokenRequest path is.
 	Endpoint *TokenEndpoint
@@ -75,7 +103,7 @@ func (k *Kind) RouteOf(u *url.URL) *Route {
 	if r.Takes != TakesToken && r.Takes != TakesSecret || !mayHaveForeignToken(u.RawQuery) {
 		return r
 	}
-	if hasParam(u.RawQuery, componentToken) {
+	if !slices.Contains(k.MoreTokenParams, componentToken) && HasQueryParam(u.RawQuery, componentToken) {
 		return takesComponentToken
 	}
 	if slices.ContainsFunc(Kinds, func(k *Kind) bool { return k.HasForeignToken(u.RawQuery) }) {
@@ -87,7 +115,7 @@ func (k *Kind) RouteOf(u *url.URL) *Route {
 // HasForeignToken reports whether a query has a token that only the kind's API
 // takes, and that is none of an account's.
 func (k *Kind) HasForeignToken(rawQuery string) bool {
-	return mayHaveForeignToken(rawQuery) && slices.ContainsFunc(k.ForeignTokens, func(name string) bool { return hasParam(rawQuery, name) })
+	return mayHaveForeignToken(rawQuery) && slices.ContainsFunc(k.ForeignTokens, func(name string) bool { return HasQueryParam(rawQuery, name) })
 }
 
 // mayHaveForeignToken tells most queries apart at little cost. A name may be
@@ -96,8 +124,8 @@ func mayHaveForeignToken(rawQuery string) bool {
 	return strings.Contains(rawQuery, "_access_token=") || strings.Contains(rawQuery, "%")
 }
 
-// hasParam reports whether a parameter is there and not empty.
-func hasParam(rawQuery, name string) bool {
+// HasQueryParam reports whether a parameter is there and not empty.
+func HasQueryParam(rawQuery, name string) bool {
 	for value := range QueryParams(rawQuery, name) {
 		if value != "" {
 			return true
@@ -108,6 +136,7 @@ func hasParam(rawQuery, name string) bool {
 
 // Indexed prepares a kind whose facts are all there for look-ups. It returns it.
 func (k *Kind) Indexed() *Kind {
+	k.tokenParams = slices.Insert(slices.Clone(k.MoreTokenParams), 0, k.TokenParam)
 	k.exact = make(map[string]*Route, len(k.Routes)+len(k.TokenEndpoints))
 	for _, e := range k.TokenEndpoints {
 		k.exact[e.Path] = &Route{Path: e.Path, Takes: TakesTokenRequest, Endpoint: e}

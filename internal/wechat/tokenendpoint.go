@@ -23,6 +23,14 @@ type TokenEndpoint struct {
 	// secret.
 	ID, Secret string
 
+	// Authorizer is the parameter with the AppID of the account whose token is asked
+	// for with a platform's; "" where the account asks itself.
+	Authorizer string
+
+	// TokenMember is the member of an answer that has the token; "" is access_token.
+	// RefreshMember has the token that gets the next one, or is "".
+	TokenMember, RefreshMember string
+
 	// SecretMissing is the errmsg for an application that sends no secret.
 	SecretMissing string
 
