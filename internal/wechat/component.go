@@ -14,9 +14,9 @@ import (
 
 // Paths of a third-party platform's own calls.
 const (
-	componentTokenPath  = "/cgi-bin/component/api_component_token"
+	componentTokenPath  = "/cgi-bin/component/api_component_token" //nolint:gosec // a path
 	startPushPath       = "/cgi-bin/component/api_start_push_ticket"
-	authorizerTokenPath = "/cgi-bin/component/api_authorizer_token"
+	authorizerTokenPath = "/cgi-bin/component/api_authorizer_token" //nolint:gosec // a path
 	authorizerInfoPath  = "/cgi-bin/component/api_get_authorizer_info"
 	authorizerListPath  = "/cgi-bin/component/api_get_authorizer_list"
 )
