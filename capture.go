@@ -118,8 +118,8 @@ func (c *Capture) Provision(ctx caddy.Context) error {
 // upstreams returns where requests go that need no capturing, one for each
 // account at least.
 func (app *App) upstreams() []*url.URL {
-	urls := make([]*url.URL, 0, len(app.servedNames())+1)
-	for _, a := range app.allServed() {
+	urls := make([]*url.URL, 0, len(app.served.names())+1)
+	for _, a := range app.served.all() {
 		urls = append(urls, a.Upstream)
 	}
 	if app.Upstream != "" {

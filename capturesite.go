@@ -3,6 +3,7 @@ package weixin
 import (
 	"cmp"
 	"log"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,7 +26,7 @@ func (c *Capture) findSite(host, port string) *caddyhttp.Server {
 	}
 	httpPort := strconv.Itoa(cmp.Or(c.http.HTTPPort, caddyhttp.DefaultHTTPPort))
 	var found *caddyhttp.Server
-	for _, name := range sortedKeys(c.http.Servers) {
+	for _, name := range slices.Sorted(maps.Keys(c.http.Servers)) {
 		server := c.http.Servers[name]
 		if len(server.TLSConnPolicies) == 0 || !hasSite(server.Routes, host) {
 			continue

@@ -277,6 +277,3 @@ func BearerOf(h http.Header) (string, bool) {
 	}
 	return "", false
 }
-
-// HasPlaceholder reports whether a name depends on the request.
-func HasPlaceholder(name string) bool { return strings.Contains(name, "{") }
