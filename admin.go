@@ -11,10 +11,6 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
 )
 
-func init() {
-	caddy.RegisterModule(adminAPI{})
-}
-
 // adminAPI tells the state of the accounts on Caddy's admin endpoint, and
 // renews their tokens:
 //

@@ -9,17 +9,6 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/option"
 )
 
-func init() {
-	httpcaddyfile.RegisterGlobalOption("weixin", parseGlobalOption)
-	httpcaddyfile.RegisterHandlerDirective("weixin", parseDirective)
-	httpcaddyfile.RegisterDirectiveOrder("weixin", httpcaddyfile.Before, "reverse_proxy")
-	httpcaddyfile.RegisterHandlerDirective("weixin_status", parseStatusDirective)
-	// Further ahead than weixin, which may take every path.
-	httpcaddyfile.RegisterDirectiveOrder("weixin_status", httpcaddyfile.After, "metrics")
-	httpcaddyfile.RegisterHandlerDirective("weixin_health", parseHealthDirective)
-	httpcaddyfile.RegisterDirectiveOrder("weixin_health", httpcaddyfile.After, "metrics")
-}
-
 // parseGlobalOption sets up the app from the weixin global option. Syntax:
 //
 //	weixin {

@@ -20,13 +20,6 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 )
 
-func init() {
-	caddy.RegisterModule(Callback{})
-	httpcaddyfile.RegisterHandlerDirective("weixin_callback", parseCallbackDirective)
-	// Further ahead than weixin, which may take every path.
-	httpcaddyfile.RegisterDirectiveOrder("weixin_callback", httpcaddyfile.After, "metrics")
-}
-
 // Callback is the authorisation-event URL of a third-party platform, to which
 // WeChat pushes tickets, and which accounts have authorised the platform or have
 // withdrawn. What it learns is in the store before it answers `success`.

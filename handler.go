@@ -14,10 +14,6 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/proxy"
 )
 
-func init() {
-	caddy.RegisterModule(Handler{})
-}
-
 // Handler forwards requests to the WeChat API with an account's access_token.
 //
 // The account is the one that is named here, or else the one for which the

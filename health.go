@@ -13,10 +13,6 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/option"
 )
 
-func init() {
-	caddy.RegisterModule(HealthCheck{})
-}
-
 // HealthCheck answers load balancers: with status 200 while every account has a
 // usable token or needs none yet, and with 503 otherwise. A third-party platform is
 // such an account, and those that have authorised it are none. `?account=<name>`

@@ -20,13 +20,6 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
-func init() {
-	caddy.RegisterModule(JSSDK{})
-	httpcaddyfile.RegisterHandlerDirective("weixin_jssdk", parseJSSDKDirective)
-	// Further ahead than weixin, which may take every path.
-	httpcaddyfile.RegisterDirectiveOrder("weixin_jssdk", httpcaddyfile.After, "metrics")
-}
-
 // JSSDK signs the addresses of web pages, for wx.config of WeChat's JS-SDK.
 //
 // A page asks with its own address, `?url=` and encodeURIComponent, and gets

@@ -20,8 +20,8 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/store"
 )
 
-// mirrors are those of a configuration.
-type mirrors struct {
+// accountMirrors are the mirrors of a configuration's accounts.
+type accountMirrors struct {
 	option.Values
 	tokens *TokenManager
 	all    []*accountMirror
@@ -29,7 +29,7 @@ type mirrors struct {
 
 // accountMirror keeps one SDK's keys of one account in one Redis.
 type accountMirror struct {
-	among   *mirrors
+	among   *accountMirrors
 	account *account.Account
 	place   [sha256.Size]byte // where it writes what is of its AppID or corpid
 	target  [sha256.Size]byte // where it writes what
@@ -46,7 +46,7 @@ type accountMirror struct {
 }
 
 // add sets up an account's mirrors.
-func (ms *mirrors) add(a *account.Account, configs []*MirrorConfig) error {
+func (ms *accountMirrors) add(a *account.Account, configs []*MirrorConfig) error {
 	for i, c := range configs {
 		if c == nil {
 			c = new(MirrorConfig)
@@ -64,7 +64,7 @@ func (ms *mirrors) add(a *account.Account, configs []*MirrorConfig) error {
 	return nil
 }
 
-func (ms *mirrors) newMirror(a *account.Account, c *MirrorConfig) (*accountMirror, error) {
+func (ms *accountMirrors) newMirror(a *account.Account, c *MirrorConfig) (*accountMirror, error) {
 	preset, err := mirror.ParsePreset(c.Preset)
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (ms *mirrors) newMirror(a *account.Account, c *MirrorConfig) (*accountMirro
 type mirroredAccount struct {
 	account.Observer
 	account *account.Account
-	mirrors *mirrors
+	mirrors *accountMirrors
 }
 
 // Fetched implements credential.Observer.
@@ -126,7 +126,7 @@ func (a mirroredAccount) Replayed(errcode int, result account.ReplayResult) {
 }
 
 // wake has an account's mirrors be written.
-func (ms *mirrors) wake(a *account.Account) {
+func (ms *accountMirrors) wake(a *account.Account) {
 	for _, m := range ms.all {
 		if m.account == a {
 			newestMirror(m).poke()
@@ -159,7 +159,7 @@ func newestMirror(m *accountMirror) *accountMirror {
 	return m
 }
 
-func (ms *mirrors) start() {
+func (ms *accountMirrors) start() {
 	for _, m := range ms.all {
 		m.start()
 	}
@@ -179,7 +179,7 @@ func (m *accountMirror) start() {
 }
 
 // stop ends the mirrors. What is written stays: it is as good as before.
-func (ms *mirrors) stop() {
+func (ms *accountMirrors) stop() {
 	for _, m := range ms.all {
 		if m.stop != nil {
 			m.end()
@@ -203,7 +203,7 @@ func (m *accountMirror) end() {
 }
 
 // close closes the connections to Redis.
-func (ms *mirrors) close() {
+func (ms *accountMirrors) close() {
 	for _, m := range ms.all {
 		_ = m.client.Close() // nothing depends on it
 	}

@@ -50,7 +50,7 @@ func mirrorOption(n int) string { return "mirror " + strconv.Itoa(n) }
 //	mirror <preset> <redis url> {
 //		prefix <prefix>
 //	}
-func parseMirror(d *caddyfile.Dispenser, mirrors *[]*MirrorConfig) error {
+func parseMirror(d *caddyfile.Dispenser, configs *[]*MirrorConfig) error {
 	args := d.RemainingArgs()
 	if len(args) != 2 {
 		return d.Err("mirror takes the SDK and the URL of its Redis: write mirror wxjava {env.REDIS_URL}, for example")
@@ -71,9 +71,9 @@ func parseMirror(d *caddyfile.Dispenser, mirrors *[]*MirrorConfig) error {
 	if err := block.Parse(d); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(*mirrors, func(other *MirrorConfig) bool { return *other == *c }) {
+	if slices.ContainsFunc(*configs, func(other *MirrorConfig) bool { return *other == *c }) {
 		return d.Errf("mirror %s is given twice for the same Redis and prefix: leave one out", c.Preset)
 	}
-	*mirrors = append(*mirrors, c)
+	*configs = append(*configs, c)
 	return nil
 }

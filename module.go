@@ -33,10 +33,6 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/store"
 )
 
-func init() {
-	caddy.RegisterModule(App{})
-}
-
 // App holds the WeChat accounts, keeps their tokens valid, and gives them to
 // the `weixin` handler and the `weixin` transport.
 type App struct {
@@ -74,7 +70,7 @@ type App struct {
 	provisioning provisioning
 	served       served
 	registry     *gateway.Registry
-	mirrors      mirrors
+	mirrors      accountMirrors
 	endpoint     upstream.RoundTripper // to where tokens are fetched
 }
 
@@ -139,7 +135,7 @@ func (app *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	app.served.tokens = newTokenManager(budgets, st, app.endpoint, app.provisioning.Logger)
-	app.mirrors = mirrors{Values: values, tokens: app.served.tokens}
+	app.mirrors = accountMirrors{Values: values, tokens: app.served.tokens}
 	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}

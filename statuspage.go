@@ -22,10 +22,6 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
-func init() {
-	caddy.RegisterModule(StatusPage{})
-}
-
 // StatusPage is a web page that shows the state of the accounts' tokens, and has
 // a button that fetches one. Who may use the proxy may see it.
 //

@@ -25,10 +25,6 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/proxy"
 )
 
-func init() {
-	caddy.RegisterModule(Transport{})
-}
-
 // Transport is what the `weixin` handler forwards requests with, for use in
 // Caddy's `reverse_proxy`. Requests go to the upstream of `reverse_proxy`; the
 // account's token is fetched from the account's own upstream.
