@@ -31,7 +31,7 @@ func TestAuthorizers(t *testing.T) {
 	}
 	t.Log(out.String())
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(lines) != 15 || !strings.Contains(lines[0], "1,500 authorizers in Redis") || !strings.Contains(lines[0], "300 authorizers in files") {
+	if len(lines) != 17 || !strings.Contains(lines[0], "1,500 authorizers in Redis") || !strings.Contains(lines[0], "300 authorizers in files") {
 		t.Errorf("%d lines", len(lines))
 	}
 	for _, line := range lines {
