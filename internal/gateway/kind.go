@@ -87,7 +87,7 @@ func (r *Registry) kindOfToken(req *http.Request, param string) (kind *wechat.Ki
 	if token == "" {
 		return nil, false
 	}
-	s := subject{}
+	var s subject
 	claims, _, _ := readVirtualToken(token)
 	if claims != nil {
 		s = r.subjectOfToken(claims)

@@ -57,14 +57,14 @@ func TestPlatformPaths(t *testing.T) {
 	s.wechat.forget()
 	for path, takes := range platformPaths {
 		only := takes == "component only"
-		for token, real := range map[string]string{component: realComponent, authorizer: realMerchant} {
-			want := "access_token=" + real + "&x=1"
+		for token, is := range map[string]string{component: realComponent, authorizer: realMerchant} {
+			want := "access_token=" + is + "&x=1"
 			if only {
-				want = "access_token=" + real + "&component_access_token=" + real + "&x=1"
+				want = "access_token=" + is + "&component_access_token=" + is + "&x=1"
 			}
 			s.wantAsked(path, s.call(path+"?x=1&access_token="+token, "{}"), want)
-			s.wantAsked(path, s.call(path+"?component_access_token="+token+"&x=1", "{}"), "component_access_token="+real+"&x=1")
-			s.wantAsked(path, s.call(path+"?component_access_token="+token+"&access_token="+token, "{}"), "access_token="+real+"&component_access_token="+real)
+			s.wantAsked(path, s.call(path+"?component_access_token="+token+"&x=1", "{}"), "component_access_token="+is+"&x=1")
+			s.wantAsked(path, s.call(path+"?component_access_token="+token+"&access_token="+token, "{}"), "access_token="+is+"&component_access_token="+is)
 		}
 		byAppID := "access_token=" + realMerchant + "&appid=" + merchant
 		if only {

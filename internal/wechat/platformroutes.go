@@ -28,7 +28,7 @@ var (
 
 	// AuthorizerToken hands out the token of an account that has authorised a
 	// platform. It takes the platform's token in place of a secret.
-	AuthorizerToken = &TokenEndpoint{
+	AuthorizerToken = &TokenEndpoint{ //nolint:gosec // names of parameters
 		Name:          "authorizer",
 		Method:        http.MethodPost,
 		Path:          "/cgi-bin/component/api_authorizer_token",

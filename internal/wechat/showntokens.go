@@ -168,12 +168,12 @@ func (r *tokenReader) value(in *tokenObject, depth int) bool {
 	if depth > maxTokenDepth {
 		return false
 	}
-	switch c := r.peek(); {
-	case c == '{':
+	switch r.peek() {
+	case '{':
 		return r.object(in, depth)
-	case c == '[':
+	case '[':
 		return r.list(in, depth)
-	case c == '"':
+	case '"':
 		_, ok := r.str()
 		return ok
 	default:
