@@ -3,7 +3,6 @@ package weixin
 import (
 	"context"
 	"net/http"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -56,38 +55,4 @@ func (m *TokenManager) KeepWarm(a *account.Account, within time.Duration) {
 // WeChat has issued is lost.
 func (m *TokenManager) Release(ctx context.Context, a *account.Account) {
 	m.credentials.Release(ctx, a.Credential())
-}
-
-// workingSetSize is how many accounts that come and go a process keeps in memory.
-const workingSetSize = 1 << 14
-
-// workingSet holds the accounts of the process that are in no configuration, as
-// far as they are in use. It outlives configurations: an account that is asked
-// for by a newer one is made again for that, with what is known of its token.
-var workingSet = sync.OnceValues(func() (*credential.WorkingSet[*account.Account], error) {
-	return credential.NewWorkingSet(workingSetSize, func(a *account.Account) { a.Credential().End() })
-})
-
-// Acquire returns an account that is in no configuration, such as that of an
-// appid which a platform was authorised by, and has its token kept warm while it
-// is in use. produce makes one that is not in memory, and binds it.
-func (m *TokenManager) Acquire(id string, produce func(bind func(*account.Account) *account.Account) *account.Account) (*account.Account, error) {
-	set, err := workingSet()
-	if err != nil {
-		return nil, err
-	}
-	return m.acquireFrom(set, id, produce), nil
-}
-
-func (m *TokenManager) acquireFrom(set *credential.WorkingSet[*account.Account], id string, produce func(bind func(*account.Account) *account.Account) *account.Account) *account.Account {
-	isCurrent := func(a *account.Account) bool { return a.Credential().IsOf(m.credentials) }
-	return set.Acquire(id, isCurrent, func(old *account.Account, ok bool) *account.Account {
-		runner := credential.NewRunner()
-		if ok {
-			runner = old.Credential().Runner()
-		}
-		a := produce(func(a *account.Account) *account.Account { return m.bind(a, runner) })
-		m.KeepWarm(a, 0)
-		return a
-	})
 }

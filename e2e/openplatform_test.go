@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -136,9 +137,7 @@ func (o *openPlatform) noteTokens(rw http.ResponseWriter, req *http.Request) {
 	for _, m := range tokenFields.FindAllStringSubmatch(rec.Body.String(), -1) {
 		o.note(m[1])
 	}
-	for name, values := range rec.Header() {
-		rw.Header()[name] = values
-	}
+	maps.Copy(rw.Header(), rec.Header())
 	rw.WriteHeader(rec.Code)
 	_, _ = rw.Write(rec.Body.Bytes())
 }

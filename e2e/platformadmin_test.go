@@ -28,23 +28,30 @@ func (p *caddy) authorizers(query string) (appIDs []string, next string) {
 	return appIDs, page.Next
 }
 
-// What operators see and do, from before the first push on.
-func TestPlatformAdmin(t *testing.T) {
-	merchants := []string{"wx0000000000000002", "wx0000000000000003", "wx0000000000000004"}
+var merchants = []string{"wx0000000000000002", "wx0000000000000003", "wx0000000000000004"}
+
+// startForOperators starts a proxy with an account and a platform that has merchants.
+func startForOperators(t *testing.T) (*openPlatform, *caddy) {
+	t.Helper()
 	o := startOpenPlatform(t, merchants...)
 	c := platformConfig()
 	c.global += defaultAccount
 	c.site = "weixin_callback /callback isv\nweixin_health /health\nweixin_status /status\nweixin\n"
-	p := o.start(c)
-	isv := p.admin + "/weixin/platforms/isv"
+	return o, o.start(c)
+}
 
-	// Nobody has needed a ticket yet.
+func (p *caddy) address() string { return "--address=" + strings.TrimPrefix(p.admin, "http://") }
+
+// A platform that nobody has used yet is healthy. One that has no ticket when it
+// is used is not, until one is pushed.
+func TestPlatformHealth(t *testing.T) {
+	o, p := startForOperators(t)
+	isv := p.admin + "/weixin/platforms/isv"
 	if !eventually(func() bool { return get(t, p.admin+"/weixin/health").status == http.StatusOK }) {
 		t.Errorf("%s", get(t, p.admin+"/weixin/health"))
 	}
-	// Now somebody does, and WeChat is asked to push one. The sandbox does when
-	// it is told to.
-	if a := post(t, isv+"/refresh", ""); a.status != http.StatusBadGateway && a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "component_verify_ticket") || !strings.Contains(a.body, "weixin_callback") {
+	// WeChat is asked to push a ticket. The sandbox does when it is told to.
+	if a := post(t, isv+"/refresh", ""); a.status != http.StatusBadGateway || !strings.Contains(a.body, "component_verify_ticket") || !strings.Contains(a.body, "weixin_callback") {
 		t.Errorf("%s", a)
 	}
 	if s := p.platform(); s.State != "backoff" || s.LastError == nil || !strings.Contains(s.LastError.Advice, "authorisation-event URL") {
@@ -55,8 +62,7 @@ func TestPlatformAdmin(t *testing.T) {
 			t.Errorf("%s: %s", url, a)
 		}
 	}
-	address := "--address=" + strings.TrimPrefix(p.admin, "http://")
-	if out, ok := run(t, nil, "weixin", "status", address); ok || !strings.Contains(out, "isv: no ticket") || !strings.Contains(out, "authorisation-event URL") {
+	if out, ok := run(t, nil, "weixin", "status", p.address()); ok || !strings.Contains(out, "isv: no ticket") || !strings.Contains(out, "authorisation-event URL") {
 		t.Errorf("%v\n%s", ok, out)
 	}
 
@@ -67,7 +73,7 @@ func TestPlatformAdmin(t *testing.T) {
 	if err := json.Unmarshal([]byte(a.body), &s); err != nil || s.State != "ok" || len(s.Fingerprint) != 8 || s.Ticket.ReceivedAt.IsZero() || s.Method != "component" {
 		t.Fatalf("%s", a)
 	}
-	if a := get(t, p.admin+"/weixin/health"); a.status != http.StatusOK {
+	if a := get(t, p.url+"/health"); a.status != http.StatusOK {
 		t.Errorf("%s", a)
 	}
 	var all []platformStatus
@@ -77,25 +83,39 @@ func TestPlatformAdmin(t *testing.T) {
 	if a := get(t, p.admin+"/weixin/accounts"); strings.Contains(a.body, "isv") || !strings.Contains(a.body, `"shop"`) {
 		t.Errorf("%s", a)
 	}
+}
 
-	// Authorizers: unknown until they are read or asked for.
+// Accounts that have authorised a platform are unknown until they are read or
+// asked for.
+func TestPlatformAuthorizers(t *testing.T) {
+	o, p := startForOperators(t)
+	isv := p.admin + "/weixin/platforms/isv"
+	o.mustPush()
 	if appIDs, next := p.authorizers(""); len(appIDs) != 0 || next != "" {
 		t.Errorf("%v %q", appIDs, next)
 	}
 	if a := get(t, isv+"/authorizers/"+merchants[0]); a.status != http.StatusNotFound {
 		t.Errorf("%s", a)
 	}
+	if n := o.count(authorizerInfoPath); n != 0 {
+		t.Errorf("WeChat was asked %d times", n)
+	}
 	if a := post(t, isv+"/sync", ""); a.status != http.StatusOK || strings.TrimSpace(a.body) != `{"authorizers":3}` {
 		t.Errorf("%s", a)
 	}
-	if appIDs, next := p.authorizers(""); !slices.Equal(appIDs, merchants) || next != "" {
-		t.Errorf("%v %q", appIDs, next)
-	}
-	if appIDs, next := p.authorizers("?limit=2"); !slices.Equal(appIDs, merchants[:2]) || next != merchants[1] {
-		t.Errorf("%v %q", appIDs, next)
-	}
-	if appIDs, next := p.authorizers("?limit=2&after=" + merchants[1]); !slices.Equal(appIDs, merchants[2:]) || next != "" {
-		t.Errorf("%v %q", appIDs, next)
+	for query, want := range map[string]struct {
+		appIDs []string
+		next   string
+	}{
+		"":                               {merchants, ""},
+		"?limit=2":                       {merchants[:2], merchants[1]},
+		"?limit=2&after=" + merchants[1]: {merchants[2:], ""},
+		"?after=" + merchants[2]:         {nil, ""},
+		"?limit=3":                       {merchants, ""},
+	} {
+		if appIDs, next := p.authorizers(query); !slices.Equal(appIDs, want.appIDs) || next != want.next {
+			t.Errorf("%s: %v %q", query, appIDs, next)
+		}
 	}
 	one := statusOf(t, get(t, isv+"/authorizers/"+merchants[0]))
 	if one.Name != "isv:"+merchants[0] || one.AppID != merchants[0] || one.State != "empty" || one.Fingerprint != "" {
@@ -111,28 +131,42 @@ func TestPlatformAdmin(t *testing.T) {
 	if s := p.platform(); s.Authorizers.Known == nil || *s.Authorizers.Known != 3 || s.Authorizers.InMemory < 1 {
 		t.Errorf("%+v", s.Authorizers)
 	}
+	o.wantNothingReal(get(t, p.admin+"/config/"))
+	o.wantNothingReal(get(t, p.admin+"/weixin/platforms"))
+}
 
-	out, ok := run(t, nil, "weixin", "status", address)
+// The command shows platforms, and renews their tokens and those of who has
+// authorised them. Metrics have no label for these.
+func TestPlatformCLI(t *testing.T) {
+	o, p := startForOperators(t)
+	o.mustPush()
+	for _, action := range []string{"/refresh", "/sync"} {
+		if a := post(t, p.admin+"/weixin/platforms/isv"+action, ""); a.status != http.StatusOK {
+			t.Fatalf("%s", a)
+		}
+	}
+	out, ok := run(t, nil, "weixin", "status", p.address())
 	if !ok || !strings.Contains(out, "isv") || !strings.Contains(out, "ticket received") || !strings.Contains(out, "authorizers 3, in memory ") {
 		t.Errorf("%v\n%s", ok, out)
 	}
-	out, ok = run(t, nil, "weixin", "status", "--json", address)
+	out, ok = run(t, nil, "weixin", "status", "--json", p.address())
 	var both []platformStatus
 	if err := json.Unmarshal([]byte(out), &both); err != nil || !ok || len(both) != 2 || both[0].Name != "shop" || both[1].Name != "isv" || both[1].Ticket.ReceivedAt.IsZero() {
 		t.Errorf("%v %v\n%s", ok, err, out)
 	}
 	for _, name := range []string{"isv", "isv:" + merchants[0]} {
-		if out, ok := run(t, nil, "weixin", "refresh", name, address); !ok || !strings.Contains(out, name+": new token ") {
+		if out, ok := run(t, nil, "weixin", "refresh", name, p.address()); !ok || !strings.Contains(out, name+": new token ") {
 			t.Errorf("%v\n%s", ok, out)
 		}
 	}
-	if out, ok := run(t, nil, "weixin", "refresh", "isw", address); ok || !strings.Contains(out, "there is no account isw") {
+	for name, want := range map[string]string{"isw": "there is no account isw", "isw:wx1": "there is no platform isw", "isv:wx1": "has not authorised"} {
+		if out, ok := run(t, nil, "weixin", "refresh", name, p.address()); ok || !strings.Contains(out, want) {
+			t.Errorf("%v\n%s", ok, out)
+		}
+	}
+	if out, ok := run(t, nil, "__complete", "weixin", "refresh", p.address(), ""); !ok || !strings.Contains(out, "isv\t") || !strings.Contains(out, "shop\t") {
 		t.Errorf("%v\n%s", ok, out)
 	}
-	if out, ok := run(t, nil, "__complete", "weixin", "refresh", address, ""); !ok || !strings.Contains(out, "isv\t") || !strings.Contains(out, "shop\t") {
-		t.Errorf("%v\n%s", ok, out)
-	}
-
 	metrics := get(t, p.admin+"/metrics").body
 	for _, line := range []string{
 		`caddy_weixin_account_info{account="isv",kind="platform"} 1`,
@@ -149,8 +183,6 @@ func TestPlatformAdmin(t *testing.T) {
 	if strings.Contains(metrics, merchants[0]) {
 		t.Error("an authorizer has metrics")
 	}
-	o.wantNothingReal(get(t, p.admin+"/config/"))
-	o.wantNothingReal(get(t, p.admin+"/weixin/platforms"))
 }
 
 func TestPlatformAdminRefuses(t *testing.T) {

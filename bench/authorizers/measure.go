@@ -82,11 +82,16 @@ func (p *place) measure(ctx context.Context, dir string, use int, progress io.Wr
 	c.add("bytes in the store for each", "%s", grouped(int((after-before)/int64(p.authorizers))))
 	c.add("values in the store", "%s", grouped(int(values)))
 	c.add("filling it, all at once", "%s", seconds(f.Took))
-	c.add("`sync`: list, comparison, index", "%s", seconds(f.Synced))
+	c.add("`sync` where all is there: list, comparison, index", "%s", seconds(f.Synced))
+	c.add("`sync` into an empty store, for each", "%s", short(f.Saved))
 	fmt.Fprintf(progress, "meeting %d of them\n", use)
 	err = p.meet(ctx, st, use, &c)
 	return c, err
 }
+
+// renewedEvery is how often a token is renewed that is in use and lives for two
+// hours: 10 to 8 minutes before its end.
+const renewedEvery = 111 * time.Minute
 
 // meet measures a process that meets some of the authorizers.
 func (p *place) meet(ctx context.Context, st store.Store, use int, c *column) error {
@@ -115,6 +120,7 @@ func (p *place) meet(ctx context.Context, st store.Store, use int, c *column) er
 	c.add("first request of one: its token, p50 / p99", "%s", first)
 	c.add("later ones, p50 / p99", "%s", later)
 	c.add("tokens fetched from WeChat for that", "%d", w.fetched.Load())
+	c.add("the same in an hour, while they are in use (computed)", "%s", grouped(int(int64(use)*int64(time.Hour)/int64(renewedEvery))))
 	return p.manage(ctx, pf, c)
 }
 

@@ -253,7 +253,7 @@ func (t *task) stillCurrent(grant Grant, asked time.Time) *Value {
 	r.checkedAt, r.seenAt = momentOf(asked), momentOf(asked)
 	r.unreachable = nil
 	r.planLocked(p)
-	r.serveLocked(p, asked)
+	r.serveLocked(p)
 	t.manager.logger.Debug("token is still current", zap.String("account", t.Name), zap.Stringer("token", v))
 	return r.value.Load()
 }

@@ -226,7 +226,7 @@ func (t *task) check(ctx context.Context) *Value {
 	}
 	now := m.now()
 	r.goodUntil = momentOf(now.Add(checkMemory))
-	r.restoreLocked(t.Policy, now)
+	r.restoreLocked(t.Policy)
 	v = r.value.Load()
 	r.mu.Unlock()
 	v.Accept()

@@ -269,7 +269,7 @@ func (m *Manager) useLocked(c *Credential, now time.Time) {
 			m.startLocked(&task{Credential: c})
 		}
 	}
-	r.serveLocked(c.Policy, now)
+	r.serveLocked(c.Policy)
 }
 
 // Renew gets another value at once, whatever went before: it ends a back-off. If

@@ -125,7 +125,7 @@ func (r *Runner) installLocked(p *Policy, next record, now time.Time) {
 	r.record = next
 	if !changed {
 		if wasVoid != next.isVoid() {
-			r.serveLocked(p, now)
+			r.serveLocked(p)
 		}
 		return
 	}
@@ -149,7 +149,7 @@ func (r *Runner) installLocked(p *Policy, next record, now time.Time) {
 	r.useUntil.Store(0)
 	r.value.Store(v)
 	r.planLocked(p)
-	r.serveLocked(p, now)
+	r.serveLocked(p)
 }
 
 // planLocked decides when the value is renewed. The jitter keeps processes and
@@ -180,7 +180,7 @@ func (v *Value) lead(p *Policy) time.Duration {
 
 // serveLocked lets requests use the value until there is something to be done
 // about it: it has to be renewed, has expired, or its use has to be noticed.
-func (r *Runner) serveLocked(p *Policy, now time.Time) {
+func (r *Runner) serveLocked(p *Policy) {
 	v := r.value.Load()
 	if v == nil || r.retired || r.record.isVoid() {
 		r.useUntil.Store(0)
@@ -188,7 +188,7 @@ func (r *Runner) serveLocked(p *Policy, now time.Time) {
 	}
 	until := min(r.renewAt, v.expiresAt.UnixNano())
 	if p.Idle > 0 {
-		until = min(until, now.Add(p.Idle/10).UnixNano())
+		until = min(until, int64(r.usedAt)+int64(p.Idle/10))
 	}
 	r.useUntil.Store(until)
 }
@@ -347,7 +347,7 @@ func (c *Credential) scheduleLocked(now time.Time) {
 		warmAt, dueAt = latest(warmAt, f.RetryAt), latest(dueAt, f.RetryAt)
 	}
 	r.renewAt = dueAt.UnixNano()
-	r.serveLocked(c.Policy, now)
+	r.serveLocked(c.Policy)
 	h := r.holderLocked()
 	if h == nil || h.credential.manager.closed.Load() {
 		return

@@ -164,8 +164,8 @@ func (r *Runner) retireLocked() {
 }
 
 // restoreLocked has a value be used again that was found to be good.
-func (r *Runner) restoreLocked(p *Policy, now time.Time) {
+func (r *Runner) restoreLocked(p *Policy) {
 	r.retired = false
 	r.pausedUntil = 0
-	r.serveLocked(p, now)
+	r.serveLocked(p)
 }

@@ -136,26 +136,29 @@ const newsPatience = time.Second
 // openForNews looks into the store and takes the credential's lock, as far as
 // there is time.
 func (m *Manager) openForNews(ctx context.Context, c *Credential) (unlock func(), err error) {
-	err = m.pull(ctx, c)
-	switch {
-	case err != nil && c.Durability == BeforeUse:
-		return nil, &UnsavedError{c.Name, err}
-	case err != nil:
-		return func() {}, nil
+	if err := m.pull(ctx, c); err != nil {
+		return func() {}, c.unread(err)
 	}
 	patience, cancel := context.WithTimeout(ctx, newsPatience)
 	release := func() {}
 	if !c.runner.isLocked() {
 		release = m.lock(patience, c, c.runner.isLocked)
 	}
+	unlock = func() { release(); cancel() }
 	// The store may have heard of others while the lock was waited for.
-	err = m.pull(ctx, c)
-	if err != nil && c.Durability == BeforeUse {
-		release()
-		cancel()
-		return nil, &UnsavedError{c.Name, err}
+	if err := m.pull(ctx, c); err != nil && c.unread(err) != nil {
+		unlock()
+		return nil, c.unread(err)
 	}
-	return func() { release(); cancel() }, nil
+	return unlock, nil
+}
+
+// unread returns the error where the store cannot be read, if that matters.
+func (c *Credential) unread(err error) error {
+	if c.Durability == BeforeUse {
+		return &UnsavedError{c.Name, err}
+	}
+	return nil
 }
 
 // isLocked reports whether this process's fetch holds the lock.

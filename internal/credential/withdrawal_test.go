@@ -157,6 +157,33 @@ func TestWithdrawnIsOver(t *testing.T) {
 	}
 }
 
+// A secret to keep, alone, is worth a fetch at once, on every node.
+func TestKeptEndsABackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, st := &fakeEndpoint{errcode: 40013}, newMemoryStore()
+		p, other := startGranted(t, st, endpoint), startGranted(t, st, endpoint)
+		for range 5 {
+			for _, p := range []*process{p, other} {
+				if _, err := p.Token(t.Context(), p.account); err == nil {
+					t.Fatal("got a value")
+				}
+			}
+			time.Sleep(5 * time.Minute)
+		}
+		_, _ = p.Token(t.Context(), p.account)
+		endpoint.set(func(e *fakeEndpoint) { e.errcode = 0 })
+		if err := p.Put(t.Context(), p.account, Grant{Kept: "refresh"}, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		wantToken(t, other.token(t), "token-1")
+		wantToken(t, p.token(t), "token-1")
+		if got := endpoint.keeping[len(endpoint.keeping)-1]; got != "refresh" {
+			t.Errorf("fetched with %q", got)
+		}
+	})
+}
+
 // A fetch that was under way when the news came does not undo them.
 func TestWithdrawnDuringAFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -167,13 +194,11 @@ func TestWithdrawnDuringAFetch(t *testing.T) {
 		if err := other.Withdraw(t.Context(), other.account, time.Now()); err != nil {
 			t.Fatal(err)
 		}
+		p.Look(t.Context(), p.account, 0)
 		time.Sleep(10 * time.Second)
 		for _, p := range []*process{p, other} {
 			p.Look(t.Context(), p.account, 0)
 			p.wantWithdrawn(t, true)
-		}
-		if err := p.Withdraw(t.Context(), p.account, time.Now()); err != nil {
-			t.Fatal(err)
 		}
 		endpoint.set(func(e *fakeEndpoint) { e.latency = 0 })
 		time.Sleep(time.Minute)

@@ -164,16 +164,12 @@ type authorizerSource struct {
 func (s *authorizerSource) Fetch(ctx context.Context, parent *credential.Value, kept string, _ bool) (credential.Grant, error) {
 	p := s.platform
 	ctx = p.resolving(ctx)
-	refreshToken, read, err := kept, false, error(nil)
-	if kept == "" {
-		if refreshToken, err = s.read(ctx, parent, nil); err != nil {
-			return credential.Grant{}, s.failed(err, parent)
-		}
-		read = true
+	refreshToken, token, err := kept, wechat.AuthorizerGrant{}, errLost
+	if kept != "" {
+		token, err = p.api.AuthorizerToken(ctx, parent.Secret(), s.appID, kept)
 	}
-	token, err := p.api.AuthorizerToken(ctx, parent.Secret(), s.appID, refreshToken)
-	if wxErr, ok := errors.AsType[*wechat.Error](err); ok && wxErr.Code == wechat.InvalidRefreshToken && !read {
-		if refreshToken, err = s.read(ctx, parent, wxErr); err == nil {
+	if isRefreshTokenError(err) {
+		if refreshToken, err = s.read(ctx, parent, err); err == nil {
 			token, err = p.api.AuthorizerToken(ctx, parent.Secret(), s.appID, refreshToken)
 		}
 	}
@@ -192,23 +188,24 @@ func (s *authorizerSource) Fetch(ctx context.Context, parent *credential.Value, 
 	return grant, err
 }
 
-// read returns the refresh token as WeChat has it. Where it was refused before, it
-// has to be another.
-func (s *authorizerSource) read(ctx context.Context, parent *credential.Value, refusal error) (refreshToken string, err error) {
-	p := s.platform
-	refreshToken, err = p.api.Authorizer(ctx, parent.Secret(), s.appID)
-	switch {
-	case err != nil:
-		return "", err
-	case refreshToken != "":
-		return refreshToken, nil
-	case refusal != nil:
-		return "", refusal
-	default:
-		return "", &wechat.Error{
-			Code: wechat.InvalidRefreshToken, Msg: "WeChat tells no refresh token before api_query_auth is called with the account's authorization_code",
-		}
+// errLost is what a refresh token that is not there is taken for: one that WeChat
+// refuses.
+var errLost error = &wechat.Error{
+	Code: wechat.InvalidRefreshToken, Msg: "WeChat tells no refresh token before api_query_auth is called with the account's authorization_code",
+}
+
+func isRefreshTokenError(err error) bool {
+	wxErr, ok := errors.AsType[*wechat.Error](err)
+	return ok && wxErr.Code == wechat.InvalidRefreshToken
+}
+
+// read returns the refresh token as WeChat has it, or else why it was needed.
+func (s *authorizerSource) read(ctx context.Context, parent *credential.Value, cause error) (refreshToken string, err error) {
+	refreshToken, err = s.platform.api.Authorizer(ctx, parent.Secret(), s.appID)
+	if err == nil && refreshToken == "" {
+		err = cause
 	}
+	return refreshToken, err
 }
 
 // failed is an error of a fetch as the package credential has it.

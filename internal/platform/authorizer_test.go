@@ -151,7 +151,10 @@ func TestRefreshTokenIsReadAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		change := func() {
-			w.change(func(w *fakeWeChat) { w.merchants[merchantID].refresh = w.nextLocked("refreshtoken"); w.merchants[merchantID].token = "" })
+			w.change(func(w *fakeWeChat) {
+				w.merchants[merchantID].refresh = w.nextLocked("refreshtoken")
+				w.merchants[merchantID].token = ""
+			})
 		}
 		change()
 		p.mustUse(t, w, merchantID)

@@ -82,6 +82,12 @@ func (s *sharedMemory) reset() {
 	s.loads, s.saves, s.bytes = 0, 0, 0
 }
 
+func (s *sharedMemory) counts() (loads, saves, bytes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loads, s.saves, s.bytes
+}
+
 var errStore = errors.New("the store fails")
 
 // failing is a store as one process has it, some of whose calls fail.

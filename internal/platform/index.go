@@ -2,11 +2,7 @@ package platform
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"hash/maphash"
-	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -323,102 +319,3 @@ func (x *index) close(ctx context.Context) {
 }
 
 func dayOf(t time.Time) int { return int(t.Unix() / (24 * 60 * 60)) }
-
-// loadRoot returns the root, an empty one where there is none.
-func (x *index) loadRoot(ctx context.Context) (*indexRoot, error) {
-	data, err := x.store.Load(ctx, x.key("root"), &x.id)
-	if err != nil && !errors.Is(err, credential.ErrUnsealable) {
-		return nil, err
-	}
-	if data != nil {
-		root, invalid := unmarshalRoot(data)
-		if invalid == nil {
-			return root, nil
-		}
-		err = invalid
-	}
-	if err != nil {
-		x.logger.Warn("the index of authorizers is begun anew: sync the platform to have all of them in it", zap.Error(err))
-	}
-	return &indexRoot{next: 1}, nil
-}
-
-func (x *index) saveRoot(ctx context.Context, root *indexRoot) error {
-	data, err := root.marshal()
-	if err != nil {
-		return err
-	}
-	return x.store.Save(ctx, x.key("root"), &x.id, data)
-}
-
-// loadPage returns what is in a page's range, and reports whether the page is what
-// the root takes it for: it is not where the root is an older one, or the store has
-// lost something.
-func (x *index) loadPage(ctx context.Context, root *indexRoot, i int) (appIDs []string, ok bool, err error) {
-	ref, high := root.pages[i], root.high(i)
-	id := x.pageID(ref.number)
-	data, err := x.store.Load(ctx, x.key(strconv.Itoa(ref.number)), &id)
-	if err != nil && !errors.Is(err, credential.ErrUnsealable) {
-		return nil, false, err
-	}
-	var p page
-	if data == nil || json.Unmarshal(data, &p) != nil || !slices.IsSorted(p.AppIDs) {
-		return nil, false, nil
-	}
-	return within(p.AppIDs, ref.low, high), p.Low == ref.low && isWithin(high, p.High), nil
-}
-
-func (x *index) savePage(ctx context.Context, number int, p page) error {
-	data, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	id := x.pageID(number)
-	return x.store.Save(ctx, x.key(strconv.Itoa(number)), &id, data)
-}
-
-func (x *index) key(name string) string {
-	return "weixin/authorizers/" + x.id.Identity + "-" + x.place + "/" + name
-}
-
-// pageID is what a page is sealed for: no other page opens in its place.
-func (x *index) pageID(number int) credential.ID {
-	id := x.id
-	id.Identity += "-" + strconv.Itoa(number)
-	return id
-}
-
-// recently remembers what it was told last, in bounded memory: a half is forgotten
-// when the other is full. It may forget, and takes one for another once in a
-// million million times.
-type recently struct {
-	seed     maphash.Seed
-	old, new map[uint64]struct{}
-}
-
-// recentHalf is how many are remembered at least.
-const recentHalf = 128 << 10
-
-func newRecently() *recently {
-	return &recently{seed: maphash.MakeSeed(), new: make(map[uint64]struct{})}
-}
-
-func (r *recently) has(s string) bool {
-	h := maphash.String(r.seed, s)
-	_, isNew := r.new[h]
-	_, isOld := r.old[h]
-	return isNew || isOld
-}
-
-func (r *recently) add(s string) {
-	if len(r.new) >= recentHalf {
-		r.old, r.new = r.new, make(map[uint64]struct{})
-	}
-	r.new[maphash.String(r.seed, s)] = struct{}{}
-}
-
-func (r *recently) remove(s string) {
-	h := maphash.String(r.seed, s)
-	delete(r.old, h)
-	delete(r.new, h)
-}

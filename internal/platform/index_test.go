@@ -231,6 +231,7 @@ func TestIndexCrashes(t *testing.T) {
 		"one that leaves": {full, changesOf(leave, full[1000])},
 		"a join":          {full, changesOf(leave, full[900:1600]...)},
 		"joins":           {full, changesOf(leave, slices.Concat(full[10:740], full[800:1450], full[1600:2990])...)},
+		"both":            {full, append(changesOf(enter, suffixed(full[:1000])...), changesOf(leave, full[1600:2990]...)...)},
 		"all leave":       {full, changesOf(leave, full...)},
 		"the last leaves": {full[:1], changesOf(leave, full[0])},
 	} {
@@ -338,12 +339,13 @@ func TestIndexNotes(t *testing.T) {
 		for _, appID := range numbers(0, 2000) {
 			x.note(appID)
 		}
-		if st.loads > 0 {
+		if loads, _, _ := st.counts(); loads > 0 {
 			t.Error("somebody has waited for the store")
 		}
 		time.Sleep(2 * time.Second)
-		if st.saves > 6 {
-			t.Errorf("%d values were saved", st.saves)
+		synctest.Wait()
+		if _, saves, _ := st.counts(); saves > 6 {
+			t.Errorf("%d values were saved", saves)
 		}
 		wantIndex(t, indexOver(t, st), numbers(0, 2000))
 		st.reset()
@@ -351,16 +353,18 @@ func TestIndexNotes(t *testing.T) {
 			x.note(appID)
 		}
 		time.Sleep(2 * time.Second)
-		if st.loads > 0 {
-			t.Errorf("%d loads for what is known", st.loads)
+		synctest.Wait()
+		if loads, _, _ := st.counts(); loads > 0 {
+			t.Errorf("%d loads for what is known", loads)
 		}
 		// Another process finds all there, and takes no lock.
 		other := indexOver(t, &failing{sharedMemory: st, noLock: errStore})
 		for _, appID := range numbers(0, 2000) {
 			other.note(appID)
 		}
-		if err := other.settle(t.Context()); err != nil || st.saves > 0 || st.loads > 5 {
-			t.Errorf("%v, %d loads, %d saves", err, st.loads, st.saves)
+		err := other.settle(t.Context())
+		if loads, saves, _ := st.counts(); err != nil || saves > 0 || loads > 5 {
+			t.Errorf("%v, %d loads, %d saves", err, loads, saves)
 		}
 		// One that leaves can be noted again.
 		if err := x.remove(t.Context(), appID(7)); err != nil {
@@ -368,6 +372,7 @@ func TestIndexNotes(t *testing.T) {
 		}
 		x.note(appID(7))
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		wantIndex(t, x, numbers(0, 2000))
 	})
 }
@@ -384,6 +389,7 @@ func TestIndexIsBounded(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if n := len(x.pending); n != maxPending {
 			t.Errorf("%d wait", n)
 		}
@@ -426,6 +432,85 @@ func TestIndexClose(t *testing.T) {
 		wantIndex(t, indexOver(t, st), numbers(1, 2))
 		x.close(t.Context())
 	})
+}
+
+// suffixed returns appids that are each next to one of others.
+func suffixed(appIDs []string) []string {
+	var next []string
+	for _, appID := range appIDs {
+		next = append(next, appID+"-")
+	}
+	return next
+}
+
+// hooked is a store with something happening before one of its loads.
+type hooked struct {
+	*sharedMemory
+	at, loads int
+	hook      func()
+}
+
+// Load implements store.Store.
+func (h *hooked) Load(ctx context.Context, key string) ([]byte, error) {
+	if h.loads++; h.loads == h.at {
+		h.hook()
+	}
+	return h.sharedMemory.Load(ctx, key)
+}
+
+// Whenever pages are split and joined while somebody lists them, nobody is missed
+// who was there all the time.
+func TestIndexIsListedWhileItChanges(t *testing.T) {
+	var always, others []string
+	for i, appID := range numbers(0, 6000) {
+		if i%8 == 0 {
+			always = append(always, appID)
+		} else {
+			others = append(others, appID)
+		}
+	}
+	splits, joins := changesOf(enter, others...), changesOf(leave, others...)
+	for name, steps := range map[string][][]change{
+		"splits": {joins, splits}, "joins": {splits, joins}, "both": {splits, joins, splits}, "both again": {joins, splits, joins, splits},
+		"others": {splits, joins, changesOf(enter, suffixed(others[500:3700])...)},
+		"later":  {joins, splits, changesOf(enter, suffixed(always)...)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for n := 1; ; n++ {
+				st := newSharedMemory()
+				x := indexOver(t, st)
+				mustCommit(t, x, changesOf(enter, always...))
+				mustCommit(t, x, steps[0])
+				h := &hooked{sharedMemory: st, at: n, hook: func() {
+					for _, step := range steps[1:] {
+						mustCommit(t, x, step)
+					}
+				}}
+				var got []string
+				if err := indexOver(t, h).walk(t.Context(), "", func(some []string) bool {
+					got = append(got, some...)
+					return true
+				}); err != nil {
+					t.Fatal(err)
+				}
+				if !slices.IsSorted(got) || len(unique(got)) != len(got) {
+					t.Fatalf("changed at load %d: they are not in order", n)
+				}
+				in := make(map[string]bool)
+				for _, appID := range got {
+					in[appID] = true
+				}
+				for _, appID := range always {
+					if !in[appID] {
+						t.Fatalf("changed at load %d: %s is missed", n, appID)
+					}
+				}
+				if h.loads < n {
+					return
+				}
+			}
+		})
+	}
 }
 
 // Processes that change the index at the same time do not undo each other's
@@ -550,13 +635,14 @@ func TestIndexLasts(t *testing.T) {
 			before := maps.Clone(st.values)
 			st.reset()
 			time.Sleep(10 * 24 * time.Hour)
+			synctest.Wait()
 			for key, value := range st.values {
 				if string(before[key]) == string(value) {
 					t.Fatalf("%s was not saved again", key)
 				}
 			}
-			if st.saves > 250 {
-				t.Errorf("%d values were saved", st.saves)
+			if _, saves, _ := st.counts(); saves > 250 {
+				t.Errorf("%d values were saved", saves)
 			}
 		}
 		wantIndex(t, x, numbers(0, 100*pageFill))
@@ -602,7 +688,8 @@ func TestIndexOfAMillion(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		loads, saves, bytes := st.loads/times, st.saves/times, st.bytes/times
+		loads, saves, bytes := st.counts()
+		loads, saves, bytes = loads/times, saves/times, bytes/times
 		t.Logf("%s: %d loads, %d saves, %d KB, %v", name, loads, saves, bytes>>10, time.Since(begun)/time.Duration(times))
 		if loads > 5 || saves > 3 || bytes > 300<<10 {
 			t.Errorf("%s: %d loads, %d saves, %d KB", name, loads, saves, bytes>>10)

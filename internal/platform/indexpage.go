@@ -16,6 +16,14 @@ type page struct {
 	AppIDs []string `json:"appids"`
 }
 
+// unmarshalPage reads a page, and reports whether it is one.
+func unmarshalPage(data []byte) (p page, ok bool) {
+	if data == nil || json.Unmarshal(data, &p) != nil || !slices.IsSorted(p.AppIDs) {
+		return page{}, false
+	}
+	return p, true
+}
+
 // pageRef is what the root knows of a page.
 type pageRef struct {
 	low    string // of the range; "" for the first page

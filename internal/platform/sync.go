@@ -22,9 +22,6 @@ const (
 	// syncSavePause in between.
 	syncSaveTries = 3
 	syncSavePause = time.Second
-
-	// syncClocks is by how much WeChat's clock and this one may differ.
-	syncClocks = time.Minute
 )
 
 var errClosed = errors.New("the configuration has changed meanwhile: sync again")
@@ -123,7 +120,7 @@ func (p *Platform) sync(ctx context.Context) (int, error) {
 	if !whole {
 		log.Warn("the list of authorizers was not read to its end; those that were read are saved", zap.Int("authorizers", r.count()), zap.Error(err))
 	}
-	isNewer := func(appID string) bool { return p.isAuthorizedSince(ctx, appID, begun.Add(-syncClocks)) }
+	isNewer := func(appID string) bool { return p.isAuthorizedSince(ctx, appID, begun) }
 	if commitErr := r.commit(ctx, whole, isNewer); err == nil {
 		err = commitErr
 	}

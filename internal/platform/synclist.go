@@ -130,7 +130,6 @@ func (p *Platform) withToken(ctx context.Context, call func(token string) error)
 	if err != nil {
 		return err
 	}
-	pause(ctx, other.Wait)
 	err = call(other.Secret())
 	other.Report(!isTokenError(err))
 	return err

@@ -12,15 +12,6 @@ import (
 	"time"
 )
 
-// Paths of a third-party platform's own calls.
-const (
-	componentTokenPath  = "/cgi-bin/component/api_component_token" //nolint:gosec // a path
-	startPushPath       = "/cgi-bin/component/api_start_push_ticket"
-	authorizerTokenPath = "/cgi-bin/component/api_authorizer_token" //nolint:gosec // a path
-	authorizerInfoPath  = "/cgi-bin/component/api_get_authorizer_info"
-	authorizerListPath  = "/cgi-bin/component/api_get_authorizer_list"
-)
-
 const (
 	// maxComponentAnswer bounds an answer: the longest is a full page of the list.
 	maxComponentAnswer = 1 << 20
@@ -49,7 +40,7 @@ func (c *ComponentAPI) Token(ctx context.Context, ticket string) (Grant, error) 
 		ExpiresIn json.Number `json:"expires_in"`
 	}
 	err := c.call(ctx, &componentCall{
-		path:    componentTokenPath,
+		name:    "api_component_token",
 		body:    map[string]any{"component_appid": c.Component.ID, "component_appsecret": c.Component.Secret, "component_verify_ticket": ticket},
 		secrets: []string{c.Component.Secret, ticket},
 		answer:  &answer,
@@ -64,7 +55,7 @@ func (c *ComponentAPI) Token(ctx context.Context, ticket string) (Grant, error) 
 // minutes unless it has stopped.
 func (c *ComponentAPI) StartPush(ctx context.Context) error {
 	return c.call(ctx, &componentCall{
-		path: startPushPath,
+		name: "api_start_push_ticket",
 		// Here alone the secret is called so.
 		body:    map[string]any{"component_appid": c.Component.ID, "component_secret": c.Component.Secret},
 		secrets: []string{c.Component.Secret},
@@ -93,7 +84,7 @@ func (c *ComponentAPI) AuthorizerToken(ctx context.Context, token, appID, refres
 		RefreshToken string      `json:"authorizer_refresh_token"`
 	}
 	err := c.call(ctx, &componentCall{
-		path:  authorizerTokenPath,
+		name:  "api_authorizer_token",
 		token: token,
 		body: map[string]any{
 			"component_appid": c.Component.ID, "authorizer_appid": appID, "authorizer_refresh_token": refreshToken,
@@ -124,7 +115,7 @@ func (c *ComponentAPI) Authorizer(ctx context.Context, token, appID string) (ref
 		} `json:"authorization_info"`
 	}
 	err = c.call(ctx, &componentCall{
-		path:   authorizerInfoPath,
+		name:   "api_get_authorizer_info",
 		token:  token,
 		body:   map[string]any{"component_appid": c.Component.ID, "authorizer_appid": appID},
 		answer: &answer,
@@ -165,7 +156,7 @@ func (c *ComponentAPI) Authorizers(ctx context.Context, token string, offset, co
 		} `json:"list"`
 	}
 	err = c.call(ctx, &componentCall{
-		path:   authorizerListPath,
+		name:   "api_get_authorizer_list",
 		token:  token,
 		body:   map[string]any{"component_appid": c.Component.ID, "offset": offset, "count": count},
 		answer: &answer,
@@ -192,7 +183,7 @@ func (c *ComponentAPI) Authorizers(ctx context.Context, token string, offset, co
 
 // componentCall is one call.
 type componentCall struct {
-	path    string
+	name    string // the last part of its path
 	token   string // the component_access_token, or "" where the call takes none
 	body    map[string]any
 	secrets []string // in the body
@@ -226,7 +217,7 @@ func (c *ComponentAPI) call(ctx context.Context, call *componentCall) error {
 	if err != nil {
 		return err
 	}
-	u := c.Base.JoinPath(call.path)
+	u := c.Base.JoinPath("/cgi-bin/component", call.name)
 	if call.token != "" {
 		u.RawQuery = componentToken + "=" + url.QueryEscape(call.token)
 	}

@@ -19,7 +19,7 @@ var (
 	ComponentToken = &TokenEndpoint{
 		Name:          "component",
 		Method:        http.MethodPost,
-		Path:          componentTokenPath,
+		Path:          "/cgi-bin/component/api_component_token",
 		ID:            componentAppID,
 		Secret:        "component_appsecret",
 		SecretMissing: "component_appsecret missing",
@@ -31,7 +31,7 @@ var (
 	AuthorizerToken = &TokenEndpoint{ //nolint:gosec // names of parameters
 		Name:          "authorizer",
 		Method:        http.MethodPost,
-		Path:          authorizerTokenPath,
+		Path:          "/cgi-bin/component/api_authorizer_token",
 		ID:            componentAppID,
 		Authorizer:    authorizerAppID,
 		TokenMember:   "authorizer_access_token",
@@ -53,7 +53,7 @@ var platformRoutes = slices.Concat(
 		{Path: AuthorizerToken.Path, Takes: TakesTokenRequest, Endpoint: AuthorizerToken},
 		{Path: Classic.Path, Takes: TakesTokenRequest, Endpoint: Classic},
 		{Path: Stable.Path, Takes: TakesTokenRequest, Endpoint: Stable},
-		{Path: startPushPath, Takes: TakesSecret, SecretParam: "component_secret", IDParam: componentAppID, JSON: true},
+		{Path: "/cgi-bin/component/api_start_push_ticket", Takes: TakesSecret, SecretParam: "component_secret", IDParam: componentAppID, JSON: true},
 		{Path: "/cgi-bin/component/clear_quota/v2", Takes: TakesSecret, SecretParam: "appsecret", IDParam: componentAppID, JSON: true},
 		// They take the secret of the account itself, which a platform has not.
 		{Path: "/sns/jscode2session", Takes: TakesSecret, Instead: "/sns/component/jscode2session"},
