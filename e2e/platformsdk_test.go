@@ -152,10 +152,11 @@ func TestPlatformSDKs(t *testing.T) {
 				if c.forward {
 					o.wantNewestTicket(is.Ticket)
 				}
+				// One to begin with, and one for each death.
 				if n := o.counted("").Fetches; n != 7 {
 					t.Errorf("%d component tokens", n)
 				}
-				if n := o.counted("/authorizers/" + merchantID).Fetches; n != 6 {
+				if n := o.counted("/authorizers/" + merchantID).Fetches; n != 7 {
 					t.Errorf("%d tokens of the merchant's", n)
 				}
 			})
@@ -167,7 +168,7 @@ func TestPlatformSDKs(t *testing.T) {
 func (o *openPlatform) wantPassedOn(got []pushed) {
 	o.t.Helper()
 	sent := o.sent()
-	if len(got) != 4 || len(sent) != len(got) { // two tickets, two authorisations
+	if len(got) != 5 || len(sent) != len(got) { // two tickets, three authorisations
 		o.t.Fatalf("%d of %d pushes came", len(got), len(sent))
 	}
 	for i, is := range got {

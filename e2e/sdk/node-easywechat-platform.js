@@ -16,7 +16,7 @@ require('./platform')(async ({ baseURL, appid, secret, token, aesKey, merchant, 
   if (!port) {
     platform.getVerifyTicket().getTicket = async () => 'kept by the proxy';
   }
-  let code, refreshToken;
+  let code, redeemed, refreshToken;
   const answers = [];
   const noted = (answer) => {
     answers.push(answer);
@@ -27,8 +27,9 @@ require('./platform')(async ({ baseURL, appid, secret, token, aesKey, merchant, 
     // with the signature that came first.
     async onPush(req) {
       const server = create().setRequest(await ServerRequest.createFromIncomingMessage(req)).getServer();
-      server.handleAuthorized((message, next) => {
+      server.handleAuthorized(async (message, next) => {
         code = message.AuthorizationCode;
+        redeemed = await platform.getAuthorization(code);
         return next(message);
       });
       server.handleAuthorizeUpdated((message, next) => {
@@ -40,7 +41,8 @@ require('./platform')(async ({ baseURL, appid, secret, token, aesKey, merchant, 
     code: () => code,
     preAuthCode: async () => noted(await platform.createPreAuthorizationCode()).pre_auth_code,
     async queryAuth(code) {
-      const authorization = await platform.getAuthorization(code);
+      const authorization = redeemed || await platform.getAuthorization(code);
+      redeemed = null;
       noted(authorization.toObject());
       refreshToken = authorization.getRefreshToken();
       return authorization.getAppId();

@@ -24,7 +24,8 @@ const deaths = [
 
 // run does everything with an SDK, which is
 //
-//	onPush(req)                returns the body of the answer; missing if it has no handler
+//	onPush(req)                returns the body of the answer; missing if it has no handler.
+//	                           It redeems the code of a first authorisation at once
 //	code()                     the authorisation code that was pushed
 //	preAuthCode()              a code that an authorisation begins with
 //	queryAuth(code)            redeems an authorisation code; the SDK keeps the tokens
@@ -66,7 +67,7 @@ async function run(connect) {
     await authorize();
     await useAll();
   } else {
-    assert(await sdk.preAuthCode(), 'there is a pre_auth_code');
+    await authorize();
     await authorize('/revoke');
     await authorize('/expire');
     for (const death of deaths) {

@@ -21,6 +21,7 @@ import (
 	"github.com/silenceper/wechat/v2/officialaccount/message"
 	"github.com/silenceper/wechat/v2/openplatform"
 	"github.com/silenceper/wechat/v2/openplatform/config"
+	platform "github.com/silenceper/wechat/v2/openplatform/context"
 	"github.com/silenceper/wechat/v2/util"
 	log "github.com/sirupsen/logrus"
 )
@@ -55,10 +56,11 @@ type application struct {
 	cache    *notingCache
 	logins   int
 
-	mu      sync.Mutex
-	ticket  string
-	code    string
-	answers []any
+	mu       sync.Mutex
+	ticket   string
+	code     string
+	redeemed *platform.AuthBaseInfo
+	answers  []any
 }
 
 func (a *application) run() error {
@@ -87,26 +89,33 @@ func (a *application) run() error {
 
 // onPush is what the SDK's documentation has.
 func (a *application) onPush(rw http.ResponseWriter, req *http.Request) {
+	var err error
 	server := a.platform.GetServer(req, rw)
 	server.SetMessageHandler(func(msg *message.MixMessage) *message.Reply {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		switch msg.InfoType {
-		case message.InfoTypeVerifyTicket:
-			a.ticket = msg.ComponentVerifyTicket
-			if _, err := a.platform.SetComponentAccessToken(context.Background(), a.ticket); err != nil {
-				http.Error(rw, err.Error(), http.StatusInternalServerError)
-				return nil
-			}
-		case message.InfoTypeAuthorized, message.InfoTypeUpdateAuthorized:
-			a.code = msg.AuthorizationCode
-		}
-		_, _ = rw.Write([]byte("success"))
+		err = a.handle(msg)
 		return nil
 	})
-	if err := server.Serve(); err != nil {
+	if err = errors.Join(server.Serve(), err); err != nil {
 		http.Error(rw, err.Error(), http.StatusInternalServerError)
+		return
 	}
+	_, _ = rw.Write([]byte("success"))
+}
+
+func (a *application) handle(msg *message.MixMessage) (err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch msg.InfoType {
+	case message.InfoTypeVerifyTicket:
+		a.ticket = msg.ComponentVerifyTicket
+		_, err = a.platform.SetComponentAccessToken(context.Background(), a.ticket)
+	case message.InfoTypeAuthorized:
+		a.code = msg.AuthorizationCode
+		a.redeemed, err = a.platform.QueryAuthCode(a.code)
+	case message.InfoTypeUpdateAuthorized:
+		a.code = msg.AuthorizationCode
+	}
+	return err
 }
 
 // control tells the sandbox what to do.
@@ -154,13 +163,10 @@ func (a *application) authorize(death string) error {
 	if err != nil {
 		return err
 	}
-	a.mu.Lock()
-	code := a.code
-	a.mu.Unlock()
-	if !is.Pushed.Taken || a.Port != 0 && code != is.Code {
+	if !is.Pushed.Taken || a.Port != 0 && a.pushedCode() != is.Code {
 		return errors.New("the event of the authorisation was not understood")
 	}
-	info, err := a.platform.QueryAuthCode(is.Code)
+	info, err := a.redeem(is.Code)
 	if err != nil {
 		return err
 	}
@@ -174,12 +180,29 @@ func (a *application) authorize(death string) error {
 	return err
 }
 
+func (a *application) pushedCode() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.code
+}
+
+// redeem redeems a code, unless that was done with the push.
+func (a *application) redeem(code string) (*platform.AuthBaseInfo, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if info := a.redeemed; info != nil {
+		a.redeemed = nil
+		return info, nil
+	}
+	return a.platform.QueryAuthCode(code)
+}
+
 func (a *application) note(answer any) { a.answers = append(a.answers, answer) }
 
 func (a *application) useOnce() error { return errors.Join(a.authorize(""), a.useAll()) }
 
 func (a *application) useWithDeaths() error {
-	if err := errors.Join(a.preAuthCode(), a.authorize("/revoke"), a.authorize("/expire")); err != nil {
+	if err := errors.Join(a.authorize(""), a.authorize("/revoke"), a.authorize("/expire")); err != nil {
 		return err
 	}
 	merchant := "/authorizers/" + a.Merchant
