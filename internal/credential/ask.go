@@ -90,7 +90,7 @@ func (t *task) spent(until, now time.Time) error {
 func (t *task) charge(at time.Time) {
 	if t.by != "" && t.rejected {
 		t.fetch.chargedAt = at
-		t.manager.process.charge(t.by, at)
+		t.manager.process.charge(t.requester(t.by), at)
 	}
 }
 

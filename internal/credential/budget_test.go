@@ -187,6 +187,41 @@ func TestVain(t *testing.T) {
 	})
 }
 
+// That the values of many credentials die at once, or that some are refused for
+// good, leaves no other without a cure.
+func TestVainIsCountedByCredential(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newMemoryStore()
+		first := startProcess(t, classic, st, &fakeEndpoint{})
+		var all []*process
+		for i := range 3 * vainPerHour {
+			id := testID
+			id.Identity += fmt.Sprint(i)
+			c := credentialOf(id, classic, &fakeEndpoint{latency: time.Second})
+			all = append(all, &process{first.Manager, first.Bind(c, NewRunner())})
+		}
+		for _, inVain := range []bool{false, true, false} {
+			var requests sync.WaitGroup
+			for _, p := range all {
+				old := p.token(t)
+				requests.Go(func() {
+					r, err := p.Replace(t.Context(), p.account, old, "orders")
+					if err != nil {
+						t.Errorf("%v", err)
+						return
+					}
+					if !inVain {
+						r.Accept()
+					}
+					r.Report(!inVain)
+				})
+			}
+			requests.Wait()
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
 // Neither another process nor a restart forgets who had values fetched in vain.
 func TestVainInTheCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

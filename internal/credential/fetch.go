@@ -99,8 +99,11 @@ func (t *task) run(ctx context.Context) (*Value, error) {
 	}
 	storeErr := m.pull(ctx, t.Credential)
 	v, err := t.settled()
-	if v != nil {
+	if v != nil && !t.isRejectedToo(ctx, v) {
 		return v, nil
+	}
+	if v != nil {
+		t.replaces, t.checked = v, true
 	}
 	if t.rejected && !t.checked {
 		if v := t.check(ctx); v != nil {
@@ -233,6 +236,18 @@ func (t *task) check(ctx context.Context) *Value {
 	t.fetch.good = true
 	m.logger.Info("a token is good though a request was refused for it", zap.String("account", t.Name), zap.Stringer("token", v))
 	return v
+}
+
+// isRejectedToo reports whether a value that the store had in place of the rejected
+// one has died since. Nobody in this process has used it, and a request is sent
+// again only once.
+func (t *task) isRejectedToo(ctx context.Context, v *Value) bool {
+	if !t.rejected || t.replaces == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	return t.Source.Check(ctx, v) == Rejected
 }
 
 // refuseGently returns why a renewal is refused to one who is no operator.

@@ -114,6 +114,7 @@ type Replacement struct {
 	// for whom it was fetched, if it was
 	process   *Process
 	by        string
+	requester string // by what the process counts it
 	chargedAt time.Time
 }
 
@@ -126,7 +127,7 @@ func (p *Replacement) Report(helped bool) {
 			r.replayedInVain(p.Value)
 		}
 	} else if p.process != nil {
-		p.process.discharge(p.by, p.chargedAt)
+		p.process.discharge(p.requester, p.chargedAt)
 	}
 	p.process = nil
 }
@@ -205,7 +206,7 @@ func (m *Manager) await(ctx context.Context, c *Credential, rejected *Value, by 
 		}
 		if got, ok := f.result(c, rejected, m.now()); ok {
 			if !f.chargedAt.IsZero() && f.by == by {
-				got.process, got.by, got.chargedAt = m.process, by, f.chargedAt
+				got.process, got.by, got.requester, got.chargedAt = m.process, by, c.requester(by), f.chargedAt
 			}
 			return got, nil
 		}
@@ -239,7 +240,7 @@ func (m *Manager) takeOrStart(c *Credential, rejected *Value, by string) (Replac
 	switch {
 	case backingOff != nil && (rejected == nil || r.retired || r.usableLocked(now) == nil):
 		return Replacement{}, nil, backingOff
-	case rejected != nil && (m.process.isVain(by, now) || r.record.isVain(by, now)):
+	case rejected != nil && (m.process.isVain(c.requester(by), now) || r.record.isVain(by, now)):
 		return Replacement{}, nil, ErrStillRejected
 	case backingOff == nil && now.Before(r.pausedUntil.time()):
 		return Replacement{}, nil, ErrStillRejected

@@ -76,6 +76,35 @@ func TestManyProcessesOneFetch(t *testing.T) {
 	})
 }
 
+// A process that has missed two deaths finds a value in the store that is dead as
+// well, though nobody has noticed: its request is sent again with neither.
+func TestValueFromTheStoreHasDiedToo(t *testing.T) {
+	bothSources(t, func(t *testing.T, source *method, isStable bool) {
+		endpoint, st := &fakeEndpoint{stable: isStable}, newMemoryStore()
+		good := "token-1"
+		endpoint.verdict = func(v *Value) Verdict {
+			if v.Secret() == good {
+				return Good
+			}
+			return Rejected
+		}
+		die := func() {
+			endpoint.revoke()
+			endpoint.set(func(e *fakeEndpoint) { good = fmt.Sprintf("token-%d", e.issued+1) })
+		}
+		a, b := startProcess(t, source, st, endpoint), startProcess(t, source, st, endpoint)
+		a.token(t)
+		old := b.token(t)
+		die()
+		wantToken(t, a.refresh(t, a.token(t)), "token-2")
+		time.Sleep(time.Second)
+		die()
+		wantToken(t, b.refresh(t, old), "token-3")
+		wantToken(t, a.refresh(t, a.token(t)), "token-3")
+		wantCalls(t, endpoint, 3)
+	})
+}
+
 func TestRestartCostsNoFetch(t *testing.T) {
 	bothSources(t, func(t *testing.T, source *method, isStable bool) {
 		endpoint, st := &fakeEndpoint{stable: isStable}, newMemoryStore()

@@ -24,6 +24,16 @@ func digestOf(by string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
+// requester returns by what the process counts fetches on somebody's word. Each
+// credential has a count of its own: that some die at once, or that one is
+// withdrawn, must not have all others of an application go without a cure.
+func (c *Credential) requester(by string) string {
+	if by == "" {
+		return ""
+	}
+	return c.ID.storeKey() + " " + by
+}
+
 // isVain reports whether a requester has used up its fetches of this credential
 // that bring nothing.
 func (r *record) isVain(by string, now time.Time) bool {

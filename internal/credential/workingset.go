@@ -12,7 +12,7 @@ import (
 // and never the only place of anything: what it has no room for is made again
 // from the store. So it may drop, delay or evict what is put into it, and two
 // instances of one thing at a time do no harm.
-type WorkingSet[T any] struct {
+type WorkingSet[T comparable] struct {
 	mu    sync.RWMutex // is held for writing while the cache is closed, which it cannot bear to be used in
 	cache *ristretto.Cache[string, T]
 	end   func(T)
@@ -24,14 +24,21 @@ const leastCounted = 1 << 12
 
 // NewWorkingSet returns one for about that many things. end is called for each
 // that has left it, and returns at once; the thing may still be in use.
-func NewWorkingSet[T any](size int64, end func(T)) (*WorkingSet[T], error) {
+func NewWorkingSet[T comparable](size int64, end func(T)) (*WorkingSet[T], error) {
 	cache, err := ristretto.NewCache(&ristretto.Config[string, T]{
 		NumCounters: 10 * max(size, leastCounted),
 		MaxCost:     size,
 		BufferItems: 64,
 		// The cost is the number of things, not bytes.
 		IgnoreInternalCost: true,
-		OnExit:             end,
+		// A cache that was made smaller tells of some keys twice, the second time with
+		// nothing.
+		OnExit: func(thing T) {
+			var nothing T
+			if thing != nothing {
+				end(thing)
+			}
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the working set: %w", err)
