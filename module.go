@@ -5,10 +5,10 @@
 //
 // This package is Caddy's face: the app (module.go), the handler (handler.go),
 // the transport for reverse_proxy (transport.go), the status page
-// (statuspage.go), what operators use, and the Caddyfile (caddyfile.go). A
-// request is admitted by internal/gateway and forwarded by internal/proxy; the
-// token's life is in internal/credential, of which tokenmanager.go is the face
-// here; WeChat's facts are in internal/wechat.
+// (statuspage.go), what operators use, and the Caddyfile (caddyfile.go); all that
+// Caddy gets is listed in register.go. A request is admitted by internal/gateway
+// and forwarded by internal/proxy; the token's life is in internal/credential, of
+// which tokenmanager.go is the face here; WeChat's facts are in internal/wechat.
 package weixin
 
 import (
