@@ -19,8 +19,9 @@ var beijing = time.FixedZone("UTC+8", 8*60*60)
 const startPushApart = 10 * time.Minute
 
 // lookEvery is how often the store is looked into at most for what has come to
-// another process: what was pushed there works here at once.
-const lookEvery = 20 * time.Millisecond
+// another process: what was pushed there works here at once. One look at a time is
+// what bounds them.
+const lookEvery = time.Millisecond
 
 // ticketPolicy is how tickets are kept. They are pushed, to whichever process;
 // to ask for one is what is done where there is none, or WeChat refuses it.
