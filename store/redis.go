@@ -38,6 +38,7 @@ type Redis struct {
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
 	client    redis.UniversalClient
+	clientKey string // in redisClients
 	timeout   time.Duration
 	secrets   redisSecrets
 	noScripts atomic.Bool // the server has refused EVAL
@@ -85,18 +86,36 @@ func (s *Redis) Provision(ctx caddy.Context) error {
 	if resolved == s.URL && len(s.secrets) > 0 {
 		ctx.Logger().Warn("the password of Redis stands in the configuration itself, where it can be read: write a placeholder such as {env.REDIS_URL}")
 	}
-	s.client = options.client(s.timeout)
+	s.clientKey = resolved + " " + s.timeout.String()
+	client, _, err := redisClients.LoadOrNew(s.clientKey, func() (caddy.Destructor, error) {
+		return pooledRedis{options.client(s.timeout)}, nil
+	})
+	if err != nil {
+		return err
+	}
+	s.client = client.(pooledRedis).UniversalClient
 	logRedis(ctx.Logger(), s.secrets)
 	return nil
 }
 
-// Cleanup closes the client.
+// Cleanup closes the client, unless another configuration uses it.
 func (s *Redis) Cleanup() error {
-	if s.client == nil {
+	if s.clientKey == "" {
 		return nil
 	}
-	return s.client.Close()
+	_, err := redisClients.Delete(s.clientKey)
+	s.clientKey = ""
+	return err
 }
+
+// redisClients are the process's, by URL and timeout. After a reload, requests that
+// the configuration before has taken still need theirs.
+var redisClients = caddy.NewUsagePool()
+
+type pooledRedis struct{ redis.UniversalClient }
+
+// Destruct implements caddy.Destructor.
+func (c pooledRedis) Destruct() error { return c.Close() }
 
 // UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
 //

@@ -325,3 +325,24 @@ func TestRedisTimeout(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// After a reload, requests that the configuration before has taken go on with the
+// store that is closed with it.
+func TestRedisOutlivesItsConfiguration(t *testing.T) {
+	f := startFake(t, func(cmd []string) (string, error) {
+		if strings.EqualFold(cmd[0], "get") {
+			return "$5\r\nvalue\r\n", nil
+		}
+		return "+OK\r\n", nil
+	})
+	before := open(t, &Redis{URL: "redis://" + f.addr})
+	after := open(t, &Redis{URL: "redis://" + f.addr})
+	if err := before.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*Redis{before, after} {
+		if value, err := s.Load(t.Context(), "key"); err != nil || string(value) != "value" {
+			t.Errorf("%q, %v", value, err)
+		}
+	}
+}

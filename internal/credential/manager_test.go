@@ -7,9 +7,14 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-weixin/caddy-weixin/store"
 )
 
 func bothSources(t *testing.T, f func(t *testing.T, source *method, isStable bool)) {
@@ -608,6 +613,47 @@ func TestLockIsNeverReleased(t *testing.T) {
 			t.Errorf("the next token took %v", d)
 		}
 	})
+}
+
+// Whoever waits for a lock in vain says nothing against the store, which goes on
+// answering until then.
+func TestLockInVainIsNoFailureOfTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, st := &fakeEndpoint{}, newMemoryStore()
+		slow := &slowStore{memoryStore: st, latency: 60 * time.Millisecond}
+		watched := store.Watch(slow, zap.NewNop())
+		m := NewManager(Config{Store: watched, Process: NewProcess(), Logger: zap.NewNop()})
+		c := m.Bind(credentialOf(testID, classic, endpoint), NewRunner())
+		if _, err := st.Lock(t.Context(), c.runner.lockNameLocked(&c.ID)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Value(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if n := slow.cut.Load(); n != 0 {
+			t.Errorf("%d calls were given up by whoever made them", n)
+		}
+		if s := watched.State(); !s.Up {
+			t.Errorf("%v", s.Err)
+		}
+	})
+}
+
+// slowStore takes its time to load.
+type slowStore struct {
+	*memoryStore
+	latency time.Duration
+	cut     atomic.Int64 // loads that could not end
+}
+
+func (s *slowStore) Load(ctx context.Context, key string) ([]byte, error) {
+	select {
+	case <-time.After(s.latency):
+		return s.memoryStore.Load(ctx, key)
+	case <-ctx.Done():
+		s.cut.Add(1)
+		return nil, ctx.Err()
+	}
 }
 
 func TestClientGoesAwayTokenStays(t *testing.T) {

@@ -201,8 +201,8 @@ func (m *Manager) lock(ctx context.Context, c *Credential, settled func() bool) 
 	if c.Policy.Idempotent {
 		patience = lockPatienceIdempotent
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	locked, giveUp := m.store.takeLock(ctx, cancel, name)
+	patient, cancel := context.WithTimeout(ctx, patience)
+	locked, giveUp := m.store.takeLock(patient, cancel, name)
 	poll := time.NewTicker(storePollInterval)
 	defer poll.Stop()
 	for {
@@ -216,11 +216,12 @@ func (m *Manager) lock(ctx context.Context, c *Credential, settled func() bool) 
 				m.logger.Warn("going on without the store's lock", zap.String("account", c.Name), zap.Error(l.err))
 			}
 			return func() {}
-		case <-ctx.Done():
+		case <-patient.Done():
 			giveUp()
-			m.logger.Warn("going on without the store's lock", zap.String("account", c.Name), zap.Error(ctx.Err()))
+			m.logger.Warn("going on without the store's lock", zap.String("account", c.Name), zap.Error(patient.Err()))
 			return func() {}
 		case <-poll.C:
+			// The end of the patience is none of the store's failures.
 			_ = m.pull(ctx, c)
 			if settled() {
 				giveUp()

@@ -141,7 +141,8 @@ func (g *Gateway) permit(p *Admission, call *apiCall, claims *claims, s subject,
 }
 
 // tokenParams returns the query parameters that take the account's token: those
-// in which the request has one, or else the one that is documented.
+// in which the request has one, or else one that is empty, or the one that is
+// documented.
 func (c *apiCall) tokenParams() []string {
 	all := c.kind.TokenParams()
 	if len(all) == 1 {
@@ -150,6 +151,13 @@ func (c *apiCall) tokenParams() []string {
 	var params []string
 	for _, param := range all {
 		if param == c.route.TokenParam || wechat.HasQueryParam(c.URL.RawQuery, param) {
+			params = append(params, param)
+		}
+	}
+	for _, param := range all {
+		// An empty one is an SDK's that has no token yet.
+		_, stands := wechat.QueryParam(c.URL.RawQuery, param)
+		if stands && len(params) == 0 && c.route.Of != wechat.OfAuthorizer {
 			params = append(params, param)
 		}
 	}

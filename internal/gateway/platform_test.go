@@ -98,6 +98,7 @@ func TestPlatformSpellings(t *testing.T) {
 	// An access_token of which nothing is known counts as none.
 	s.wantAsked("an old token", s.call("/wxa/gettemplatelist?access_token=old", ""), "access_token="+realComponent)
 	s.wantAsked("an old token", s.call("/cgi-bin/user/get?access_token=old&appid="+merchant, ""), "access_token="+realMerchant+"&appid="+merchant)
+	s.wantAsked("an empty one", s.call("/wxa/gettemplatelist?component_access_token=&x=1", ""), "component_access_token="+realComponent+"&x=1")
 	s.wantAsked("empty ones", s.call("/wxa/gettemplatelist?component_access_token=&access_token=", ""), "access_token="+realComponent+"&component_access_token=")
 	// The body tells whose option it is.
 	s.wantAsked("an option", s.call("/cgi-bin/component/api_get_authorizer_option", `{"authorizer_appid":"`+merchant+`","option_name":"x"}`), "access_token="+realMerchant)

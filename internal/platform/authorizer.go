@@ -24,7 +24,7 @@ var authorizerPolicy = &credential.Policy{
 	Lead:                 10 * time.Minute,
 	Idle:                 idle,
 	ConfigurationBackoff: credential.Waits{Least: 10 * time.Second, Most: withdrawnPause},
-	LookEvery:            time.Second,
+	LookEvery:            lookEvery,
 	Quiet:                true,
 	Withdrawn: credential.Failure{
 		Errcode: wechat.Unauthorized, Message: "the account has withdrawn its authorisation", Class: credential.Configuration,
@@ -54,7 +54,7 @@ func (p *Platform) Authorizer(ctx context.Context, appID string) (*account.Accou
 func (p *Platform) search(ctx context.Context, appID string) (*account.Account, error) {
 	m, a := p.config.Manager, p.accountOf(appID)
 	c := a.Credential()
-	err := m.Hear(ctx, c, time.Second)
+	err := m.Hear(ctx, c, lookEvery)
 	standing := m.Standing(c)
 	switch {
 	case standing.Known:

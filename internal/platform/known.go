@@ -18,7 +18,7 @@ func (p *Platform) Known(ctx context.Context, appID string) (*account.Account, e
 		return nil, ErrNotAuthorized
 	}
 	m, a := p.config.Manager, p.accountOf(appID)
-	err := m.Hear(ctx, a.Credential(), time.Second)
+	err := m.Hear(ctx, a.Credential(), lookEvery)
 	standing := m.Standing(a.Credential())
 	switch {
 	case !standing.Known && err != nil:

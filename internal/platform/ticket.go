@@ -18,11 +18,16 @@ var beijing = time.FixedZone("UTC+8", 8*60*60)
 // as it does so by itself.
 const startPushApart = 10 * time.Minute
 
+// lookEvery is how often the store is looked into at most for what has come to
+// another process: what was pushed there works here at once. One look at a time is
+// what bounds them.
+const lookEvery = time.Millisecond
+
 // ticketPolicy is how tickets are kept. They are pushed, to whichever process;
 // to ask for one is what is done where there is none, or WeChat refuses it.
 var ticketPolicy = &credential.Policy{
 	Apart:                startPushApart,
-	LookEvery:            time.Second,
+	LookEvery:            lookEvery,
 	ConfigurationBackoff: credential.Waits{Least: startPushApart, Most: startPushApart},
 	Zone:                 beijing,
 }

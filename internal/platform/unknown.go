@@ -17,8 +17,9 @@ const (
 	// platform is not asked for again.
 	unknownMemory = 5 * time.Minute
 
-	// At most unknownPerMinute appids of which nothing is known are asked for
-	// within a minute. This also bounds what is remembered of them.
+	// At most unknownPerMinute appids are asked for within a minute that have not
+	// authorised the platform. This also bounds what is remembered of them. Those
+	// that have do not count: a store that was lost is full of them.
 	unknownPerMinute = 60
 
 	// askTimeout bounds one question, with whatever has to be fetched before.
@@ -36,7 +37,7 @@ type unknown struct {
 	mu     sync.Mutex
 	until  map[string]time.Time // those that have not authorised the platform, not to be asked for before
 	asking map[string]*question // by appid
-	asked  []time.Time          // when questions of the last minute began
+	asked  []time.Time          // when questions of the last minute began that are open, or were in vain
 }
 
 // question is about an appid. It is asked once, for all who want to know.
@@ -56,38 +57,46 @@ func newUnknown(now func() time.Time) *unknown {
 // nothing of the appid; no client's leaving ends it. The error is that of ask,
 // ErrNotAuthorized, ErrTooManyUnknown, or that of ctx.
 func (u *unknown) find(ctx context.Context, appID string, ask func(context.Context) error) error {
-	q, err := u.question(ctx, appID, ask)
-	if err != nil {
-		return err
-	}
-	select {
-	case <-q.done:
-		return q.err
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		q, isOurs, err := u.question(ctx, appID, ask)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-q.done:
+			if isOurs {
+				return q.err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
-// question returns the one about an appid that is being asked, or begins it.
-func (u *unknown) question(ctx context.Context, appID string, ask func(context.Context) error) (*question, error) {
+// question returns the one about an appid that is being asked, or begins it. Where
+// there are too many it is another's, whose answer may make room.
+func (u *unknown) question(ctx context.Context, appID string, ask func(context.Context) error) (q *question, isOurs bool, err error) {
 	if !canBeAppID(appID) {
-		return nil, ErrNotAuthorized
+		return nil, false, ErrNotAuthorized
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := u.now()
 	if now.Before(u.until[appID]) {
-		return nil, ErrNotAuthorized
+		return nil, false, ErrNotAuthorized
 	}
 	if q := u.asking[appID]; q != nil {
-		return q, nil
+		return q, true, nil
 	}
 	u.asked = slices.DeleteFunc(u.asked, func(t time.Time) bool { return !now.Before(t.Add(time.Minute)) })
 	if len(u.asked) >= unknownPerMinute {
-		return nil, ErrTooManyUnknown
+		for _, other := range u.asking {
+			return other, false, nil
+		}
+		return nil, false, ErrTooManyUnknown
 	}
 	u.asked = append(u.asked, now)
-	q := &question{begun: now, done: make(chan struct{})}
+	q = &question{begun: now, done: make(chan struct{})}
 	u.asking[appID] = q
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
@@ -95,7 +104,7 @@ func (u *unknown) question(ctx context.Context, appID string, ask func(context.C
 		q.err = ask(ctx)
 		u.answered(appID, q)
 	}()
-	return q, nil
+	return q, true, nil
 }
 
 // answered remembers what the answer was, for a while.
@@ -113,7 +122,7 @@ func (u *unknown) answered(appID string, q *question) {
 			}
 		}
 		u.until[appID] = now.Add(unknownMemory)
-	case wasNotAsked(q.err):
+	case q.err == nil || wasNotAsked(q.err):
 		if i := slices.Index(u.asked, q.begun); i >= 0 {
 			u.asked = slices.Delete(u.asked, i, i+1)
 		}

@@ -146,6 +146,43 @@ func TestUnknownPerMinute(t *testing.T) {
 	})
 }
 
+// After a store was lost, appids are found as fast as they are needed: those that
+// have authorised the platform are not what the limit is for. Of others no more
+// are asked for, however many come at once.
+func TestUnknownThatAreKnownToWeChat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u, w := newUnknown(time.Now), &who{wait: 50 * time.Millisecond}
+		all := func(prefix string) (refused int32) {
+			var n atomic.Int32
+			var wg sync.WaitGroup
+			for i := range 5 * unknownPerMinute {
+				wg.Go(func() {
+					if err := u.find(t.Context(), fmt.Sprintf("wx%s%012x", prefix, i), w.ask); errors.Is(err, ErrTooManyUnknown) {
+						n.Add(1)
+					} else if !errors.Is(err, w.err) {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			return n.Load()
+		}
+		start := time.Now()
+		if n := all("good"); n != 0 {
+			t.Errorf("%d were refused", n)
+		}
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("it took %v", d)
+		}
+		wantAsked(t, w, 5*unknownPerMinute)
+		w.err = ErrNotAuthorized
+		if n := all("madeup"); n != 4*unknownPerMinute {
+			t.Errorf("%d were refused", n)
+		}
+		wantAsked(t, w, 6*unknownPerMinute)
+	})
+}
+
 // Where WeChat could not be asked, nothing is used up and nothing remembered; where
 // it did not answer, it was asked all the same.
 func TestUnknownThatCouldNotBeAskedFor(t *testing.T) {
