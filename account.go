@@ -2,12 +2,11 @@ package weixin
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 
-	"go.uber.org/zap"
-
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
-	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
+	"github.com/caddy-weixin/caddy-weixin/internal/option"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -68,100 +67,102 @@ type AccountConfig struct {
 	APISecurity *APISecurityConfig `json:"api_security,omitempty"`
 }
 
+var accountForms = option.Forms{ //nolint:gosec // they are placeholders
+	"kind":     `"official"`,
+	"appid":    `"{env.WEIXIN_APPID}"`,
+	"corpid":   `"{env.CORPID}"`,
+	"agentid":  `"1000002"`,
+	"secret":   `"{env.WEIXIN_SECRET}"`,
+	"token":    `"stable"`,
+	"upstream": `"https://api.weixin.qq.com"`,
+	"resolver": `"223.5.5.5"`,
+	"issue":    `"virtual"`,
+	"tickets":  `"kept"`,
+	"mirrors":  `[{"preset": "wxjava", "url": "redis://127.0.0.1:6379/0"}]`,
+
+	optionAPISecurity: `{` + apiSecurityForms.Example() + `}`,
+}
+
+// UnmarshalJSON decodes an account's options.
+func (c *AccountConfig) UnmarshalJSON(data []byte) error {
+	type plain AccountConfig
+	return option.Decode(data, (*plain)(c), accountForms)
+}
+
 // newAccount resolves one account.
-func (app *App) newAccount(name string, cfg *AccountConfig) (*account.Account, error) {
-	if err := cmp.Or(checkName(name), checkAccountName(name)); err != nil {
+func newAccount(p *provisioning, name string, cfg *AccountConfig) (*account.Account, error) {
+	if err := cmp.Or(option.CheckName(name), checkAccountName(name)); err != nil {
 		return nil, err
 	}
-	if cfg == nil {
-		cfg = new(AccountConfig)
-	}
 	owner := "account " + name
-	if err := app.checkKind(owner, cfg); err != nil {
+	if err := cfg.checkKind(p.Values, owner); err != nil {
 		return nil, err
 	}
 	kind := wechat.KindNamed(cfg.Kind)
-	cred, err := app.credentialsOf(owner, cfg)
+	cred, err := cfg.credentials(p, owner)
 	if err != nil {
 		return nil, err
 	}
-	agentID, err := app.agentIDOf(owner, cfg)
+	agentID, err := agentIDOf(p.Values, owner, cfg.AgentID)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkTokenMethod(kind, cfg.Token); err != nil {
+	if err := cmp.Or(checkTokenMethod(kind, cfg.Token), checkIssue(cfg.Issue)); err != nil {
 		return nil, err
 	}
-	if err := checkIssue(cfg.Issue); err != nil {
-		return nil, err
-	}
-	u, err := app.upstreamOf(owner, kind, cfg.Upstream)
+	u, err := p.upstreamOf(owner, kind, cfg.Upstream)
 	if err != nil {
 		return nil, err
 	}
-	security, err := app.newAPISecurity(name, cred.ID, cfg.APISecurity)
+	security, err := newAPISecurity(p.Values, name, cred.ID, cfg.APISecurity)
 	if err != nil {
 		return nil, err
 	}
-	app.warnOfLiteral("account "+name, "secret", cfg.AppSecret)
-	if upstream.IsCleartext(u) {
-		app.logger.Warn("the AppSecret and the tokens go to the upstream unencrypted: use https",
-			zap.String("account", name), zap.Stringer("upstream", u))
-	}
-	return app.bind(&account.Account{
+	p.WarnOfLiteral(owner, option.Secret, cfg.AppSecret)
+	p.warnOfCleartext("account", name, u)
+	return &account.Account{
 		Name:        name,
 		Kind:        kind,
 		AgentID:     agentID,
 		Credentials: cred,
 		Endpoint:    kind.TokenEndpoint(cfg.Token),
 		Upstream:    u,
-		Resolver:    app.resolvers.byOwner[owner],
+		Resolver:    p.resolvers.byOwner[owner],
 		Security:    security,
 		Issue:       cfg.Issue,
-	})
+	}, nil
 }
 
-// bind completes an account with what the process knows of its token.
-func (app *App) bind(a *account.Account) (*account.Account, error) {
-	runner, err := app.runner(a.ID())
-	if err != nil {
-		return nil, err
+// credentials returns what the account proves itself with.
+func (c *AccountConfig) credentials(p *provisioning, owner string) (wechat.Credentials, error) {
+	if c.Kind == wechat.WeCom.Name {
+		return corpCredentialsOf(p.Values, owner, c.CorpID, c.AppSecret)
 	}
-	app.tokens.bind(a, runner)
-	return a, a.MakeVirtualKey()
+	return p.credentialsOf(owner, c.AppID, c.AppSecret)
 }
 
-// credentialsOf returns what an account proves itself with.
-func (app *App) credentialsOf(owner string, cfg *AccountConfig) (wechat.Credentials, error) {
-	if cfg.Kind == wechat.WeCom.Name {
-		return app.corpCredentialsOf(owner, cfg)
+// checkKind refuses a kind that there is not, and options that are not of the
+// account's kind. Its errors say where the option stands.
+func (c *AccountConfig) checkKind(values option.Values, owner string) error {
+	refuse := func(name, message string) error {
+		return errors.New(message + values.Positions.Of(owner, name))
 	}
-	return app.resolveCredentials(owner, cfg.AppID, cfg.AppSecret)
-}
-
-// resolveCredentials returns an AppID and an AppSecret with their placeholders
-// replaced.
-func (app *App) resolveCredentials(owner, appID, secret string) (wechat.Credentials, error) {
-	appID, err := app.resolve(owner, optionAppID, appID)
-	if err != nil {
-		return wechat.Credentials{}, err
+	if err := checkKindName(c.Kind); err != nil {
+		return refuse(option.Kind, err.Error())
 	}
-	secret, err = app.resolve(owner, optionSecret, secret)
-	if err != nil {
-		return wechat.Credentials{}, err
+	switch kind := wechat.KindNamed(c.Kind); {
+	case kind == wechat.WeCom && c.AppID != "":
+		return refuse(option.AppID, "appid is no option of kind wecom: write corpid {env.CORPID}, for example")
+	case kind == wechat.WeCom && c.Token != "":
+		return refuse("token", "token is no option of kind wecom, which has gettoken alone: leave it out")
+	case kind == wechat.WeCom && c.APISecurity != nil:
+		return refuse(optionAPISecurity, "api_security is no option of kind wecom, whose API has none: leave it out here, and write it in the account of the mini program whose calls it is for")
+	case kind == wechat.Official && c.CorpID != "":
+		return refuse(option.CorpID, "corpid is no option of kind official: write appid, or for an application of a WeCom corporation kind wecom beside it")
+	case kind == wechat.Official && c.AgentID != "":
+		return refuse(option.AgentID, "agentid is no option of kind official: leave it out, or for an application of a WeCom corporation write kind wecom beside it")
 	}
-	if err := cmp.Or(checkNotSwapped(appID, secret), checkAppID(appID)); err != nil {
-		return wechat.Credentials{}, fmt.Errorf("%w%s", err, app.positions.of(owner, optionAppID))
-	}
-	return wechat.Credentials{ID: appID, Secret: secret}, nil
-}
-
-func checkIssue(issue string) error {
-	switch issue {
-	case "", account.IssueVirtual, account.IssueReal, account.IssueOff:
-		return nil
-	}
-	return fmt.Errorf("unknown way to issue tokens %s: write virtual, real or off", issue)
+	return nil
 }
 
 // checkTokenMethod refuses ways to fetch a token that the kind has not.
@@ -170,4 +171,18 @@ func checkTokenMethod(kind *wechat.Kind, name string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown token method %q: write stable or classic", name)
+}
+
+// Ways to answer applications that ask for a ticket.
+const (
+	ticketsKept = "kept" // with one that the proxy keeps
+	ticketsPass = "pass" // with WeChat's answer
+)
+
+func checkTickets(way string) error {
+	switch way {
+	case "", ticketsKept, ticketsPass:
+		return nil
+	}
+	return fmt.Errorf("unknown way to answer who asks for a ticket %s: write kept or pass", way)
 }

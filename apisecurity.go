@@ -3,6 +3,7 @@ package weixin
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/apisecurity"
+	"github.com/caddy-weixin/caddy-weixin/internal/option"
 )
 
 // APISecurityConfig is what an account has set up in WeChat's console for calls
@@ -54,7 +56,7 @@ type APISecurityConfig struct {
 	PlainAnswers bool `json:"plain_answers,omitempty"`
 }
 
-var apiSecurityForms = optionForms{
+var apiSecurityForms = option.Forms{
 	"key_sn":        `"fa05fe1e5bcc79b81ad5ad4b58acf787"`,
 	"key":           `"{env.API_KEY}"`,
 	"sign_sn":       `"97845f6ed842ea860df6fdf65941ff56"`,
@@ -67,19 +69,14 @@ var apiSecurityForms = optionForms{
 // UnmarshalJSON decodes the options of API security.
 func (c *APISecurityConfig) UnmarshalJSON(data []byte) error {
 	type plain APISecurityConfig
-	err := decodeOptions(data, (*plain)(c), apiSecurityForms)
-	if wrong, ok := errors.AsType[*optionError](err); ok {
-		return &optionError{optionAPISecurity + ": " + wrong.text}
+	err := option.Decode(data, (*plain)(c), apiSecurityForms)
+	if wrong, ok := errors.AsType[*option.Error](err); ok {
+		return option.Errorf("%s: %v", optionAPISecurity, wrong)
 	}
 	return err
 }
 
-// Options of an account's API security.
-const (
-	optionAPISecurity = "api_security"
-	optionSign        = "sign"
-	optionVerify      = "verify"
-)
+const optionAPISecurity = "api_security"
 
 // check refuses a configuration in which something is missing.
 func (c *APISecurityConfig) check() error {
@@ -105,31 +102,31 @@ func checkSecuredPaths(paths []string) error {
 }
 
 // newAPISecurity returns the API security of an account, nil where there is none.
-func (app *App) newAPISecurity(name string, appID string, c *APISecurityConfig) (*account.APISecurity, error) {
+func newAPISecurity(values option.Values, name, appID string, c *APISecurityConfig) (*account.APISecurity, error) {
 	if c == nil {
 		return nil, nil
 	}
 	owner := apiSecurityOf(name)
 	if err := c.check(); err != nil {
-		return nil, fmt.Errorf("%w%s", err, app.positions.of("account "+name, optionAPISecurity))
+		return nil, values.Wrong("account "+name, optionAPISecurity, err)
 	}
-	resolved, err := app.resolveAPISecurity(owner, c)
+	resolved, err := c.resolve(values, owner)
 	if err != nil {
 		return nil, err
 	}
 	resolved.AppID = appID
 	keys, err := apisecurity.NewKeys(*resolved)
 	if wrong, ok := errors.AsType[*apisecurity.KeyError](err); ok {
-		return nil, fmt.Errorf("api_security: %w%s", wrong, app.positions.of(owner, wrong.Option))
+		return nil, values.Wrong(owner, wrong.Option, fmt.Errorf("api_security: %w", wrong))
 	}
 	if err != nil {
 		return nil, err
 	}
 	if _, _, err := keys.Seal(time.Now(), "/", "", nil); err != nil {
-		return nil, fmt.Errorf("api_security: sign is a key that nothing can be signed with: write one of 2048 bits, as the console makes them%s", app.positions.of(owner, optionSign))
+		return nil, values.Wrong(owner, option.Sign, errors.New("api_security: sign is a key that nothing can be signed with: write one of 2048 bits, as the console makes them"))
 	}
-	app.warnOfLiteral(owner, optionKey, c.Key)
-	app.warnOfLiteral(owner, optionSign, c.Sign)
+	values.WarnOfLiteral(owner, option.Key, c.Key)
+	values.WarnOfLiteral(owner, option.Sign, c.Sign)
 	paths := slices.Clone(caddyhttp.MatchPath(apisecurity.Paths))
 	if len(c.Paths) > 0 {
 		paths = slices.Clone(caddyhttp.MatchPath(c.Paths))
@@ -141,40 +138,40 @@ func (app *App) newAPISecurity(name string, appID string, c *APISecurityConfig) 
 	return &account.APISecurity{Keys: keys, Matches: matches}, paths.Provision(caddy.Context{})
 }
 
-// resolveAPISecurity returns the configuration with its placeholders replaced.
-func (app *App) resolveAPISecurity(owner string, c *APISecurityConfig) (*apisecurity.Config, error) {
+// resolve returns the configuration with its placeholders replaced.
+func (c *APISecurityConfig) resolve(values option.Values, owner string) (*apisecurity.Config, error) {
 	resolved := &apisecurity.Config{Verify: make(map[string]string, len(c.Verify)), PlainAnswers: c.PlainAnswers}
 	for _, o := range []struct {
-		option, value string
-		target        *string
-		isNumber      bool
+		name, value string
+		target      *string
+		isNumber    bool
 	}{
-		{optionKey, c.KeySN, &resolved.KeySerial, true},
-		{optionKey, c.Key, &resolved.Key, false},
-		{optionSign, c.SignSN, &resolved.SignSerial, true},
-		{optionSign, c.Sign, &resolved.SignKey, false},
+		{option.Key, c.KeySN, &resolved.KeySerial, true},
+		{option.Key, c.Key, &resolved.Key, false},
+		{option.Sign, c.SignSN, &resolved.SignSerial, true},
+		{option.Sign, c.Sign, &resolved.SignKey, false},
 	} {
 		if o.value == "" {
 			continue // the private key may have no number
 		}
 		var err error
-		if *o.target, err = resolveOption(o.option, o.value); err == nil && o.isNumber {
-			err = checkCharacters("the number of "+o.option, *o.target)
+		if *o.target, err = option.Resolve(o.name, o.value); err == nil && o.isNumber {
+			err = option.CheckCharacters("the number of "+o.name, *o.target)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("api_security: %w%s", err, app.positions.of(owner, o.option))
+			return nil, values.Wrong(owner, o.name, fmt.Errorf("api_security: %w", err))
 		}
 	}
-	for _, number := range sortedKeys(c.Verify) {
-		at := app.positions.of(owner, verifyOption(number))
-		resolvedNumber, err := resolveOption(optionVerify, number)
+	for _, number := range slices.Sorted(maps.Keys(c.Verify)) {
+		at := values.Positions.Of(owner, verifyOption(number))
+		resolvedNumber, err := option.Resolve(option.Verify, number)
 		if err != nil {
 			return nil, fmt.Errorf("api_security: %w%s", err, at)
 		}
 		if _, ok := resolved.Verify[resolvedNumber]; ok {
 			return nil, fmt.Errorf("api_security: verify %.64q is given twice: give each certificate its own number%s", resolvedNumber, at)
 		}
-		if resolved.Verify[resolvedNumber], err = resolveOption(optionVerify, c.Verify[number]); err != nil {
+		if resolved.Verify[resolvedNumber], err = option.Resolve(option.Verify, c.Verify[number]); err != nil {
 			return nil, fmt.Errorf("api_security: %w%s", err, at)
 		}
 	}
@@ -197,7 +194,7 @@ func verifyOption(number string) string { return fmt.Sprintf("verify %.64q", num
 //		paths  <paths...>
 //		plain_answers
 //	}
-func (app *App) parseAPISecurity(d *caddyfile.Dispenser, account string, target **APISecurityConfig) error {
+func parseAPISecurity(d *caddyfile.Dispenser, account string, target **APISecurityConfig, at *option.Positions) error {
 	if *target != nil {
 		return d.Err("api_security is given twice: put everything into one block")
 	}
@@ -206,34 +203,28 @@ func (app *App) parseAPISecurity(d *caddyfile.Dispenser, account string, target 
 	}
 	c := new(APISecurityConfig)
 	*target = c
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		at := option
-		var err error
-		switch option {
-		case optionKey:
-			err = parseNumbered(d, &c.KeySN, &c.Key, "key <sn> {env.API_KEY}")
-		case optionSign:
-			err = c.parseSign(d)
-		case optionVerify:
-			at, err = c.parseVerify(d)
-		case "paths":
-			if err = parseList(d, &c.Paths, "/wxa/getuserriskrank"); err == nil {
-				if pathErr := checkSecuredPaths(c.Paths); pathErr != nil {
-					err = d.Err(pathErr.Error())
-				}
-			}
-		case "plain_answers":
-			err = c.parsePlainAnswers(d)
-		default:
-			return unknownOption(d, optionAPISecurity, optionKey, optionSign, optionVerify, "paths", "plain_answers")
-		}
-		if err != nil {
+	owner := apiSecurityOf(account)
+	block := option.Block{Of: optionAPISecurity, Options: []option.Option{
+		{Name: option.Key, Parse: func(d *caddyfile.Dispenser) error {
+			at.Remember(d, owner, option.Key)
+			return parseNumbered(d, &c.KeySN, &c.Key, "key <sn> {env.API_KEY}")
+		}},
+		{Name: option.Sign, Parse: func(d *caddyfile.Dispenser) error {
+			at.Remember(d, owner, option.Sign)
+			return c.parseSign(d)
+		}},
+		{Name: option.Verify, Parse: func(d *caddyfile.Dispenser) error {
+			number, err := c.parseVerify(d)
+			at.Remember(d, owner, verifyOption(number))
 			return err
-		}
-		app.positions.remember(d, apiSecurityOf(account), at)
+		}},
+		option.List("paths", &c.Paths, "/wxa/getuserriskrank").Checked(func() error { return checkSecuredPaths(c.Paths) }),
+		{Name: "plain_answers", Parse: c.parsePlainAnswers},
+	}}
+	if err := block.Parse(d); err != nil {
+		return err
 	}
-	app.positions.remember(d, apiSecurityOf(account), endOfBlock)
+	at.Remember(d, owner, endOfBlock)
 	return nil
 }
 
@@ -243,16 +234,16 @@ const endOfBlock = "}"
 // parseNumbered parses a number and what it is the number of. Errors repeat
 // neither: they may be in the wrong order.
 func parseNumbered(d *caddyfile.Dispenser, number, value *string, form string) error {
-	option := d.Val()
+	name := d.Val()
 	if *value != "" {
-		return d.Errf("%s is given twice", option)
+		return d.Errf("%s is given twice", name)
 	}
 	args := d.RemainingArgs()
 	if len(args) != 2 || args[0] == "" || args[1] == "" {
-		return d.Errf("%s takes a number and a value: write %s, for example", option, form)
+		return d.Errf("%s takes a number and a value: write %s, for example", name, form)
 	}
 	for _, arg := range args {
-		if err := checkValue(d, option, arg); err != nil {
+		if err := option.CheckValue(d, name, arg); err != nil {
 			return err
 		}
 	}
@@ -265,12 +256,12 @@ func (c *APISecurityConfig) parseSign(d *caddyfile.Dispenser) error {
 	if args := *d; args.CountRemainingArgs() != 1 {
 		return parseNumbered(d, &c.SignSN, &c.Sign, form)
 	}
-	return parseValue(d, &c.Sign, "{file./run/secrets/api.pem}")
+	return option.ParseValue(d, &c.Sign, "{file./run/secrets/api.pem}")
 }
 
-// parseVerify returns as well what the line is called.
-func (c *APISecurityConfig) parseVerify(d *caddyfile.Dispenser) (at string, err error) {
-	var number, certificate string
+// parseVerify returns as well the certificate's number.
+func (c *APISecurityConfig) parseVerify(d *caddyfile.Dispenser) (number string, err error) {
+	var certificate string
 	if err := parseNumbered(d, &number, &certificate, "verify <number> {file./etc/wechat.pem}"); err != nil {
 		return "", err
 	}
@@ -281,7 +272,7 @@ func (c *APISecurityConfig) parseVerify(d *caddyfile.Dispenser) (at string, err 
 		c.Verify = make(map[string]string)
 	}
 	c.Verify[number] = certificate
-	return verifyOption(number), nil
+	return number, nil
 }
 
 func (c *APISecurityConfig) parsePlainAnswers(d *caddyfile.Dispenser) error {

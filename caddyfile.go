@@ -1,30 +1,13 @@
 package weixin
 
 import (
-	"slices"
-	"strings"
-
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
-	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
-	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
-	"github.com/caddy-weixin/caddy-weixin/store"
+	"github.com/caddy-weixin/caddy-weixin/internal/option"
 )
-
-func init() {
-	httpcaddyfile.RegisterGlobalOption("weixin", parseGlobalOption)
-	httpcaddyfile.RegisterHandlerDirective("weixin", parseDirective)
-	httpcaddyfile.RegisterDirectiveOrder("weixin", httpcaddyfile.Before, "reverse_proxy")
-	httpcaddyfile.RegisterHandlerDirective("weixin_status", parseStatusDirective)
-	// Further ahead than weixin, which may take every path.
-	httpcaddyfile.RegisterDirectiveOrder("weixin_status", httpcaddyfile.After, "metrics")
-	httpcaddyfile.RegisterHandlerDirective("weixin_health", parseHealthDirective)
-	httpcaddyfile.RegisterDirectiveOrder("weixin_health", httpcaddyfile.After, "metrics")
-}
 
 // parseGlobalOption sets up the app from the weixin global option. Syntax:
 //
@@ -77,52 +60,31 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 		return nil, err
 	}
 	config := caddyconfig.JSON(app, nil)
-	keepPositions(config, app.positions)
+	option.KeepPositions(config, app.positions)
 	return httpcaddyfile.App{Name: "weixin", Value: config}, nil
 }
 
 // UnmarshalCaddyfile sets up the app from Caddyfile tokens. See
 // parseGlobalOption for the syntax.
 func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := checkTokens(d); err != nil {
+	if err := option.CheckTokens(d); err != nil {
 		return err
 	}
 	d.Next() // the option's name
 	if d.NextArg() {
 		return d.Errf("weixin takes no argument here: write accounts in its block, not %s", d.Val())
 	}
-	appIDs := make(map[string]string) // to whose it is, such as "account shop"
-	for d.NextBlock(0) {
-		switch option := d.Val(); option {
-		case "upstream":
-			if err := parseUpstreamOption(d, &app.Upstream); err != nil {
-				return err
-			}
-			app.positions.remember(d, "weixin", option)
-		case "resolver":
-			if err := parseResolverOption(d, &app.Resolver); err != nil {
-				return err
-			}
-			app.positions.remember(d, "weixin", option)
-		case "store":
-			if err := app.parseStore(d); err != nil {
-				return err
-			}
-		case "account":
-			if err := app.parseAccount(d, appIDs); err != nil {
-				return err
-			}
-		case "platform":
-			if err := app.parsePlatform(d, appIDs); err != nil {
-				return err
-			}
-		case "caller":
-			if err := app.parseCaller(d); err != nil {
-				return err
-			}
-		default:
-			return unknownOption(d, "weixin", "upstream", "resolver", "store", "account", "platform", "caller")
-		}
+	parse := blockParser{app: app, owners: make(appIDOwners)}
+	block := option.Block{Of: "weixin", Positions: &app.positions, Options: []option.Option{
+		upstreamOption(&app.Upstream),
+		resolverOption(&app.Resolver),
+		{Name: "store", Parse: func(d *caddyfile.Dispenser) error { return parseStore(d, &app.StoreRaw, &app.positions) }},
+		{Name: "account", Parse: parse.account},
+		{Name: "platform", Parse: parse.platform},
+		{Name: "caller", Parse: parse.caller},
+	}}
+	if err := block.Parse(d); err != nil {
+		return err
 	}
 	if len(app.Accounts)+len(app.Platforms) == 0 {
 		return d.Err("weixin has no account: write account <name> { appid …  secret … }, or for a third-party platform platform <name> { … }")
@@ -130,30 +92,82 @@ func (app *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (app *App) parseStore(d *caddyfile.Dispenser) error {
-	if app.StoreRaw != nil {
-		return d.Err("store is given twice: leave one out")
-	}
-	if !d.NextArg() {
-		return d.Err("store needs a module: write store storage, for example")
-	}
-	name := d.Val()
-	if err := checkStoreName(name); err != nil {
-		return d.Err(err.Error())
-	}
-	app.positions.remember(d, "store "+name, "url")
-	if err := checkStoreURL(d, name); err != nil {
-		return err
-	}
-	unm, err := caddyfile.UnmarshalModule(d, "weixin.stores."+name)
+// blockParser parses the blocks of the global option that have a name.
+type blockParser struct {
+	app    *App
+	owners appIDOwners
+}
+
+func (p blockParser) account(d *caddyfile.Dispenser) error {
+	app := p.app
+	name, err := option.ParseName(d)
 	if err != nil {
 		return err
 	}
-	st, ok := unm.(store.Store)
-	if !ok {
-		return d.Errf("module weixin.stores.%s is no store", name)
+	if _, ok := app.Accounts[name]; ok {
+		return d.Errf("account %s is given twice: give each a name of its own", name)
 	}
-	app.StoreRaw = caddyconfig.JSONModuleObject(st, "module", name, nil)
+	if _, ok := app.Platforms[name]; ok {
+		return d.Errf("account %s has the name of a platform: give it a name of its own", name)
+	}
+	if err := checkAccountName(name); err != nil {
+		return d.Err(err.Error())
+	}
+	cfg, err := parseAccount(d, name, &app.positions, p.owners)
+	if err != nil {
+		return err
+	}
+	if app.Accounts == nil {
+		app.Accounts = make(map[string]*AccountConfig)
+	}
+	app.Accounts[name] = cfg
+	return nil
+}
+
+func (p blockParser) platform(d *caddyfile.Dispenser) error {
+	app := p.app
+	name, err := option.ParseName(d)
+	if err != nil {
+		return err
+	}
+	if _, ok := app.Platforms[name]; ok {
+		return d.Errf("platform %s is given twice: give each a name of its own", name)
+	}
+	err = checkPlatformName(name)
+	if _, ok := app.Accounts[name]; ok && err == nil {
+		err = errNamedAsAccount
+	}
+	if err != nil {
+		return d.Errf("platform %s: %v", name, err)
+	}
+	cfg, err := parsePlatform(d, name, &app.positions, p.owners)
+	if err != nil {
+		return err
+	}
+	if app.Platforms == nil {
+		app.Platforms = make(map[string]*PlatformConfig)
+	}
+	app.Platforms[name] = cfg
+	return nil
+}
+
+func (p blockParser) caller(d *caddyfile.Dispenser) error {
+	app := p.app
+	name, err := option.ParseName(d)
+	if err != nil {
+		return err
+	}
+	if _, ok := app.Callers[name]; ok {
+		return d.Errf("caller %s is given twice: give each a name of its own", name)
+	}
+	cfg, err := parseCaller(d, name, &app.positions)
+	if err != nil {
+		return err
+	}
+	if app.Callers == nil {
+		app.Callers = make(map[string]*CallerConfig)
+	}
+	app.Callers[name] = cfg
 	return nil
 }
 
@@ -180,30 +194,6 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	return handler, checkServedName(h, app, handler.Account)
 }
 
-// checkServedName refuses a name that neither an account nor a platform has, nor as
-// <platform>:<appid> an account that could have authorised one.
-func checkServedName(h httpcaddyfile.Helper, app *App, name string) error {
-	of, appID, ok := strings.Cut(name, ":")
-	if _, isPlatform := app.Platforms[of]; isPlatform && (!ok || wechat.IsAppID(appID)) {
-		return nil
-	}
-	if _, ok := app.Accounts[name]; !ok && name != "" && !gateway.HasPlaceholder(name) {
-		names := slices.Concat(sortedKeys(app.Accounts), sortedKeys(app.Platforms))
-		return h.Errf("there is no account %s: write one of %s", name, strings.Join(names, ", "))
-	}
-	return nil
-}
-
-// checkAccountNamed refuses the name of an account that there is not. A platform
-// is none.
-func checkAccountNamed(h httpcaddyfile.Helper, app *App, name string) error {
-	of, _, _ := strings.Cut(name, ":")
-	if _, ok := app.Platforms[of]; ok {
-		return h.Errf("%s is a platform, which this directive does not serve: write the name of an account", of)
-	}
-	return checkServedName(h, app, name)
-}
-
 // parseStatusDirective sets up the status page from the weixin_status
 // directive. Syntax:
 //
@@ -224,39 +214,31 @@ func parseStatusDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, 
 // UnmarshalCaddyfile sets up the status page from Caddyfile tokens. See
 // parseStatusDirective for the syntax.
 func (p *StatusPage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := checkTokens(d); err != nil {
+	if err := option.CheckTokens(d); err != nil {
 		return err
 	}
 	d.Next() // the directive's name
 	if d.NextArg() {
 		return d.Errf("weixin_status takes no argument but a matcher, which begins with / or @, and here is %s", d.Val())
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch option := d.Val(); option {
-		case "read_only":
-			if d.NextArg() {
-				return d.Errf("read_only takes no value, but there is %s", d.Val())
-			}
-			p.ReadOnly = true
-		case "allow_ips":
-			if err := parseAllowIPs(d, &p.Access); err != nil {
-				return err
-			}
-		case "hosts":
-			if err := parseHostsOption(d, &p.Access); err != nil {
-				return err
-			}
-		default:
-			return unknownOption(d, "weixin_status", "read_only", "allow_ips", "hosts")
-		}
-	}
-	return nil
+	block := option.Block{Of: "weixin_status", Options: []option.Option{
+		option.Flag("read_only", &p.ReadOnly),
+		allowIPsOption(&p.AllowIPs),
+		hostsOption(&p.Hosts),
+	}}
+	return block.Parse(d)
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. See
 // parseDirective for the syntax.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return parseForwarding(d, &h.Account, &h.Access, &h.ForwardingConfig, nil)
+	unknown := func(d *caddyfile.Dispenser) error {
+		if d.Val() != "trust_upstream" {
+			return nil
+		}
+		return d.Err("trust_upstream is an option of transport weixin: the weixin directive sends requests to the account's upstream alone, so leave it out")
+	}
+	return parseForwarding(d, &h.Account, &h.Access, &h.ForwardingConfig, unknown)
 }
 
 // UnmarshalCaddyfile sets up the transport from Caddyfile tokens. Syntax:
@@ -272,81 +254,15 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //		trust_upstream
 //	}
 func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := parseForwarding(d, &t.Account, &t.Access, &t.ForwardingConfig, &t.TrustUpstream); err != nil {
+	if err := parseForwarding(d, &t.Account, &t.Access, &t.ForwardingConfig, nil, option.OnceFlag("trust_upstream", &t.TrustUpstream)); err != nil {
 		return err
 	}
-	if gateway.HasPlaceholder(t.Account) {
+	if option.HasPlaceholder(t.Account) {
 		return d.Errf("the account of a transport cannot depend on the request: write its name instead of %s", t.Account)
 	}
-	var at positions
-	at.remember(d, "transport", t.Account)
-	keepPositions(transportConfig(t.Account), at)
-	return nil
-}
-
-func parseForwarding(d *caddyfile.Dispenser, account *string, access *gateway.Access, cfg *ForwardingConfig, trustUpstream *bool) error {
-	if err := checkTokens(d); err != nil {
-		return err
-	}
-	d.Next() // the directive's name
-	directive := d.Val()
-	if d.NextArg() {
-		*account = d.Val()
-	}
-	if d.NextArg() {
-		if strings.HasPrefix(d.Val(), "/") || strings.HasPrefix(d.Val(), "@") {
-			return d.Errf("the matcher comes first: write %s %s %s", directive, d.Val(), *account)
-		}
-		return d.Errf("%s takes one account, but there is also %s", directive, d.Val())
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch option := d.Val(); option {
-		case "allow_ips":
-			err = parseAllowIPs(d, access)
-		case "hosts":
-			err = parseHostsOption(d, access)
-		case "body_buffer":
-			err = parseSize(d, &cfg.BodyBuffer, "256KiB")
-		case "body_limit":
-			err = parseSize(d, &cfg.BodyLimit, "128MiB")
-		case "timeout":
-			err = parseTimeout(d, &cfg.Timeout)
-		case "trust_upstream":
-			err = parseTrustUpstream(d, trustUpstream)
-		case "round_tripper":
-			if err = parseString(d, &cfg.RoundTripper, upstream.NetHTTP); err == nil {
-				if unknown := upstream.CheckRoundTripper(cfg.RoundTripper); unknown != nil {
-					err = d.Err(unknown.Error())
-				}
-			}
-		case "forward_headers":
-			err = parseForwardHeadersOption(d, cfg)
-		default:
-			options := siteOptions
-			if trustUpstream != nil {
-				options = append(slices.Clone(options), "trust_upstream")
-			}
-			err = unknownOption(d, directive, options...)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// parseTrustUpstream sets an option that only transports have.
-func parseTrustUpstream(d *caddyfile.Dispenser, trust *bool) error {
-	switch {
-	case trust == nil:
-		return d.Err("trust_upstream is an option of transport weixin: the weixin directive sends requests to the account's upstream alone, so leave it out")
-	case *trust:
-		return d.Err("trust_upstream is given twice: leave one out")
-	case d.NextArg():
-		return d.Errf("trust_upstream takes no value, but there is %s", d.Val())
-	}
-	*trust = true
+	var at option.Positions
+	at.Remember(d, "transport", t.Account)
+	option.KeepPositions(transportConfig(t.Account), at)
 	return nil
 }
 

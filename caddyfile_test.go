@@ -66,6 +66,7 @@ func FuzzCaddyfile(f *testing.F) {
 	f.Add("weixin {\n upstream https://api.weixin.qq.com\n store storage\n account a {\n appid x\n secret y\n token classic\n }\n}", false)
 	f.Add("weixin a {\n allow_ips 10.0.0.0/8 private_ranges\n body_buffer 1KiB\n body_limit 1MiB\n timeout 1s\n}", true)
 	f.Add("weixin {\n account {\n }\n}", false)
+	f.Add("weixin {\n platform isv {\n appid wx1\n secret x\n push_token t\n push_aes_key {env.K}\n authorizers_in_memory 10\n }\n}", false)
 	f.Fuzz(func(t *testing.T, input string, directive bool) {
 		tokens, err := caddyfile.Tokenize([]byte(input), "Caddyfile")
 		if err != nil || len(tokens) == 0 {
@@ -87,8 +88,13 @@ func FuzzCaddyfile(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(app.Accounts) == 0 && !directive {
+		if len(app.Accounts)+len(app.Platforms) == 0 && !directive {
 			t.Error("an app without accounts was accepted")
+		}
+		for name, p := range app.Platforms {
+			if p.AppID == "" || p.AppSecret == "" || p.PushToken == "" || p.PushAESKey == "" {
+				t.Errorf("platform %q is incomplete: %s", name, first)
+			}
 		}
 		for name, a := range app.Accounts {
 			if a.AppID == "" || a.AppSecret == "" {

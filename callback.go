@@ -3,8 +3,10 @@ package weixin
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -14,16 +16,9 @@ import (
 
 	"github.com/caddy-weixin/caddy-weixin/internal/callback"
 	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
-	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/option"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 )
-
-func init() {
-	caddy.RegisterModule(Callback{})
-	httpcaddyfile.RegisterHandlerDirective("weixin_callback", parseCallbackDirective)
-	// Further ahead than weixin, which may take every path.
-	httpcaddyfile.RegisterDirectiveOrder("weixin_callback", httpcaddyfile.After, "metrics")
-}
 
 // Callback is the authorisation-event URL of a third-party platform, to which
 // WeChat pushes tickets, and which accounts have authorised the platform or have
@@ -45,6 +40,14 @@ type Callback struct {
 	handler *callback.Handler
 }
 
+var callbackForms = option.Forms{"platform": `"isv"`, "forward": `"` + forwardExample + `"`}
+
+// UnmarshalJSON decodes the callback's options.
+func (c *Callback) UnmarshalJSON(data []byte) error {
+	type plain Callback
+	return option.Decode(data, (*plain)(c), callbackForms)
+}
+
 // CaddyModule returns the Caddy module information.
 func (Callback) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -59,16 +62,16 @@ func (c *Callback) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := app.platform(c.Platform)
+	p, err := app.served.platforms.find(c.Platform)
 	if err != nil {
 		return err
 	}
 	forward, err := forwardURL(c.Forward)
 	if err != nil {
-		return fmt.Errorf("%w%s", err, positionsOf(callbackConfig(c.Forward)).of("weixin_callback", "forward"))
+		return fmt.Errorf("%w%s", err, option.PositionsOf(callbackConfig(c.Forward)).Of("weixin_callback", "forward"))
 	}
 	c.handler = callback.New(callback.Config{
-		Name: p.Component.Name, Receiver: app.platforms.receivers[p], Platform: p, Forward: forward, Logger: ctx.Logger(),
+		Name: p.Component.Name, Receiver: app.served.platforms.receivers[p], Platform: p, Forward: forward, Logger: ctx.Logger(),
 	})
 	return nil
 }
@@ -96,7 +99,7 @@ func forwardURL(text string) (*url.URL, error) {
 	if text == "" {
 		return nil, nil
 	}
-	text, err := resolveOption("forward", text)
+	text, err := option.Resolve("forward", text)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +148,7 @@ func parseCallbackDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler
 // checkPlatformNamed refuses the name of a platform that there is not, and none
 // where it is not clear which is meant.
 func checkPlatformNamed(h httpcaddyfile.Helper, app *App, name string) error {
-	names := sortedKeys(app.Platforms)
+	names := slices.Sorted(maps.Keys(app.Platforms))
 	switch _, ok := app.Platforms[name]; {
 	case len(names) == 0:
 		return h.Errf("weixin_callback: %v", errNoPlatform)
@@ -160,7 +163,7 @@ func checkPlatformNamed(h httpcaddyfile.Helper, app *App, name string) error {
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. See
 // parseCallbackDirective for the syntax.
 func (c *Callback) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := checkTokens(d); err != nil {
+	if err := option.CheckTokens(d); err != nil {
 		return err
 	}
 	d.Next() // the directive's name
@@ -173,20 +176,20 @@ func (c *Callback) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 		return d.Errf("weixin_callback takes one platform, but there is also %s", d.Val())
 	}
-	if gateway.HasPlaceholder(c.Platform) {
+	if option.HasPlaceholder(c.Platform) {
 		return d.Errf("the platform of a weixin_callback cannot depend on the request: write its name instead of %s", c.Platform)
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if option := d.Val(); option != "forward" {
-			return unknownOption(d, "weixin_callback", "forward")
+		if d.Val() != "forward" {
+			return option.Unknown(d, "weixin_callback", "forward")
 		}
-		if err := parseValue(d, &c.Forward, forwardExample); err != nil {
+		if err := option.ParseValue(d, &c.Forward, forwardExample); err != nil {
 			return err
 		}
-		if gateway.HasPlaceholder(c.Forward) { // resolved when the configuration is loaded
-			var at positions
-			at.remember(d, "weixin_callback", "forward")
-			keepPositions(callbackConfig(c.Forward), at)
+		if option.HasPlaceholder(c.Forward) { // resolved when the configuration is loaded
+			var at option.Positions
+			at.Remember(d, "weixin_callback", "forward")
+			option.KeepPositions(callbackConfig(c.Forward), at)
 			continue
 		}
 		if _, err := parseForwardURL(c.Forward); err != nil {

@@ -27,13 +27,6 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 )
 
-func init() {
-	caddy.RegisterModule(Capture{})
-	httpcaddyfile.RegisterHandlerDirective("weixin_capture", parseCaptureDirective)
-	// Further ahead than weixin, which may take every path.
-	httpcaddyfile.RegisterDirectiveOrder("weixin_capture", httpcaddyfile.After, "metrics")
-}
-
 // Capture is an HTTP proxy for applications whose SDK has WeChat's host names
 // written into it: their HTTPS_PROXY and HTTP_PROXY point here.
 //
@@ -56,13 +49,11 @@ func init() {
 type Capture struct {
 	*Handler
 
-	ctx     caddy.Context
 	hosts   *capture.Hosts
 	sites   *capture.Sites
 	server  *caddyhttp.Server // that the handler belongs to
-	started chan struct{}     // closed once the sites are served
-
-	http *caddyhttp.App // that the sites belong to, once they are served
+	own     tunnelSites       // where tunnels lead, once they are served
+	started chan struct{}     // closed then
 }
 
 // CaddyModule returns the Caddy module information.
@@ -89,10 +80,11 @@ func parseCaptureDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler,
 
 // Provision sets up the handler.
 func (c *Capture) Provision(ctx caddy.Context) error {
-	c.ctx, c.sites, c.started = ctx, new(capture.Sites), make(chan struct{})
+	c.sites, c.started = new(capture.Sites), make(chan struct{})
 	if err := c.Handler.Provision(ctx); err != nil {
 		return err
 	}
+	c.own = tunnelSites{ctx: ctx, logger: c.logger}
 	app, err := loadApp(ctx)
 	if err != nil {
 		return err
@@ -118,8 +110,8 @@ func (c *Capture) Provision(ctx caddy.Context) error {
 // upstreams returns where requests go that need no capturing, one for each
 // account at least.
 func (app *App) upstreams() []*url.URL {
-	urls := make([]*url.URL, 0, len(app.servedNames())+1)
-	for _, a := range app.allServed() {
+	urls := make([]*url.URL, 0, len(app.served.names())+1)
+	for _, a := range app.served.all() {
 		urls = append(urls, a.Upstream)
 	}
 	if app.Upstream != "" {
@@ -139,14 +131,23 @@ type startedHandler struct {
 // Handle implements caddyevents.Handler.
 func (h startedHandler) Handle(context.Context, caddy.Event) error {
 	// It could not be asked for before: the handler is a part of it.
-	app, err := h.capture.ctx.AppIfConfigured("http")
+	app, err := h.capture.own.ctx.AppIfConfigured("http")
 	if err != nil {
 		return err
 	}
-	h.capture.http = app.(*caddyhttp.App)
+	h.capture.own.http = app.(*caddyhttp.App)
 	close(h.capture.started)
 	h.capture.warnOfName()
 	return nil
+}
+
+// warnOfName warns where the handler is in a site with a name. To a proxy
+// requests have the name of the host that they are for, so none would come here,
+// and Caddy would answer a CONNECT request with an empty 200.
+func (c *Capture) warnOfName() {
+	if c.server != nil && isIn(c, c.server.Routes, "") && !isIn(c, c.server.Routes, "api.weixin.qq.com") {
+		c.logger.Error("no request for api.weixin.qq.com comes to weixin_capture, as its site has another name: write a port alone as the site's address, such as :3128")
+	}
 }
 
 // endingTunnels has a channel for each configuration whose tunnels are ending,
@@ -162,9 +163,9 @@ func (c *Capture) shutdown() {
 	ctx := context.Background()
 	select {
 	case <-c.started:
-		if c.http.GracePeriod > 0 {
+		if c.own.http.GracePeriod > 0 {
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, time.Duration(c.http.GracePeriod))
+			ctx, cancel = context.WithTimeout(ctx, time.Duration(c.own.http.GracePeriod))
 			defer cancel()
 		}
 	default: // there are no tunnels
@@ -260,7 +261,7 @@ var defaultPorts = map[string]string{"http": "80", "https": "443"}
 // unknownTarget returns the answer to a request for a host or a port that is not
 // captured.
 func (c *Capture) unknownTarget(host, port string) error {
-	if capture.IsWeChat(host) && c.findSite(host, "443") == nil {
+	if capture.IsWeChat(host) && c.own.find(host, "443") == nil {
 		return noSite(host, "443")
 	}
 	return answer.Forbidden(capture.JoinAuthority(host, port) + " is none of WeChat's hosts and those of the upstreams, on their own ports, which this proxy is for alone")
@@ -285,7 +286,7 @@ func (c *Capture) connect(w http.ResponseWriter, req *http.Request) error {
 	tunnelTo := func(conn net.Conn, early *bufio.Reader) error {
 		local, _ := req.Context().Value(http.LocalAddrContextKey).(net.Addr)
 		tunnel := capture.NewTunnel(conn, early, host, clientAddress(req, conn), local)
-		return c.sites.Serve(server, func() capture.Site { return c.newSite(server) }, tunnel)
+		return c.sites.Serve(server, func() capture.Site { return c.own.site(server) }, tunnel)
 	}
 	var err error
 	if req.ProtoMajor > 1 {
@@ -309,7 +310,7 @@ func (c *Capture) destination(req *http.Request) (*caddyhttp.Server, string, err
 	if req.URL.User != nil || len(req.Header[":protocol"]) > 0 || req.ProtoMajor == 1 && req.ContentLength != 0 {
 		return nil, "", answer.BadRequest("a CONNECT request has a host and a port, and nothing else")
 	}
-	server := c.findSite(host, port)
+	server := c.own.find(host, port)
 	if server == nil {
 		return nil, "", noSite(host, port)
 	}

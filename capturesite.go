@@ -3,6 +3,7 @@ package weixin
 import (
 	"cmp"
 	"log"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,17 +17,24 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/capture"
 )
 
-// findSite returns the server that has a site of that name with TLS, or nil. Of
+// tunnelSites are this Caddy's own sites, where tunnels end.
+type tunnelSites struct {
+	ctx    caddy.Context
+	http   *caddyhttp.App // that they belong to
+	logger *zap.Logger
+}
+
+// find returns the server that has a site of that name with TLS, or nil. Of
 // several it is the one on the port that is asked for, where 443 is Caddy's
 // https_port.
-func (c *Capture) findSite(host, port string) *caddyhttp.Server {
+func (s *tunnelSites) find(host, port string) *caddyhttp.Server {
 	if port == "443" {
-		port = strconv.Itoa(cmp.Or(c.http.HTTPSPort, caddyhttp.DefaultHTTPSPort))
+		port = strconv.Itoa(cmp.Or(s.http.HTTPSPort, caddyhttp.DefaultHTTPSPort))
 	}
-	httpPort := strconv.Itoa(cmp.Or(c.http.HTTPPort, caddyhttp.DefaultHTTPPort))
+	httpPort := strconv.Itoa(cmp.Or(s.http.HTTPPort, caddyhttp.DefaultHTTPPort))
 	var found *caddyhttp.Server
-	for _, name := range sortedKeys(c.http.Servers) {
-		server := c.http.Servers[name]
+	for _, name := range slices.Sorted(maps.Keys(s.http.Servers)) {
+		server := s.http.Servers[name]
 		if len(server.TLSConnPolicies) == 0 || !hasSite(server.Routes, host) {
 			continue
 		}
@@ -84,18 +92,18 @@ func listenPorts(server *caddyhttp.Server) []string {
 	return ports
 }
 
-// newSite returns a server in the form in which it serves tunnels.
-func (c *Capture) newSite(server *caddyhttp.Server) capture.Site {
+// site returns a server in the form in which it serves tunnels.
+func (s *tunnelSites) site(server *caddyhttp.Server) capture.Site {
 	return capture.Site{
 		Handler:           server,
-		TLSConfig:         server.TLSConnPolicies.TLSConfig(c.ctx),
+		TLSConfig:         server.TLSConnPolicies.TLSConfig(s.ctx),
 		HTTP2:             slices.Contains(server.Protocols, "h2"),
 		ReadTimeout:       time.Duration(server.ReadTimeout),
 		ReadHeaderTimeout: time.Duration(server.ReadHeaderTimeout),
 		WriteTimeout:      time.Duration(server.WriteTimeout),
 		IdleTimeout:       time.Duration(server.IdleTimeout),
 		MaxHeaderBytes:    server.MaxHeaderBytes,
-		ErrorLog:          log.New(tunnelErrors{c.logger}, "", 0),
+		ErrorLog:          log.New(tunnelErrors{s.logger}, "", 0),
 	}
 }
 
@@ -119,22 +127,13 @@ func (t tunnelErrors) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// warnOfName warns where the handler is in a site with a name. To a proxy
-// requests have the name of the host that they are for, so none would come here,
-// and Caddy would answer a CONNECT request with an empty 200.
-func (c *Capture) warnOfName() {
-	if c.server != nil && c.isIn(c.server.Routes, "") && !c.isIn(c.server.Routes, "api.weixin.qq.com") {
-		c.logger.Error("no request for api.weixin.qq.com comes to weixin_capture, as its site has another name: write a port alone as the site's address, such as :3128")
-	}
-}
-
-// isIn reports whether requests for a host get to the handler by the routes;
+// isIn reports whether requests for a host get to a handler by the routes;
 // the empty one is any.
-func (c *Capture) isIn(routes caddyhttp.RouteList, host string) bool {
+func isIn(handler caddyhttp.MiddlewareHandler, routes caddyhttp.RouteList, host string) bool {
 	return slices.ContainsFunc(routes, func(route caddyhttp.Route) bool {
 		return (host == "" || takesHost(route, host)) && slices.ContainsFunc(route.Handlers, func(h caddyhttp.MiddlewareHandler) bool {
 			inner, ok := h.(*caddyhttp.Subroute)
-			return h == c || ok && c.isIn(inner.Routes, host)
+			return h == handler || ok && isIn(handler, inner.Routes, host)
 		})
 	})
 }

@@ -18,8 +18,9 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 )
 
-func init() {
-	caddycmd.RegisterCommand(caddycmd.Command{
+// command is `caddy weixin`.
+func command() caddycmd.Command {
+	return caddycmd.Command{
 		Name:  "weixin",
 		Usage: "status|refresh|version",
 		Short: "Shows and renews the tokens of WeChat accounts",
@@ -29,7 +30,7 @@ Caddy, and renews their tokens, by way of Caddy's admin endpoint. The commands
 exit with a status other than 0 if something is wrong.
 `,
 		CobraFunc: addCommands,
-	})
+	}
 }
 
 // addCommands adds the subcommands. Their errors are text, as Caddy's own log

@@ -128,7 +128,7 @@ func TestPromtool(t *testing.T) {
 func registeredMetrics(t *testing.T) map[string][]string {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	if err := collectors().register(registry); err != nil {
+	if err := registerMetrics(registry); err != nil {
 		t.Fatal(err)
 	}
 	descs := make(chan *prometheus.Desc)

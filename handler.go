@@ -1,10 +1,7 @@
 package weixin
 
 import (
-	"errors"
 	"net/http"
-	"net/url"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -13,13 +10,9 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/option"
 	"github.com/caddy-weixin/caddy-weixin/internal/proxy"
-	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 )
-
-func init() {
-	caddy.RegisterModule(Handler{})
-}
 
 // Handler forwards requests to the WeChat API with an account's access_token.
 //
@@ -54,79 +47,12 @@ type Handler struct {
 	proxy   *proxy.Proxy
 }
 
-// ForwardingConfig says how requests are forwarded.
-type ForwardingConfig struct {
-	// How many bytes of a request body are kept in memory, for a request that
-	// has to be sent again. What is beyond goes into a temporary file.
-	// Default: 262144 (256 KiB)
-	BodyBuffer int64 `json:"body_buffer,omitempty"`
+var handlerForms = option.Forms{"account": `"shop"`}.With(accessForms, forwardingForms)
 
-	// How many bytes a request body may have. A larger one is refused with
-	// status 413. Default: 134217728 (128 MiB)
-	BodyLimit int64 `json:"body_limit,omitempty"`
-
-	// How long to wait for the header of WeChat's answer once the request has
-	// been sent, and then for the part of the answer that shows whether the
-	// token was refused. Default: 30s
-	Timeout caddy.Duration `json:"timeout,omitempty"`
-
-	// What requests are sent with: `http1` is the fastest; `net_http` is the
-	// Go standard library's. Default: http1
-	RoundTripper string `json:"round_tripper,omitempty"`
-
-	// Headers of requests that go to WeChat beside those which always do:
-	// Content-Type, Content-Encoding, Content-Language, Content-Disposition,
-	// Accept, Accept-Language, User-Agent, Range, the conditions If-…, and
-	// Wechatmp-…. All others stay here, as they tell about the client's
-	// network. Authorization cannot go, nor what the proxy makes anew for every
-	// connection, such as Host and Content-Length.
-	ForwardHeaders []string `json:"forward_headers,omitempty"`
-}
-
-const (
-	defaultBodyBuffer = 256 << 10
-	defaultBodyLimit  = 128 << 20
-	defaultTimeout    = 30 * time.Second
-)
-
-// newProxy returns the proxy for a configuration. The function configures the
-// connections.
-func (c ForwardingConfig) newProxy(app *App, logger *zap.Logger, configure func(*http.Transport) error) (*proxy.Proxy, error) {
-	if c.BodyBuffer < 0 || c.BodyLimit < 0 || c.Timeout < 0 {
-		return nil, errors.New("body_buffer, body_limit and timeout must not be negative: leave them out for what is the default")
-	}
-	if c.BodyBuffer == 0 {
-		c.BodyBuffer = defaultBodyBuffer
-	}
-	if c.BodyLimit == 0 {
-		c.BodyLimit = defaultBodyLimit
-	}
-	if c.Timeout == 0 {
-		c.Timeout = caddy.Duration(defaultTimeout)
-	}
-	forwardHeaders, err := proxy.ParseForwardHeaders(c.ForwardHeaders)
-	if err != nil {
-		return nil, err
-	}
-	connections := upstream.NewTransport(time.Duration(c.Timeout))
-	if err := configure(connections); err != nil {
-		return nil, err
-	}
-	base, err := upstream.NewResolving(connections, app.resolvers.all, func(t *http.Transport) (upstream.RoundTripper, error) {
-		return upstream.NewRoundTripper(c.RoundTripper, t)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return proxy.New(proxy.Config{
-		Base:           base,
-		Logger:         logger,
-		Log:            answer.NewLog(logger),
-		BodyBuffer:     c.BodyBuffer,
-		BodyLimit:      c.BodyLimit,
-		Timeout:        time.Duration(c.Timeout),
-		ForwardHeaders: forwardHeaders,
-	}), nil
+// UnmarshalJSON decodes the handler's options.
+func (h *Handler) UnmarshalJSON(data []byte) error {
+	type plain Handler
+	return option.Decode(data, (*plain)(h), handlerForms)
 }
 
 // CaddyModule returns the Caddy module information.
@@ -144,8 +70,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(app.servedNames()) == 0 || h.Account != "" && !gateway.HasPlaceholder(h.Account) {
-		if _, err := app.served(h.Account); err != nil {
+	if len(app.served.names()) == 0 || h.Account != "" && !option.HasPlaceholder(h.Account) {
+		if _, err := app.served.find(h.Account); err != nil {
 			return err
 		}
 	}
@@ -153,7 +79,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.gateway = gateway.Gateway{Registry: app.registry, Access: &h.Access, Account: h.Account}
-	h.proxy, err = h.newProxy(app, h.logger, func(*http.Transport) error { return nil })
+	h.proxy, err = h.newProxy(app.provisioning.resolvers.all, h.logger, func(*http.Transport) error { return nil })
 	return err
 }
 
@@ -197,36 +123,9 @@ func (h *Handler) serve(w http.ResponseWriter, original *http.Request) {
 	}
 }
 
-// forwarded returns a request that was admitted as the proxy gets it.
-func forwarded(admission *gateway.Admission, target *url.URL, o *answer.Outcome) *proxy.Request {
-	return &proxy.Request{
-		Request: admission.Request,
-		Account: admission.Account,
-		Target:  target,
-		Caller:  admission.Caller,
-		Client:  gateway.ClientAddr(admission.Request),
-		Outcome: o,
-
-		TokenParams: admission.TokenParams,
-		Translate:   admission.Translate,
-		Virtual:     admission.Virtual,
-	}
-}
-
 // refuse answers with an error of the proxy's own.
 func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, err error) {
 	noteRefusal(h.proxy, req, err).Write(w)
-}
-
-// noteRefusal notes an error of the proxy's own, and returns it once it may be
-// written.
-func noteRefusal(p *proxy.Proxy, req *http.Request, err error) *answer.Error {
-	refusal := answer.From(err)
-	outcomeOf(req.Context()).Refused(refusal)
-	countRefusal(refusal)
-	p.Log.LogRefusal(req, refusal, gateway.ClientAddr(req))
-	refusal.AwaitBody(req, p.BodyLimit)
-	return refusal
 }
 
 // Interface guards

@@ -10,11 +10,8 @@ import (
 
 	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/option"
 )
-
-func init() {
-	caddy.RegisterModule(HealthCheck{})
-}
 
 // HealthCheck answers load balancers: with status 200 while every account has a
 // usable token or needs none yet, and with 503 otherwise. A third-party platform is
@@ -31,8 +28,16 @@ type HealthCheck struct {
 	// report. Default: private_ranges
 	AllowIPs []string `json:"allow_ips,omitempty"`
 
-	app    *App
+	served *served
 	access gateway.Access
+}
+
+var healthForms = option.Forms{"allow_ips": accessForms["allow_ips"]}
+
+// UnmarshalJSON decodes the check's options.
+func (h *HealthCheck) UnmarshalJSON(data []byte) error {
+	type plain HealthCheck
+	return option.Decode(data, (*plain)(h), healthForms)
 }
 
 // CaddyModule returns the Caddy module information.
@@ -53,10 +58,10 @@ func (h *HealthCheck) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(app.servedNames()) == 0 {
+	if len(app.served.names()) == 0 {
 		return errNoAccount
 	}
-	h.app = app
+	h.served = &app.served
 	return nil
 }
 
@@ -66,7 +71,7 @@ func (h *HealthCheck) Provision(ctx caddy.Context) error {
 //		allow_ips <ranges...>
 //	}
 func (h *HealthCheck) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := checkTokens(d); err != nil {
+	if err := option.CheckTokens(d); err != nil {
 		return err
 	}
 	d.Next() // the directive's name
@@ -74,17 +79,8 @@ func (h *HealthCheck) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("weixin_health takes no argument but a matcher, which begins with / or @, and here is %s; "+
 			"ask for one account with ?account=<name>", d.Val())
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if option := d.Val(); option != "allow_ips" {
-			return unknownOption(d, "weixin_health", "allow_ips")
-		}
-		access := gateway.Access{AllowIPs: h.AllowIPs}
-		if err := parseAllowIPs(d, &access); err != nil {
-			return err
-		}
-		h.AllowIPs = access.AllowIPs
-	}
-	return nil
+	block := option.Block{Of: "weixin_health", Options: []option.Option{allowIPsOption(&h.AllowIPs)}}
+	return block.Parse(d)
 }
 
 // ServeHTTP answers every request itself.
@@ -107,7 +103,7 @@ func (h *HealthCheck) serve(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	report := h.app.health(names)
+	report := h.served.health(names)
 	if !h.access.Contains(req) {
 		w.WriteHeader(report.status())
 		return
@@ -124,40 +120,14 @@ func (h *HealthCheck) serve(w http.ResponseWriter, req *http.Request) {
 func (h *HealthCheck) asked(req *http.Request) ([]string, bool) {
 	query := req.URL.Query()
 	if !query.Has("account") {
-		return h.app.servedNames(), true
+		return h.served.names(), true
 	}
 	for _, name := range query["account"] {
-		if h.app.servedNamed(name) == nil {
+		if h.served.named(name) == nil {
 			return nil, false
 		}
 	}
 	return query["account"], true
-}
-
-// healthReport is what the health check and the admin API tell.
-type healthReport struct {
-	Healthy   bool     `json:"healthy"`
-	Unhealthy []string `json:"unhealthy"` // the names of the accounts that are not
-}
-
-// health reports on accounts. One is healthy while requests get a token that
-// WeChat accepts, or nobody has needed one yet.
-func (app *App) health(names []string) healthReport {
-	report := healthReport{Healthy: true, Unhealthy: []string{}}
-	for _, name := range names {
-		if status := app.tokens.Status(app.servedNamed(name)); !status.healthy() {
-			report.Healthy = false
-			report.Unhealthy = append(report.Unhealthy, name)
-		}
-	}
-	return report
-}
-
-func (r healthReport) status() int {
-	if r.Healthy {
-		return http.StatusOK
-	}
-	return http.StatusServiceUnavailable
 }
 
 // Interface guards

@@ -15,17 +15,10 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
-	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 	"github.com/caddy-weixin/caddy-weixin/internal/jssdk"
+	"github.com/caddy-weixin/caddy-weixin/internal/option"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
-
-func init() {
-	caddy.RegisterModule(JSSDK{})
-	httpcaddyfile.RegisterHandlerDirective("weixin_jssdk", parseJSSDKDirective)
-	// Further ahead than weixin, which may take every path.
-	httpcaddyfile.RegisterDirectiveOrder("weixin_jssdk", httpcaddyfile.After, "metrics")
-}
 
 // JSSDK signs the addresses of web pages, for wx.config of WeChat's JS-SDK.
 //
@@ -46,8 +39,16 @@ type JSSDK struct {
 	// WeCom with an agentid. Default: false
 	Agent bool `json:"agent,omitempty"`
 
-	app     *App
+	served  *served
 	handler jssdk.Handler
+}
+
+var jssdkForms = option.Forms{"account": `"shop"`, "hosts": `["shop.example.com"]`, "agent": `true`}
+
+// UnmarshalJSON decodes the handler's options.
+func (h *JSSDK) UnmarshalJSON(data []byte) error {
+	type plain JSSDK
+	return option.Decode(data, (*plain)(h), jssdkForms)
 }
 
 // CaddyModule returns the Caddy module information.
@@ -60,12 +61,13 @@ func (JSSDK) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets up the handler.
 func (h *JSSDK) Provision(ctx caddy.Context) error {
-	var err error
-	if h.app, err = loadApp(ctx); err != nil {
+	app, err := loadApp(ctx)
+	if err != nil {
 		return err
 	}
-	if h.Account == "" || !gateway.HasPlaceholder(h.Account) {
-		a, err := h.app.account(h.Account)
+	h.served = &app.served
+	if h.Account == "" || !option.HasPlaceholder(h.Account) {
+		a, err := h.served.account(h.Account)
 		if err != nil {
 			return err
 		}
@@ -91,9 +93,9 @@ func jssdkHosts(names []string) (jssdk.Hosts, error) {
 	resolved := make([]string, len(names))
 	for i, name := range names {
 		resolved[i] = name
-		if gateway.HasPlaceholder(name) {
+		if option.HasPlaceholder(name) {
 			var err error
-			if resolved[i], err = resolveOption("hosts", name); err != nil {
+			if resolved[i], err = option.Resolve("hosts", name); err != nil {
 				return jssdk.Hosts{}, err
 			}
 		}
@@ -110,7 +112,7 @@ func (h *JSSDK) ServeHTTP(w http.ResponseWriter, req *http.Request, _ caddyhttp.
 // accountOf returns the account that a request means.
 func (h *JSSDK) accountOf(ctx context.Context) (*account.Account, error) {
 	name := h.Account
-	if gateway.HasPlaceholder(name) {
+	if option.HasPlaceholder(name) {
 		repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 		if !ok {
 			return nil, errors.New("the account's name cannot be told for this request")
@@ -119,7 +121,7 @@ func (h *JSSDK) accountOf(ctx context.Context) (*account.Account, error) {
 			return nil, errNoSuchPage
 		}
 	}
-	a, err := h.app.account(name)
+	a, err := h.served.account(name)
 	if err != nil {
 		return nil, errNoSuchPage
 	}
@@ -163,7 +165,7 @@ func (h *JSSDK) ticket(ctx context.Context) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("account %s has no tickets for pages", a.Name)
 	}
-	value, err := h.app.tokens.tickets.value(ctx, a, t)
+	value, err := h.served.tokens.tickets.value(ctx, a, t)
 	if e, ok := errors.AsType[*answer.Error](err); ok && e.OfWeChat {
 		return "", &jssdk.Error{
 			Status: http.StatusBadGateway, Errcode: e.Errcode,
@@ -194,7 +196,7 @@ func parseJSSDKDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. See
 // parseJSSDKDirective for the syntax.
 func (h *JSSDK) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if err := checkTokens(d); err != nil {
+	if err := option.CheckTokens(d); err != nil {
 		return err
 	}
 	d.Next() // the directive's name
@@ -204,23 +206,12 @@ func (h *JSSDK) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("weixin_jssdk takes one account, but there is also %s", d.Val())
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch option := d.Val(); option {
-		case "hosts":
-			if err := parseList(d, &h.Hosts, "shop.example.com"); err != nil {
-				return err
-			}
-			if err := checkJSSDKHosts(d, h.Hosts); err != nil {
-				return err
-			}
-		case "agent":
-			if d.NextArg() {
-				return d.Errf("agent takes no value, but there is %s", d.Val())
-			}
-			h.Agent = true
-		default:
-			return unknownOption(d, "weixin_jssdk", "hosts", "agent")
-		}
+	block := option.Block{Of: "weixin_jssdk", Options: []option.Option{
+		option.List("hosts", &h.Hosts, "shop.example.com").Checked(func() error { return checkJSSDKHosts(h.Hosts) }),
+		option.Flag("agent", &h.Agent),
+	}}
+	if err := block.Parse(d); err != nil {
+		return err
 	}
 	if len(h.Hosts) == 0 {
 		return d.Err("weixin_jssdk has no hosts: write the hosts of the pages that are to be signed, hosts shop.example.com, for example")
@@ -229,13 +220,13 @@ func (h *JSSDK) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // checkJSSDKHosts refuses what is seen to be no host as it stands there.
-func checkJSSDKHosts(d *caddyfile.Dispenser, names []string) error {
+func checkJSSDKHosts(names []string) error {
 	for _, name := range names {
-		if gateway.HasPlaceholder(name) {
+		if option.HasPlaceholder(name) {
 			continue // resolved when the configuration is loaded
 		}
 		if _, err := jssdk.ParseHosts([]string{name}); err != nil {
-			return d.Err(err.Error())
+			return err
 		}
 	}
 	return nil

@@ -6,50 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
-	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
 	"github.com/caddy-weixin/caddy-weixin/internal/mirror"
+	"github.com/caddy-weixin/caddy-weixin/internal/option"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 	"github.com/caddy-weixin/caddy-weixin/store"
 )
 
-// MirrorConfig is a place in Redis where an SDK looks for the account's token and
-// tickets itself. They are written there under the SDK's own keys, for
-// applications that call WeChat directly. What is written is real: whoever reads
-// that Redis can use it.
-type MirrorConfig struct {
-	// The SDK: `wxjava`, `silenceper`, `wechatpy` or `powerwechat`. Required.
-	Preset string `json:"preset,omitempty"`
-
-	// The URL of Redis, as `store redis` takes it. Placeholders such as
-	// `{env.REDIS_URL}` are resolved when the configuration is loaded. Required.
-	URL string `json:"url,omitempty"`
-
-	// What the SDK's keys begin with. Default: the SDK's own, of wxjava `wx`
-	Prefix string `json:"prefix,omitempty"`
-}
-
-// UnmarshalJSON decodes a mirror's options.
-func (c *MirrorConfig) UnmarshalJSON(data []byte) error {
-	type plain MirrorConfig
-	if err := decodeOptions(data, (*plain)(c), mirrorForms); err != nil {
-		return &optionError{"mirrors: " + err.Error()}
-	}
-	return nil
+// accountMirrors are the mirrors of a configuration's accounts.
+type accountMirrors struct {
+	option.Values
+	tokens *TokenManager
+	all    []*accountMirror
 }
 
 // accountMirror keeps one SDK's keys of one account in one Redis.
 type accountMirror struct {
-	app     *App
+	among   *accountMirrors
 	account *account.Account
 	place   [sha256.Size]byte // where it writes what is of its AppID or corpid
 	target  [sha256.Size]byte // where it writes what
@@ -65,37 +45,37 @@ type accountMirror struct {
 	trouble string // as it was logged last, or ""
 }
 
-// addMirrors sets up an account's mirrors.
-func (app *App) addMirrors(a *account.Account, cfg *AccountConfig) error {
-	for i, c := range cfg.Mirrors {
+// add sets up an account's mirrors.
+func (ms *accountMirrors) add(a *account.Account, configs []*MirrorConfig) error {
+	for i, c := range configs {
 		if c == nil {
 			c = new(MirrorConfig)
 		}
-		m, err := app.newMirror(a, c)
+		m, err := ms.newMirror(a, c)
 		if err != nil {
-			return fmt.Errorf("mirror %s: %w%s", c.Preset, err, app.positions.of("account "+a.Name, mirrorOption(i)))
+			return ms.Wrong("account "+a.Name, mirrorOption(i), fmt.Errorf("mirror %s: %w", c.Preset, err))
 		}
-		app.mirrors = append(app.mirrors, m)
+		ms.all = append(ms.all, m)
 	}
-	if len(cfg.Mirrors) > 0 {
-		a.Observer = mirroredAccount{a.Observer, a, app}
-		app.tokens.tickets.changed = app.wakeMirrors
+	if len(configs) > 0 {
+		a.Observer = mirroredAccount{a.Observer, a, ms}
+		ms.tokens.tickets.changed = ms.wake
 	}
 	return nil
 }
 
-func (app *App) newMirror(a *account.Account, c *MirrorConfig) (*accountMirror, error) {
+func (ms *accountMirrors) newMirror(a *account.Account, c *MirrorConfig) (*accountMirror, error) {
 	preset, err := mirror.ParsePreset(c.Preset)
 	if err != nil {
 		return nil, err
 	}
-	url, err := resolveOption("url", c.URL)
+	url, err := option.Resolve("url", c.URL)
 	if err != nil {
 		return nil, err
 	}
 	prefix := c.Prefix
-	if gateway.HasPlaceholder(prefix) {
-		if prefix, err = resolveOption("prefix", prefix); err != nil {
+	if option.HasPlaceholder(prefix) {
+		if prefix, err = option.Resolve("prefix", prefix); err != nil {
 			return nil, err
 		}
 	}
@@ -104,53 +84,50 @@ func (app *App) newMirror(a *account.Account, c *MirrorConfig) (*accountMirror, 
 	if a.Kind.SecretsApart {
 		target = sha256.Sum256([]byte(where + "\x00" + a.ID()))
 	}
-	if slices.ContainsFunc(app.mirrors, func(m *accountMirror) bool { return m.target == target }) {
+	if slices.ContainsFunc(ms.all, func(m *accountMirror) bool { return m.target == target }) {
 		return nil, errors.New("it is given twice for the same Redis and prefix: leave one out")
 	}
-	client, err := store.NewRedisClient(c.URL, 0, app.logger)
+	client, err := store.NewRedisClient(c.URL, 0, ms.Logger)
 	if err != nil {
 		return nil, err
 	}
 	return &accountMirror{
-		app: app, account: a, place: place, target: target, client: client,
+		among: ms, account: a, place: place, target: target, client: client,
 		writer: &mirror.Writer{Client: client, Preset: preset, Prefix: prefix},
-		logger: app.logger.With(zap.String("account", a.Name), zap.String("mirror", c.Preset)),
+		logger: ms.Logger.With(zap.String("account", a.Name), zap.String("mirror", c.Preset)),
 		wake:   make(chan struct{}, 1), written: make(map[mirror.Type]bool),
 	}, nil
 }
-
-// mirrorOption is what the n-th mirror of an account is called in positions.
-func mirrorOption(n int) string { return "mirror " + strconv.Itoa(n) }
 
 // mirroredAccount sees what may change an account's values.
 type mirroredAccount struct {
 	account.Observer
 	account *account.Account
-	app     *App
+	mirrors *accountMirrors
 }
 
 // Fetched implements credential.Observer.
 func (a mirroredAccount) Fetched(v *credential.Value) {
-	a.app.wakeMirrors(a.account)
+	a.mirrors.wake(a.account)
 	a.Observer.Fetched(v)
 }
 
 // Failed implements credential.Observer.
 func (a mirroredAccount) Failed(err *credential.UnavailableError) {
-	a.app.wakeMirrors(a.account)
+	a.mirrors.wake(a.account)
 	a.Observer.Failed(err)
 }
 
 // Replayed implements account.Observer. A value that was refused may be one that
 // must not be used any more, or another process has got the next.
 func (a mirroredAccount) Replayed(errcode int, result account.ReplayResult) {
-	a.app.wakeMirrors(a.account)
+	a.mirrors.wake(a.account)
 	a.Observer.Replayed(errcode, result)
 }
 
-// wakeMirrors has an account's mirrors be written.
-func (app *App) wakeMirrors(a *account.Account) {
-	for _, m := range app.mirrors {
+// wake has an account's mirrors be written.
+func (ms *accountMirrors) wake(a *account.Account) {
+	for _, m := range ms.all {
 		if m.account == a {
 			newestMirror(m).poke()
 		}
@@ -182,8 +159,8 @@ func newestMirror(m *accountMirror) *accountMirror {
 	return m
 }
 
-func (app *App) startMirrors() {
-	for _, m := range app.mirrors {
+func (ms *accountMirrors) start() {
+	for _, m := range ms.all {
 		m.start()
 	}
 }
@@ -194,16 +171,16 @@ func (m *accountMirror) start() {
 	runningMirrors.Unlock()
 	m.logger.Warn("the account's real token is written into Redis, where the SDK looks for it: whoever can read that Redis can use it, and no caller's rules bind them")
 	for _, t := range m.account.Kind.Tickets {
-		m.app.tokens.tickets.acquire(m.account, t) // those in the store are mirrored, too
+		m.among.tokens.tickets.acquire(m.account, t) // those in the store are mirrored, too
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop, m.done = stop, make(chan struct{})
 	go m.run(ctx)
 }
 
-// stopMirrors ends the mirrors. What is written stays: it is as good as before.
-func (app *App) stopMirrors() {
-	for _, m := range app.mirrors {
+// stop ends the mirrors. What is written stays: it is as good as before.
+func (ms *accountMirrors) stop() {
+	for _, m := range ms.all {
 		if m.stop != nil {
 			m.end()
 		}
@@ -225,9 +202,9 @@ func (m *accountMirror) end() {
 	rest[len(rest)-1].poke() // its turn, as the reload has failed
 }
 
-// closeMirrors closes the connections to Redis.
-func (app *App) closeMirrors() {
-	for _, m := range app.mirrors {
+// close closes the connections to Redis.
+func (ms *accountMirrors) close() {
+	for _, m := range ms.all {
 		_ = m.client.Close() // nothing depends on it
 	}
 }
@@ -292,13 +269,13 @@ func (m *accountMirror) write(ctx context.Context) (next time.Duration, err erro
 	end, err := m.writeValue(ctx, mirror.AccessToken, m.account.Credential())
 	for _, t := range m.account.Kind.Tickets {
 		typ, known := mirroredTickets[t.Name]
-		c := m.app.tokens.tickets.find(m.account, t)
+		c := m.among.tokens.tickets.find(m.account, t)
 		if !known || c == nil || err != nil {
 			continue
 		}
 		_, err = m.writeValue(ctx, typ, c)
 	}
-	if left := end.Sub(m.app.tokens.credentials.Now()); !end.IsZero() && left < next {
+	if left := end.Sub(m.among.tokens.credentials.Now()); !end.IsZero() && left < next {
 		next = max(left, time.Second) // it must not be there any longer
 	}
 	if err != nil {
@@ -317,7 +294,7 @@ var mirroredTickets = map[string]mirror.Type{
 // Another process may have got a newer one in the meantime, and written it
 // before: then that is written again. It returns when the value ends.
 func (m *accountMirror) writeValue(ctx context.Context, t mirror.Type, c *credential.Credential) (end time.Time, err error) {
-	manager := m.app.tokens.credentials
+	manager := m.among.tokens.credentials
 	manager.Look(ctx, c, 0)
 	for {
 		v, status := c.Peek(), manager.Status(c)
@@ -346,46 +323,9 @@ func (m *accountMirror) mirrored() mirror.Account {
 	of := mirror.Account{Kind: mirror.Official, ID: m.account.Credentials.ID, Secret: m.account.Credentials.Secret}
 	if m.account.Kind == wechat.WeCom {
 		of.Kind, of.AgentID = mirror.WeCom, m.account.AgentID
-		of.SharedCorp = slices.ContainsFunc(m.app.mirrors, func(other *accountMirror) bool {
+		of.SharedCorp = slices.ContainsFunc(m.among.all, func(other *accountMirror) bool {
 			return other.place == m.place && other.account != m.account
 		})
 	}
 	return of
-}
-
-// parseMirror parses a mirror. Syntax:
-//
-//	mirror <preset> <redis url> {
-//		prefix <prefix>
-//	}
-func parseMirror(d *caddyfile.Dispenser, cfg *AccountConfig) error {
-	args := d.RemainingArgs()
-	if len(args) != 2 {
-		return d.Err("mirror takes the SDK and the URL of its Redis: write mirror wxjava {env.REDIS_URL}, for example")
-	}
-	c := &MirrorConfig{Preset: args[0], URL: args[1]}
-	if _, err := mirror.ParsePreset(c.Preset); err != nil {
-		return d.Err(err.Error())
-	}
-	if err := checkValue(d, "url", c.URL); err != nil {
-		return err
-	}
-	if !gateway.HasPlaceholder(c.URL) {
-		if err := store.CheckRedisURL(c.URL); err != nil {
-			return d.Err(err.Error())
-		}
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if d.Val() != "prefix" {
-			return unknownOption(d, "mirror", "prefix")
-		}
-		if err := parseValue(d, &c.Prefix, "wx"); err != nil {
-			return err
-		}
-	}
-	if slices.ContainsFunc(cfg.Mirrors, func(other *MirrorConfig) bool { return *other == *c }) {
-		return d.Errf("mirror %s is given twice for the same Redis and prefix: leave one out", c.Preset)
-	}
-	cfg.Mirrors = append(cfg.Mirrors, c)
-	return nil
 }

@@ -5,10 +5,10 @@
 //
 // This package is Caddy's face: the app (module.go), the handler (handler.go),
 // the transport for reverse_proxy (transport.go), the status page
-// (statuspage.go), what operators use, and the Caddyfile (caddyfile.go). A
-// request is admitted by internal/gateway and forwarded by internal/proxy; the
-// token's life is in internal/credential, of which tokenmanager.go is the face
-// here; WeChat's facts are in internal/wechat.
+// (statuspage.go), what operators use, and the Caddyfile (caddyfile.go); all that
+// Caddy gets is listed in register.go. A request is admitted by internal/gateway
+// and forwarded by internal/proxy; the token's life is in internal/credential, of
+// which tokenmanager.go is the face here; WeChat's facts are in internal/wechat.
 package weixin
 
 import (
@@ -17,25 +17,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/option"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/store"
 )
-
-func init() {
-	caddy.RegisterModule(App{})
-}
 
 // App holds the WeChat accounts, keeps their tokens valid, and gives them to
 // the `weixin` handler and the `weixin` transport.
@@ -69,18 +65,48 @@ type App struct {
 	// proxy is then decided by address.
 	Callers map[string]*CallerConfig `json:"callers,omitempty"`
 
-	logger    *zap.Logger
-	tokens    *TokenManager
-	accounts  *account.Directory
-	platforms platforms
-	registry  *gateway.Registry
-	resolvers resolvers
-	endpoint  upstream.RoundTripper
+	positions option.Positions
 
-	mirrors []*accountMirror
+	provisioning provisioning
+	served       served
+	registry     *gateway.Registry
+	mirrors      accountMirrors
+	endpoint     upstream.RoundTripper // to where tokens are fetched
+}
 
-	positions positions
-	runners   []string // keys of what this configuration holds of runnerPool
+var appForms = option.Forms{
+	"upstream": `"https://api.weixin.qq.com"`,
+	"resolver": `"223.5.5.5"`,
+	"store":    `{"module": "storage"}`,
+	"accounts": `{"shop": {"appid": "{env.WEIXIN_APPID}", "secret": "{env.WEIXIN_SECRET}"}}`,
+	"callers":  `{"orders": {"key": "{env.ORDERS_KEY}"}}`,
+
+	"platforms": `{"isv": {"appid": "{env.COMPONENT_APPID}", "secret": "{env.COMPONENT_SECRET}", "push_token": "{env.COMPONENT_TOKEN}", "push_aes_key": "{env.COMPONENT_AES_KEY}"}}`,
+}
+
+// UnmarshalJSON decodes the app's options.
+func (app *App) UnmarshalJSON(data []byte) error {
+	type plain App
+	app.positions = option.PositionsOf(data)
+	if err := option.DecodeMembers[AccountConfig](data, "accounts", "account"); err != nil {
+		return err
+	}
+	if err := option.DecodeMembers[PlatformConfig](data, "platforms", "platform"); err != nil {
+		return err
+	}
+	if err := option.DecodeMembers[CallerConfig](data, "callers", "caller"); err != nil {
+		return err
+	}
+	if err := option.Decode(data, (*plain)(app), appForms); err != nil {
+		return err
+	}
+	var module struct {
+		Module string `json:"module"`
+	}
+	if app.StoreRaw != nil && (json.Unmarshal(app.StoreRaw, &module) != nil || module.Module == "") {
+		return option.Errorf(`store has not the form it should have: write "store": %s, for example`, appForms["store"])
+	}
+	return nil
 }
 
 // CaddyModule returns the Caddy module information.
@@ -91,52 +117,125 @@ func (App) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// runnerPool holds what the process knows about its accounts' tokens, so that a
-// reload loses none of it.
-var runnerPool = caddy.NewUsagePool()
-
 // budgets are what the accounts of the process share, across configurations.
 var budgets = credential.NewProcess()
 
 // Provision resolves the accounts. It does not touch the network.
 func (app *App) Provision(ctx caddy.Context) error {
-	app.logger = ctx.Logger()
+	values := option.Values{Positions: app.positions, Logger: ctx.Logger()}
+	app.provisioning = provisioning{Values: values, upstream: app.Upstream}
 	st, err := app.loadStore(ctx)
 	if err != nil {
 		return err
 	}
-	if err := app.provisionResolvers(); err != nil {
+	if err := app.addResolvers(); err != nil {
 		return err
 	}
-	connections := upstream.NewTransport(fetchTimeout)
-	// On a connection that was kept, a fetch might be sent twice.
-	connections.DisableKeepAlives = true
-	app.endpoint, err = upstream.NewResolving(connections, app.resolvers.all, func(t *http.Transport) (upstream.RoundTripper, error) {
-		return upstream.NewRoundTripper(upstream.NetHTTP, t)
-	})
-	if err != nil {
+	if err := app.makeEndpoint(); err != nil {
 		return err
 	}
-	app.tokens = newTokenManager(budgets, st, app.endpoint, app.logger)
+	app.served.tokens = newTokenManager(budgets, st, app.endpoint, app.provisioning.Logger)
+	app.mirrors = accountMirrors{Values: values, tokens: app.served.tokens}
+	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+		return err
+	}
 	observerOf, err := observers(ctx)
 	if err != nil {
 		return err
 	}
-	if err := app.provisionAccounts(observerOf); err != nil {
+	if err := app.addAccounts(observerOf); err != nil {
 		return err
 	}
-	if err := app.provisionPlatforms(observerOf); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(app.Platforms)) {
+		cfg := cmp.Or(app.Platforms[name], new(PlatformConfig))
+		if err := addPlatform(&app.provisioning, &app.served, name, cfg, observerOf(name)); err != nil {
+			return fmt.Errorf("platform %s: %w", name, err)
+		}
+	}
+	return app.makeRegistry(ctx)
+}
+
+// addResolvers resolves what the app, the accounts and the platforms say of DNS.
+func (app *App) addResolvers() error {
+	if err := app.provisioning.resolvers.add(app.provisioning.Values, "weixin", app.Resolver); err != nil {
 		return err
 	}
-	if app.registry, err = gateway.NewRegistry(app.accounts, app.tokens.credentials.Now, app.logger); err != nil {
+	configured := make(map[string]string)
+	for name, cfg := range app.Accounts {
+		if cfg != nil {
+			configured["account "+name] = cfg.Resolver
+		}
+	}
+	for name, cfg := range app.Platforms {
+		if cfg != nil {
+			configured["platform "+name] = cfg.Resolver
+		}
+	}
+	for _, owner := range slices.Sorted(maps.Keys(configured)) {
+		if err := app.provisioning.resolvers.add(app.provisioning.Values, owner, cmp.Or(configured[owner], app.Resolver)); err != nil {
+			return fmt.Errorf("%s: %w", owner, err)
+		}
+	}
+	return nil
+}
+
+// makeEndpoint makes the connections on which tokens are fetched.
+func (app *App) makeEndpoint() (err error) {
+	connections := upstream.NewTransport(fetchTimeout)
+	// On a connection that was kept, a fetch might be sent twice.
+	connections.DisableKeepAlives = true
+	app.endpoint, err = upstream.NewResolving(connections, app.provisioning.resolvers.all, func(t *http.Transport) (upstream.RoundTripper, error) {
+		return upstream.NewRoundTripper(upstream.NetHTTP, t)
+	})
+	return err
+}
+
+func (app *App) addAccounts(observerOf func(string) *accountObserver) (err error) {
+	accounts := make([]*account.Account, 0, len(app.Accounts))
+	for _, name := range slices.Sorted(maps.Keys(app.Accounts)) {
+		a, err := app.newAccount(name, cmp.Or(app.Accounts[name], new(AccountConfig)), observerOf)
+		if err != nil {
+			return fmt.Errorf("account %s: %w", name, err)
+		}
+		accounts = append(accounts, a)
+	}
+	app.served.accounts, err = account.NewDirectory(accounts...)
+	if duplicate, ok := errors.AsType[*account.DuplicateError](err); ok {
+		return app.provisioning.Wrong("account "+duplicate.Account.Name, duplicate.Account.Kind.ID, fmt.Errorf("account %s: %w", duplicate.Account.Name, err))
+	}
+	return err
+}
+
+// newAccount resolves one account, and has its token, tickets and mirrors be kept.
+func (app *App) newAccount(name string, cfg *AccountConfig, observerOf func(string) *accountObserver) (*account.Account, error) {
+	a, err := newAccount(&app.provisioning, name, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := app.served.tokens.add(a); err != nil {
+		return nil, err
+	}
+	a.Observer = observerOf(name)
+	if err := checkTickets(cfg.Tickets); err != nil {
+		return nil, err
+	}
+	app.served.tokens.tickets.add(a, cfg.Tickets == ticketsPass)
+	return a, app.mirrors.add(a, cfg.Mirrors)
+}
+
+// makeRegistry makes what requests are admitted by.
+func (app *App) makeRegistry(ctx caddy.Context) (err error) {
+	tokens := app.served.tokens
+	if app.registry, err = gateway.NewRegistry(app.served.accounts, tokens.credentials.Now, app.provisioning.Logger); err != nil {
 		return err
 	}
-	if err := app.registry.AddPlatforms(app.platforms.all...); err != nil {
+	if err := app.registry.AddPlatforms(app.served.platforms.all...); err != nil {
 		return err
 	}
-	app.registry.Ticket = app.tokens.tickets.answer
-	for _, name := range sortedKeys(app.Callers) {
-		if err := app.addCaller(ctx, name, app.Callers[name]); err != nil {
+	app.registry.Ticket = tokens.tickets.answer
+	for _, name := range slices.Sorted(maps.Keys(app.Callers)) {
+		cfg := cmp.Or(app.Callers[name], new(CallerConfig))
+		if err := addCaller(ctx, app.provisioning.Values, &app.served, app.registry, name, cfg); err != nil {
 			return fmt.Errorf("caller %s: %w", name, err)
 		}
 	}
@@ -144,32 +243,12 @@ func (app *App) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-func (app *App) provisionAccounts(observerOf func(string) *accountObserver) (err error) {
-	accounts := make([]*account.Account, 0, len(app.Accounts))
-	for _, name := range sortedKeys(app.Accounts) {
-		a, err := app.newAccount(name, app.Accounts[name])
-		if err != nil {
-			return fmt.Errorf("account %s: %w", name, err)
-		}
-		a.Observer = observerOf(name)
-		if err := cmp.Or(app.addTickets(a, app.Accounts[name].Tickets), app.addMirrors(a, app.Accounts[name])); err != nil {
-			return fmt.Errorf("account %s: %w", name, err)
-		}
-		accounts = append(accounts, a)
-	}
-	app.accounts, err = account.NewDirectory(accounts...)
-	if duplicate, ok := errors.AsType[*account.DuplicateError](err); ok {
-		return fmt.Errorf("account %s: %w%s", duplicate.Account.Name, err, app.positions.of("account "+duplicate.Account.Name, duplicate.Account.Kind.ID))
-	}
-	return err
-}
-
 func (app *App) loadStore(ctx caddy.Context) (store.Store, error) {
 	if app.StoreRaw == nil {
 		app.StoreRaw = json.RawMessage(`{"module":"storage"}`)
 		defer func() { app.StoreRaw = nil }()
 	}
-	if err := app.checkStore(); err != nil {
+	if err := checkStore(app.provisioning.Values, app.StoreRaw); err != nil {
 		return nil, err
 	}
 	mod, err := ctx.LoadModule(app, "StoreRaw")
@@ -179,31 +258,16 @@ func (app *App) loadStore(ctx caddy.Context) (store.Store, error) {
 	return mod.(store.Store), nil
 }
 
-// checkName refuses names that could not be written in a Caddyfile or a URL.
-func checkName(name string) error {
-	if name == "" || strings.ContainsAny(name, " \t\r\n/{}") {
-		return fmt.Errorf("%q is no name: write one without spaces, slashes and braces", name)
-	}
-	return nil
-}
-
-// warnOfLiteral warns of a secret that stands in the configuration itself.
-func (app *App) warnOfLiteral(owner, option, value string) {
-	if !gateway.HasPlaceholder(value) {
-		app.logger.Warn("a secret stands in the configuration itself, where it can be read: write a placeholder such as {env.WEIXIN_SECRET}",
-			zap.String("of", owner), zap.String("option", option))
-	}
-}
-
 // Start begins to keep the tokens valid. It does not wait for WeChat.
 func (app *App) Start() error {
-	for a := range app.accounts.All() {
-		app.tokens.KeepWarm(a, time.Duration(app.accounts.Len()-1)*startPause)
+	s := &app.served
+	for a := range s.accounts.All() {
+		s.tokens.KeepWarm(a, time.Duration(s.accounts.Len()-1)*startPause)
 	}
-	app.platforms.start()
-	app.tokens.tickets.keepWarm()
-	app.startMirrors()
-	app.setRunning(true)
+	s.platforms.start()
+	s.tokens.tickets.keepWarm()
+	app.mirrors.start()
+	s.setRunning(true)
 	return nil
 }
 
@@ -216,92 +280,42 @@ const stopTimeout = 5 * time.Second
 // Stop ends keeping the tokens valid. Requests that are still under way get
 // theirs.
 func (app *App) Stop() error {
-	app.setRunning(false)
-	app.stopMirrors()
+	s := &app.served
+	s.setRunning(false)
+	app.mirrors.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	var wg sync.WaitGroup
-	for a := range app.accounts.All() {
-		wg.Go(func() { app.tokens.Release(ctx, a) })
+	for a := range s.accounts.All() {
+		wg.Go(func() { s.tokens.Release(ctx, a) })
 	}
-	wg.Go(func() { app.platforms.release(ctx) })
-	wg.Go(func() { app.tokens.tickets.release(ctx) })
+	wg.Go(func() { s.platforms.release(ctx) })
+	wg.Go(func() { s.tokens.tickets.release(ctx) })
 	wg.Wait()
 	return nil
 }
 
 // Cleanup gives back what Provision took.
 func (app *App) Cleanup() error {
-	app.stopMirrors()
-	app.closeMirrors()
-	if err := app.platforms.close(); err != nil {
+	app.mirrors.stop()
+	app.mirrors.close()
+	if err := app.served.platforms.close(); err != nil {
 		return err
 	}
-	for _, key := range app.runners {
-		if _, err := runnerPool.Delete(key); err != nil {
-			return err
-		}
-	}
-	app.runners = nil
 	if app.registry != nil {
 		if err := app.registry.Close(); err != nil {
 			return err
 		}
 	}
-	if app.tokens != nil {
-		if err := app.tokens.tickets.cleanup(); err != nil {
+	if app.served.tokens != nil {
+		if err := app.served.tokens.close(); err != nil {
 			return err
 		}
-		app.tokens.credentials.Close()
 	}
 	if app.endpoint != nil {
 		app.endpoint.CloseIdleConnections()
 	}
 	return nil
-}
-
-// account returns the account of that name, or the only one there is. Platforms
-// are none.
-func (app *App) account(name string) (*account.Account, error) {
-	if app.accounts.Len() == 0 {
-		return nil, errNoAccount
-	}
-	if name != "" {
-		if app.platforms.named(name) != nil {
-			return nil, fmt.Errorf("%s is a platform, which is not served here: write one of %s", name, strings.Join(app.accounts.Names(), ", "))
-		}
-		if a := app.accounts.Named(name); a != nil {
-			return a, nil
-		}
-		return nil, fmt.Errorf("there is no account %s: write one of %s", name, strings.Join(app.accounts.Names(), ", "))
-	}
-	if app.accounts.Len() > 1 {
-		return nil, fmt.Errorf("there are several accounts: write one of %s", strings.Join(app.accounts.Names(), ", "))
-	}
-	return app.accounts.Only(), nil
-}
-
-var errNoAccount = errors.New("no account is configured: add one to the weixin global option")
-
-// served returns the account of that name, or the only one there is. It may be a
-// platform's own, which stands for that of <platform>:<appid> as well.
-func (app *App) served(name string) (*account.Account, error) {
-	names := app.servedNames()
-	switch {
-	case len(names) == 0:
-		return nil, errNoAccount
-	case name == "" && len(names) == 1:
-		name = names[0]
-	case name == "":
-		return nil, fmt.Errorf("there are several accounts: write one of %s", strings.Join(names, ", "))
-	}
-	if a := app.servedNamed(name); a != nil {
-		return a, nil
-	}
-	if p := app.platformOfAuthorizer(name); p != nil {
-		return p.Component, nil
-	}
-	return nil, fmt.Errorf("there is no account %s: write one of %s", name, strings.Join(names, ", "))
 }
 
 // loadApp returns the app for a handler or transport.
@@ -311,15 +325,6 @@ func loadApp(ctx caddy.Context) (*App, error) {
 		return nil, fmt.Errorf("loading the weixin app: %w", err)
 	}
 	return app.(*App), nil
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // Interface guards

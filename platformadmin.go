@@ -12,7 +12,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
-	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/platform"
 )
 
@@ -27,29 +26,29 @@ func handlePlatforms(w http.ResponseWriter, req *http.Request) error {
 	if err := requireMethod(req, http.MethodGet); err != nil {
 		return err
 	}
-	app, err := runningApp()
+	s, err := runningNow()
 	if err != nil {
 		return err
 	}
-	app.platforms.look(req.Context())
-	return writeStatus(w, http.StatusOK, app.platformStatuses(req.Context()))
+	s.platforms.look(req.Context())
+	return writeStatus(w, http.StatusOK, s.platformStatuses(req.Context()))
 }
 
 // platformRequest is a request about a platform.
 type platformRequest struct {
-	app *App
-	p   *platform.Platform
-	w   http.ResponseWriter
+	served *served
+	p      *platform.Platform
+	w      http.ResponseWriter
 	*http.Request
 }
 
 func handlePlatform(w http.ResponseWriter, req *http.Request) error {
-	app, err := runningApp()
+	s, err := runningNow()
 	if err != nil {
 		return err
 	}
 	name, rest, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/weixin/platforms/"), "/")
-	r := platformRequest{app: app, p: app.platforms.named(name), w: w, Request: req}
+	r := platformRequest{served: s, p: s.platforms.named(name), w: w, Request: req}
 	if r.p == nil {
 		return notFound("there is no platform " + name)
 	}
@@ -70,10 +69,6 @@ func handlePlatform(w http.ResponseWriter, req *http.Request) error {
 	return notFound("there is nothing at " + req.URL.Path)
 }
 
-func notFound(message string) error {
-	return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New(message)}
-}
-
 // answer answers with what a function returns, if the request has the method.
 func (r platformRequest) answer(method string, do func() (any, error)) error {
 	if err := requireMethod(r.Request, method); err != nil {
@@ -87,15 +82,15 @@ func (r platformRequest) answer(method string, do func() (any, error)) error {
 }
 
 func (r platformRequest) status() (any, error) {
-	r.app.platforms.look(r.Context())
-	return r.app.platformStatus(r.Context(), r.p), nil
+	r.served.platforms.look(r.Context())
+	return r.served.platformStatus(r.Context(), r.p), nil
 }
 
 func (r platformRequest) refresh() (any, error) {
-	if err := r.app.renew(r.w, r.Request, r.p.Component); err != nil {
+	if err := renew(r.w, r.Request, r.p.Component); err != nil {
 		return nil, err
 	}
-	return r.app.platformStatus(r.Context(), r.p), nil
+	return r.served.platformStatus(r.Context(), r.p), nil
 }
 
 // syncResult is how many authorizers WeChat has told of.
@@ -160,10 +155,6 @@ func (r platformRequest) authorizers() (any, error) {
 	return page, nil
 }
 
-func badRequest(message string) error {
-	return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New(message)}
-}
-
 // pageSize returns how many authorizers a request asks for.
 func pageSize(query url.Values) (int, error) {
 	if !query.Has("limit") {
@@ -187,7 +178,7 @@ func (r platformRequest) authorizer(rest string) error {
 		})
 	case "refresh":
 		return r.answer(http.MethodPost, func() (any, error) {
-			return r.withAuthorizer(appID, r.p.Authorizer, func(a *account.Account) error { return r.app.renew(r.w, r.Request, a) })
+			return r.withAuthorizer(appID, r.p.Authorizer, func(a *account.Account) error { return renew(r.w, r.Request, a) })
 		})
 	}
 	return notFound("there is nothing at " + r.URL.Path)
@@ -208,13 +199,5 @@ func (r platformRequest) withAuthorizer(
 	if err := do(a); err != nil {
 		return nil, err
 	}
-	return r.app.tokens.Status(a), nil
-}
-
-// tokenMessage returns what to tell of a failure to get a token.
-func tokenMessage(err error, a *account.Account) string {
-	if tokenErr, ok := errors.AsType[*account.TokenError](err); ok {
-		return answer.TokenFailure(tokenErr, a, a.Now()).Error()
-	}
-	return err.Error()
+	return r.served.tokens.Status(a), nil
 }

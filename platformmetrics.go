@@ -26,7 +26,7 @@ func (platformCollector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. A ticket may have been pushed to another
 // process, so the store is asked, for a second at most.
 func (platformCollector) Collect(ch chan<- prometheus.Metric) {
-	app, err := runningApp()
+	s, err := runningNow()
 	if err != nil {
 		return
 	}
@@ -35,9 +35,9 @@ func (platformCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lookFor)
 	defer cancel()
-	app.platforms.look(ctx)
-	for _, p := range app.platforms.all {
-		details, name := app.platformDetails(ctx, p), p.Component.Name
+	s.platforms.look(ctx)
+	for _, p := range s.platforms.all {
+		details, name := detailsOf(ctx, p), p.Component.Name
 		received := 0.0
 		if at := details.Ticket.ReceivedAt; !at.IsZero() {
 			received = float64(at.Unix())

@@ -36,31 +36,19 @@ type PlatformAuthorizers struct {
 	InMemory int `json:"in_memory"` // of this process
 }
 
-// look has the status of accounts and platforms be what all processes know
-// together.
-func (app *App) look(ctx context.Context) {
-	app.tokens.look(ctx, app.accounts.All())
-	app.platforms.look(ctx)
-}
-
 // look has the platforms' tickets and tokens be what all processes know together.
-func (p *platforms) look(ctx context.Context) {
+func (ps *platforms) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookFor)
 	defer cancel()
 	var wg sync.WaitGroup
-	for _, of := range p.all {
+	for _, of := range ps.all {
 		wg.Go(func() { of.Look(ctx) })
 	}
 	wg.Wait()
 }
 
-// platformStatus returns a platform's status.
-func (app *App) platformStatus(ctx context.Context, p *platform.Platform) PlatformStatus {
-	return PlatformStatus{app.tokens.Status(p.Component), app.platformDetails(ctx, p)}
-}
-
-// platformDetails asks the store no more than how many authorizers there are.
-func (app *App) platformDetails(ctx context.Context, p *platform.Platform) platformDetails {
+// detailsOf asks the store no more than how many authorizers there are.
+func detailsOf(ctx context.Context, p *platform.Platform) platformDetails {
 	var s platformDetails
 	ticket := p.TicketStatus()
 	s.Ticket = PlatformTicket{ReceivedAt: ticket.ReceivedAt, ExpiresAt: ticket.ExpiresAt}
@@ -72,15 +60,4 @@ func (app *App) platformDetails(ctx context.Context, p *platform.Platform) platf
 		s.Authorizers.Known = &known
 	}
 	return s
-}
-
-// platformStatuses returns all platforms', by name.
-func (app *App) platformStatuses(ctx context.Context) []PlatformStatus {
-	statuses := make([]PlatformStatus, len(app.platforms.all))
-	var wg sync.WaitGroup
-	for i, p := range app.platforms.all {
-		wg.Go(func() { statuses[i] = app.platformStatus(ctx, p) })
-	}
-	wg.Wait()
-	return statuses
 }

@@ -1,82 +1,58 @@
 package weixin
 
 import (
-	"cmp"
 	"fmt"
 
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-
-	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/option"
 	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 )
 
-// resolvers are the DNS servers that accounts have configured.
+// resolvers are the DNS servers that a configuration has.
 type resolvers struct {
 	all     []*upstream.Resolver          // each once
 	byOwner map[string]*upstream.Resolver // such as "account shop"
 }
 
-// provisionResolvers resolves what the app, the accounts and the platforms say of
-// DNS.
-func (app *App) provisionResolvers() error {
-	app.resolvers = resolvers{byOwner: make(map[string]*upstream.Resolver)}
-	if _, err := app.addResolver("weixin", app.Resolver); err != nil {
+// add has an owner's upstream be looked up at an address, "" for the system's DNS.
+func (r *resolvers) add(values option.Values, owner, address string) error {
+	if address == "" {
+		return nil
+	}
+	address, err := values.Resolve(owner, "resolver", address)
+	if err != nil {
 		return err
 	}
-	configured := make(map[string]string)
-	for name, cfg := range app.Accounts {
-		if cfg != nil {
-			configured["account "+name] = cfg.Resolver
-		}
+	parsed, err := upstream.ParseResolver(address)
+	if err != nil {
+		return values.Wrong(owner, "resolver", fmt.Errorf("resolver %s %w", address, err))
 	}
-	for name, cfg := range app.Platforms {
-		if cfg != nil {
-			configured["platform "+name] = cfg.Resolver
-		}
+	if r.byOwner == nil {
+		r.byOwner = make(map[string]*upstream.Resolver)
 	}
-	for _, owner := range sortedKeys(configured) {
-		r, err := app.addResolver(owner, cmp.Or(configured[owner], app.Resolver))
-		if err != nil {
-			return fmt.Errorf("%s: %w", owner, err)
-		}
-		app.resolvers.byOwner[owner] = r
-	}
+	r.byOwner[owner] = r.once(parsed)
 	return nil
 }
 
-// addResolver returns the resolver of that address, nil for none.
-func (app *App) addResolver(owner, text string) (*upstream.Resolver, error) {
-	if text == "" {
-		return nil, nil
-	}
-	text, err := app.resolve(owner, "resolver", text)
-	if err != nil {
-		return nil, err
-	}
-	parsed, err := upstream.ParseResolver(text)
-	if err != nil {
-		return nil, fmt.Errorf("resolver %s %w%s", text, err, app.positions.of(owner, "resolver"))
-	}
-	r := &app.resolvers
+// once returns the resolver of the same address that there is already, or this one.
+func (r *resolvers) once(parsed *upstream.Resolver) *upstream.Resolver {
 	for _, known := range r.all {
 		if known.String() == parsed.String() {
-			return known, nil
+			return known
 		}
 	}
 	r.all = append(r.all, parsed)
-	return parsed, nil
+	return parsed
 }
 
-// parseResolverOption parses the resolver option of the app or an account.
-func parseResolverOption(d *caddyfile.Dispenser, resolver *string) error {
-	if err := parseString(d, resolver, "223.5.5.5"); err != nil {
-		return err
-	}
-	if gateway.HasPlaceholder(*resolver) {
-		return nil // resolved when the configuration is loaded
-	}
-	if _, err := upstream.ParseResolver(*resolver); err != nil {
-		return d.Errf("resolver %s %v", *resolver, err)
-	}
-	return nil
+// resolverOption is that of the app, an account or a platform.
+func resolverOption(address *string) option.Option {
+	return option.String("resolver", address, "223.5.5.5").Checked(func() error {
+		if option.HasPlaceholder(*address) {
+			return nil // resolved when the configuration is loaded
+		}
+		if _, err := upstream.ParseResolver(*address); err != nil {
+			return fmt.Errorf("resolver %s %w", *address, err)
+		}
+		return nil
+	})
 }

@@ -2,10 +2,7 @@ package weixin
 
 import (
 	"cmp"
-	"context"
-	"iter"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
@@ -172,6 +169,15 @@ func (s *AccountStatus) noteTrouble(a *account.Account) {
 	}
 }
 
+// TicketStatus is what can be told of a ticket without showing it.
+type TicketStatus struct {
+	Type        string       `json:"type"`                  // jsapi, wx_card or 2
+	Fingerprint string       `json:"fingerprint,omitempty"` // the first 8 hex digits of the ticket's SHA-256
+	FetchedAt   time.Time    `json:"fetched_at,omitzero"`   // when it was new
+	CheckedAt   time.Time    `json:"checked_at,omitzero"`   // when WeChat last handed it out
+	LastError   *StatusError `json:"last_error,omitempty"`
+}
+
 // StatusError is the last failure to get a token, by whichever process that
 // shares the store, or a later error of an API, of which this process knows, that
 // an operator has to do something about. It stays, with its time, when it is over.
@@ -191,37 +197,6 @@ func (e *StatusError) advice(kind *wechat.Kind, lang wechat.Language) string {
 	return account.FailureAdvice(kind, e.Errcode, e.Errmsg, lang)
 }
 
-// Status returns an account's status, as far as this process knows. It asks
-// nobody.
-func (m *TokenManager) Status(a *account.Account) AccountStatus {
-	return m.statusWith(a, m.store.State())
-}
-
-// statusWith returns an account's status while the store is in a state.
-func (m *TokenManager) statusWith(a *account.Account, state store.State) AccountStatus {
-	is := m.credentials.Status(a.Credential())
-	status := AccountStatus{
-		Name: a.Name, Kind: a.Kind.Name, AgentID: a.AgentID, Method: a.Credential().Method,
-		State: is.State, Since: is.Since, Fingerprint: is.Fingerprint, FetchedAt: is.FetchedAt, ExpiresAt: is.ExpiresAt,
-		RetryAt: is.RetryAt, Fetches: is.Fetches, Replays: is.Replays, Quota: is.Quotas, EarlyDeaths: is.EarlyDeaths,
-		Usable: is.Usable, isHealthy: is.Healthy, isCompeting: is.Competing, checkedAt: is.CheckedAt, store: state, kind: a.Kind, isLost: a.IsOutOfReach(time.Now()),
-	}
-	if a.Kind == wechat.WeCom {
-		status.CorpID = a.Credentials.ID
-	} else {
-		status.AppID = a.Credentials.ID
-	}
-	if e := is.LastError; e != nil {
-		status.LastError = &StatusError{Errcode: e.Errcode, Unreachable: e.Unreachable, Errmsg: e.Message, At: e.At}
-		status.LastError.Advice = status.LastError.advice(a.Kind, wechat.English)
-	}
-	status.noteTrouble(a)
-	status.Advice = status.advice(wechat.English)
-	status.Warnings = status.warnings(wechat.English)
-	status.Tickets = m.tickets.status(a)
-	return status
-}
-
 // id returns the AppID, or the corpid and the AgentId.
 func (s *AccountStatus) id() string {
 	id := cmp.Or(s.AppID, s.CorpID)
@@ -235,13 +210,6 @@ func (s *AccountStatus) id() string {
 // has needed one yet.
 func (s *AccountStatus) healthy() bool { return s.isHealthy }
 
-// History returns how often this process has fetched the account's token in the
-// last hour, and how often it has replayed a request, in slots of two minutes,
-// the newest last.
-func (m *TokenManager) History(a *account.Account) (fetches, replays []int) {
-	return m.credentials.History(a.Credential())
-}
-
 // What other processes know is looked for in the store before the status is
 // shown, at most so often for an account, for so many at a time, and for so long.
 const (
@@ -249,25 +217,3 @@ const (
 	lookAtOnce = 16
 	lookFor    = time.Second
 )
-
-// look has the status of accounts be what all processes know together.
-func (m *TokenManager) look(ctx context.Context, accounts iter.Seq[*account.Account]) {
-	ctx, cancel := context.WithTimeout(ctx, lookFor)
-	defer cancel()
-	var wg sync.WaitGroup
-	turns := make(chan struct{}, lookAtOnce)
-	for a := range accounts {
-		select {
-		case turns <- struct{}{}:
-		case <-ctx.Done():
-			wg.Wait()
-			return
-		}
-		wg.Go(func() {
-			m.credentials.Look(ctx, a.Credential(), lookPause)
-			m.tickets.look(ctx, a)
-			<-turns
-		})
-	}
-	wg.Wait()
-}

@@ -17,13 +17,10 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/option"
 	"github.com/caddy-weixin/caddy-weixin/internal/statuspage"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
-
-func init() {
-	caddy.RegisterModule(StatusPage{})
-}
 
 // StatusPage is a web page that shows the state of the accounts' tokens, and has
 // a button that fetches one. Who may use the proxy may see it.
@@ -35,9 +32,18 @@ type StatusPage struct {
 
 	gateway.Access
 
-	app    *App
-	logger *zap.Logger
-	page   statuspage.Page
+	served   *served
+	registry *gateway.Registry
+	logger   *zap.Logger
+	page     statuspage.Page
+}
+
+var statusPageForms = option.Forms{"read_only": `true`}.With(accessForms)
+
+// UnmarshalJSON decodes the page's options.
+func (p *StatusPage) UnmarshalJSON(data []byte) error {
+	type plain StatusPage
+	return option.Decode(data, (*plain)(p), statusPageForms)
 }
 
 // CaddyModule returns the Caddy module information.
@@ -55,12 +61,12 @@ func (p *StatusPage) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(app.servedNames()) == 0 {
+	if len(app.served.names()) == 0 {
 		return errNoAccount
 	}
-	p.app = app
+	p.served, p.registry = &app.served, app.registry
 	p.page = statuspage.Page{
-		ReadOnly: p.ReadOnly, Key: statusKey(app), Logger: p.logger,
+		ReadOnly: p.ReadOnly, Key: statusKey(p.served), Logger: p.logger,
 		Proxy: statuspage.Proxy{Now: time.Now, Client: gateway.ClientAddr, Admit: p.admit, Trouble: p.trouble},
 	}
 	return p.Prepare()
@@ -69,10 +75,10 @@ func (p *StatusPage) Provision(ctx caddy.Context) error {
 // statusKey returns what the buttons' token is made with. Proxies with the same
 // configuration have the same, so that a page works behind a load balancer, and
 // after a restart.
-func statusKey(app *App) []byte {
+func statusKey(s *served) []byte {
 	h := sha256.New()
 	h.Write([]byte("weixin status page\n"))
-	for _, a := range app.allServed() {
+	for _, a := range s.all() {
 		h.Write(a.VirtualKey())
 	}
 	return h.Sum(nil)
@@ -90,19 +96,19 @@ func (p *StatusPage) admit(req *http.Request) (statuspage.Viewer, statuspage.Ref
 	refuse := func(reason statuspage.Reason) (statuspage.Viewer, statuspage.Refusal) {
 		return statuspage.Viewer{}, statuspage.Refusal{Reason: reason, Host: gateway.ShownHost(req.Host)}
 	}
-	if !p.AllowsAddress(p.app.registry, req, true) {
+	if !p.AllowsAddress(p.registry, req, true) {
 		return refuse(statuspage.RefusedAddress)
 	}
 	// Where a key is needed, another web site has none: browsers keep them apart
 	// by the site's name.
-	switch p.JudgeHost(p.app.registry, req, req.Host) {
+	switch p.JudgeHost(p.registry, req, req.Host) {
 	case gateway.HostForeign:
 		return refuse(statuspage.RefusedHost)
 	case gateway.HostUnspecified:
 		return refuse(statuspage.RefusedUnspecified)
 	default:
 	}
-	c, reason := p.app.viewer(req)
+	c, reason := findViewer(p.registry, req)
 	if reason != statuspage.Admitted {
 		return refuse(reason)
 	}
@@ -114,10 +120,10 @@ func (p *StatusPage) admit(req *http.Request) (statuspage.Viewer, statuspage.Ref
 	return admitted, statuspage.Refusal{}
 }
 
-// viewer finds out the caller by its key, which a browser sends as a password.
+// findViewer finds out the caller by its key, which a browser sends as a password.
 // There is none where there are no callers.
-func (app *App) viewer(req *http.Request) (*gateway.Caller, statuspage.Reason) {
-	if !app.registry.HasCallers() {
+func findViewer(registry *gateway.Registry, req *http.Request) (*gateway.Caller, statuspage.Reason) {
+	if !registry.HasCallers() {
 		return nil, statuspage.Admitted
 	}
 	key, ok := gateway.BearerOf(req.Header)
@@ -127,7 +133,7 @@ func (app *App) viewer(req *http.Request) (*gateway.Caller, statuspage.Reason) {
 	if !ok {
 		return nil, statuspage.RefusedKey
 	}
-	c := app.registry.CallerByKey(key)
+	c := registry.CallerByKey(key)
 	switch {
 	case c == nil:
 		return nil, statuspage.RefusedKey
@@ -141,7 +147,7 @@ func (app *App) viewer(req *http.Request) (*gateway.Caller, statuspage.Reason) {
 
 // trouble returns what is wrong with the store, which all accounts share.
 func (p *StatusPage) trouble(lang wechat.Language) string {
-	if state := p.app.tokens.store.State(); !state.Up {
+	if state := p.served.tokens.store.State(); !state.Up {
 		return storeAdvice(state.Advice, lang)
 	}
 	return ""
@@ -160,31 +166,30 @@ func (v statusViewer) maySee(a *account.Account) bool {
 
 // accounts returns the status of the accounts that the viewer may use, by name.
 func (v statusViewer) accounts(ctx context.Context, lang wechat.Language) []statuspage.Account {
-	app := v.page.app
-	app.look(ctx)
-	all := app.allServed()
+	v.page.served.look(ctx)
+	all := v.page.served.all()
 	accounts := make([]statuspage.Account, 0, len(all))
 	for _, a := range all {
 		if v.maySee(a) {
-			accounts = append(accounts, app.shownServed(ctx, a, lang))
+			accounts = append(accounts, v.page.served.shown(ctx, a, lang))
 		}
 	}
 	return accounts
 }
 
-// shownServed returns the status of an account or a platform in a language.
-func (app *App) shownServed(ctx context.Context, a *account.Account, lang wechat.Language) statuspage.Account {
-	shown := app.shownAccount(a, lang)
-	p := app.platforms.named(a.Name)
+// shown returns the status of an account or a platform in a language.
+func (s *served) shown(ctx context.Context, a *account.Account, lang wechat.Language) statuspage.Account {
+	shown := s.shownAccount(a, lang)
+	p := s.platforms.named(a.Name)
 	if p == nil {
 		return shown
 	}
-	s := shownPlatform{shownStatus: shown.Data.(shownStatus), platformDetails: app.platformDetails(ctx, p)}
-	shown.Platform = &statuspage.Platform{TicketAt: s.Ticket.ReceivedAt, Known: -1, InMemory: s.Authorizers.InMemory}
-	if s.Authorizers.Known != nil {
-		shown.Platform.Known = *s.Authorizers.Known
+	of := shownPlatform{shownStatus: shown.Data.(shownStatus), platformDetails: detailsOf(ctx, p)}
+	shown.Platform = &statuspage.Platform{TicketAt: of.Ticket.ReceivedAt, Known: -1, InMemory: of.Authorizers.InMemory}
+	if of.Authorizers.Known != nil {
+		shown.Platform.Known = *of.Authorizers.Known
 	}
-	shown.Data = s
+	shown.Data = of
 	return shown
 }
 
@@ -203,44 +208,44 @@ type shownStatus struct {
 }
 
 // shownAccount returns an account's status in a language.
-func (app *App) shownAccount(of *account.Account, lang wechat.Language) statuspage.Account {
-	s := shownStatus{AccountStatus: app.tokens.Status(of)}
-	s.FetchHistory, s.ReplayHistory = app.tokens.History(of)
-	s.SecondsLeft = max(time.Until(s.ExpiresAt), 0).Seconds()
-	s.Advice, s.Warnings = s.advice(lang), s.warnings(lang)
+func (s *served) shownAccount(of *account.Account, lang wechat.Language) statuspage.Account {
+	shown := shownStatus{AccountStatus: s.tokens.Status(of)}
+	shown.FetchHistory, shown.ReplayHistory = s.tokens.History(of)
+	shown.SecondsLeft = max(time.Until(shown.ExpiresAt), 0).Seconds()
+	shown.Advice, shown.Warnings = shown.advice(lang), shown.warnings(lang)
 	a := statuspage.Account{
-		Name: s.Name, Kind: s.Kind, ID: cmp.Or(s.id(), "–"), Method: s.Method,
-		State: s.State, Usable: s.Usable, Healthy: s.healthy(), Since: s.Since, Advice: s.Advice,
-		Fingerprint: s.Fingerprint, FetchedAt: s.FetchedAt, ExpiresAt: s.ExpiresAt, HandedOutAt: s.checkedAt, RetryAt: s.RetryAt,
-		Idempotent: of.Credential().Policy.Idempotent, Fetches: s.Fetches, Replays: s.Replays,
-		FetchHistory: s.FetchHistory, ReplayHistory: s.ReplayHistory, Quotas: s.Quota,
+		Name: shown.Name, Kind: shown.Kind, ID: cmp.Or(shown.id(), "–"), Method: shown.Method,
+		State: shown.State, Usable: shown.Usable, Healthy: shown.healthy(), Since: shown.Since, Advice: shown.Advice,
+		Fingerprint: shown.Fingerprint, FetchedAt: shown.FetchedAt, ExpiresAt: shown.ExpiresAt, HandedOutAt: shown.checkedAt, RetryAt: shown.RetryAt,
+		Idempotent: of.Credential().Policy.Idempotent, Fetches: shown.Fetches, Replays: shown.Replays,
+		FetchHistory: shown.FetchHistory, ReplayHistory: shown.ReplayHistory, Quotas: shown.Quota,
 	}
-	for _, warning := range s.Warnings {
+	for _, warning := range shown.Warnings {
 		if warning.Code != warningStore { // the page tells it once
 			a.Warnings = append(a.Warnings, warning.Advice)
 		}
 	}
-	if s.LastError != nil {
-		e := *s.LastError
+	if shown.LastError != nil {
+		e := *shown.LastError
 		e.Advice = e.advice(of.Kind, lang)
-		s.LastError = &e
+		shown.LastError = &e
 		a.LastError = &statuspage.Failure{Errcode: e.Errcode, Message: e.Errmsg, At: e.At, Advice: e.Advice}
 	}
-	for _, t := range s.Tickets {
-		shown := statuspage.Ticket{Type: t.Type, Fingerprint: t.Fingerprint, ConfirmedAt: t.CheckedAt}
+	for _, t := range shown.Tickets {
+		kept := statuspage.Ticket{Type: t.Type, Fingerprint: t.Fingerprint, ConfirmedAt: t.CheckedAt}
 		if e := t.LastError; e != nil {
-			shown.LastError = &statuspage.Failure{Errcode: e.Errcode, Message: e.Errmsg, At: e.At}
+			kept.LastError = &statuspage.Failure{Errcode: e.Errcode, Message: e.Errmsg, At: e.At}
 		}
-		a.Tickets = append(a.Tickets, shown)
+		a.Tickets = append(a.Tickets, kept)
 	}
-	a.Data = s
+	a.Data = shown
 	return a
 }
 
 // renew renews an account's token, if that does the account no harm.
 func (v statusViewer) renew(ctx context.Context, name string, lang wechat.Language) (statuspage.Renewal, bool) {
-	app := v.page.app
-	of := app.servedNamed(name)
+	served := v.page.served
+	of := served.named(name)
 	if of == nil || !v.maySee(of) {
 		return statuspage.Renewal{}, false
 	}
@@ -249,7 +254,7 @@ func (v statusViewer) renew(ctx context.Context, name string, lang wechat.Langua
 		fields = append(fields, zap.String("caller", v.caller.Name))
 	}
 	v.page.logger.Info("token refresh asked for on the status page", fields...)
-	is := statuspage.Renewal{Before: app.tokens.Status(of).Fingerprint}
+	is := statuspage.Renewal{Before: served.tokens.Status(of).Fingerprint}
 	is.Err = of.RenewGently(ctx)
 	if refused, ok := errors.AsType[*credential.RefusedError](is.Err); ok {
 		v.page.logger.Info("token refresh on the status page refused", zap.String("account", name), zap.Error(refused))
@@ -260,7 +265,7 @@ func (v statusViewer) renew(ctx context.Context, name string, lang wechat.Langua
 	} else if tokenErr, ok := errors.AsType[*account.TokenError](is.Err); ok {
 		is.Failure = statusFailure(of.Kind, tokenErr.Errcode, tokenErr.Message, lang)
 	}
-	is.After = app.tokens.Status(of).Fingerprint
+	is.After = served.tokens.Status(of).Fingerprint
 	return is, true
 }
 

@@ -3,15 +3,11 @@ package weixin
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/answer"
@@ -21,44 +17,20 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
-// Ways to answer applications that ask for a ticket.
-const (
-	ticketsKept = "kept" // with one that the proxy keeps
-	ticketsPass = "pass" // with WeChat's answer
-)
-
-func checkTickets(way string) error {
-	switch way {
-	case "", ticketsKept, ticketsPass:
-		return nil
-	}
-	return fmt.Errorf("unknown way to answer who asks for a ticket %s: write kept or pass", way)
-}
-
-// parseTickets sets the option of an account.
-func parseTickets(d *caddyfile.Dispenser, way *string) error {
-	if err := parseString(d, way, ticketsPass); err != nil {
-		return err
-	}
-	if err := checkTickets(*way); err != nil {
-		return d.Err(err.Error())
-	}
-	return nil
-}
-
 // ticketKeeper keeps the accounts' tickets, as one configuration sees them. A
 // ticket is a credential whose parent is the account's token. It is made when it
 // is asked for first: most accounts have none.
 type ticketKeeper struct {
-	tokens *TokenManager
-	pass   map[*account.Account]bool // whose applications get WeChat's answers
+	credentials *credential.Manager
+	endpoint    http.RoundTripper         // to WeChat
+	pass        map[*account.Account]bool // whose applications get WeChat's answers
 
 	// changed is called after an account has got a ticket, or could not.
 	changed func(*account.Account)
 
 	mu       sync.RWMutex
 	kept     map[ticketID]*credential.Credential
-	pooled   []string // keys of runnerPool
+	runners  runners
 	isWarm   bool
 	released bool
 }
@@ -68,27 +40,23 @@ type ticketID struct {
 	name    string // of the type
 }
 
-func newTicketKeeper(tokens *TokenManager) *ticketKeeper {
+func newTicketKeeper(credentials *credential.Manager, endpoint http.RoundTripper) *ticketKeeper {
 	return &ticketKeeper{
-		tokens: tokens, pass: make(map[*account.Account]bool), changed: func(*account.Account) {},
+		credentials: credentials, endpoint: endpoint,
+		pass: make(map[*account.Account]bool), changed: func(*account.Account) {},
 		kept: make(map[ticketID]*credential.Credential),
 	}
 }
 
-// addTickets has an account's tickets be kept. Those that the configuration
+// add has an account's tickets be kept, or pass. Those that the configuration
 // before has kept go on without a gap.
-func (app *App) addTickets(a *account.Account, way string) error {
-	if err := checkTickets(way); err != nil {
-		return err
-	}
-	k := app.tokens.tickets
-	k.pass[a] = way == ticketsPass
+func (k *ticketKeeper) add(a *account.Account, pass bool) {
+	k.pass[a] = pass
 	for _, t := range a.Kind.Tickets {
-		if _, known := runnerPool.References(ticketKey(a, t)); known {
+		if isKnown(ticketKey(a, t)) {
 			k.acquire(a, t)
 		}
 	}
-	return nil
 }
 
 // ticketKey is what the process knows a ticket by, across configurations.
@@ -107,10 +75,10 @@ func (k *ticketKeeper) acquire(a *account.Account, t wechat.TicketType) *credent
 	if c := k.kept[id]; c != nil {
 		return c
 	}
-	c := k.tokens.credentials.Bind(k.credential(a, t), k.runnerLocked(ticketKey(a, t)))
+	c := k.credentials.Bind(k.credential(a, t), k.runnerLocked(ticketKey(a, t)))
 	k.kept[id] = c
 	if k.isWarm {
-		k.tokens.credentials.KeepWarm(c, 0)
+		k.credentials.KeepWarm(c, 0)
 	}
 	return c
 }
@@ -126,10 +94,8 @@ func (k *ticketKeeper) runnerLocked(key string) *credential.Runner {
 	if k.released {
 		return credential.NewRunner()
 	}
-	// Making one cannot fail.
-	runner, _, _ := runnerPool.LoadOrNew(key, func() (caddy.Destructor, error) { return credential.NewRunner(), nil })
-	k.pooled = append(k.pooled, key)
-	return runner.(*credential.Runner)
+	runner, _ := k.runners.of(key) // making one cannot fail
+	return runner
 }
 
 func (k *ticketKeeper) credential(a *account.Account, t wechat.TicketType) *credential.Credential {
@@ -138,7 +104,7 @@ func (k *ticketKeeper) credential(a *account.Account, t wechat.TicketType) *cred
 	return &credential.Credential{
 		ID: id, Name: a.Name, Method: "ticket " + t.Name, Parent: a.Credential(), Policy: ticket.Policy,
 		Source: &ticket.Source{
-			Kind: a.Kind, Type: t, Base: a.Upstream, RoundTripper: k.tokens.endpoint,
+			Kind: a.Kind, Type: t, Base: a.Upstream, RoundTripper: k.endpoint,
 			Context: func(ctx context.Context) context.Context { return upstream.WithResolver(ctx, a.Resolver) },
 			Redact:  func(text string) string { return a.Redactor("").String(text) },
 		},
@@ -153,7 +119,7 @@ func (k *ticketKeeper) keepWarm() {
 	defer k.mu.Unlock()
 	k.isWarm = true
 	for _, c := range k.kept {
-		k.tokens.credentials.KeepWarm(c, 0)
+		k.credentials.KeepWarm(c, 0)
 	}
 }
 
@@ -165,7 +131,7 @@ func (k *ticketKeeper) release(ctx context.Context) {
 	k.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, c := range kept {
-		wg.Go(func() { k.tokens.credentials.Release(ctx, c) })
+		wg.Go(func() { k.credentials.Release(ctx, c) })
 	}
 	wg.Wait()
 }
@@ -175,18 +141,12 @@ func (k *ticketKeeper) cleanup() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.released = true
-	for _, key := range k.pooled {
-		if _, err := runnerPool.Delete(key); err != nil {
-			return err
-		}
-	}
-	k.pooled = nil
-	return nil
+	return k.runners.close()
 }
 
 // value returns an account's ticket. The error is an *answer.Error.
 func (k *ticketKeeper) value(ctx context.Context, a *account.Account, t wechat.TicketType) (string, error) {
-	v, err := k.tokens.credentials.Value(ctx, k.acquire(a, t))
+	v, err := k.credentials.Value(ctx, k.acquire(a, t))
 	if err != nil {
 		return "", k.failure(ctx, a, err)
 	}
@@ -196,7 +156,7 @@ func (k *ticketKeeper) value(ctx context.Context, a *account.Account, t wechat.T
 // failure returns the answer where there is no ticket. It is WeChat's own, but
 // for what it has said of the token: an application would fetch another.
 func (k *ticketKeeper) failure(ctx context.Context, a *account.Account, err error) error {
-	now := k.tokens.credentials.Now()
+	now := k.credentials.Now()
 	u, ok := errors.AsType[*credential.UnavailableError](err)
 	if !ok {
 		return answer.TokenFailure(err, a, now)
@@ -238,15 +198,6 @@ func (k *ticketKeeper) answer(req *http.Request, a *account.Account) ([]byte, er
 	return ticket.Answer(value), nil
 }
 
-// TicketStatus is what can be told of a ticket without showing it.
-type TicketStatus struct {
-	Type        string       `json:"type"`                  // jsapi, wx_card or 2
-	Fingerprint string       `json:"fingerprint,omitempty"` // the first 8 hex digits of the ticket's SHA-256
-	FetchedAt   time.Time    `json:"fetched_at,omitzero"`   // when it was new
-	CheckedAt   time.Time    `json:"checked_at,omitzero"`   // when WeChat last handed it out
-	LastError   *StatusError `json:"last_error,omitempty"`
-}
-
 // status returns what is known of an account's tickets.
 func (k *ticketKeeper) status(a *account.Account) []TicketStatus {
 	k.mu.RLock()
@@ -265,7 +216,7 @@ func (k *ticketKeeper) status(a *account.Account) []TicketStatus {
 		if !slices.Contains(kept, t.Name) {
 			continue
 		}
-		is := k.tokens.credentials.Status(k.find(a, t))
+		is := k.credentials.Status(k.find(a, t))
 		s := TicketStatus{Type: t.Name, Fingerprint: is.Fingerprint, FetchedAt: is.FetchedAt, CheckedAt: is.CheckedAt}
 		if e := is.LastError; e != nil {
 			s.LastError = &StatusError{
@@ -294,7 +245,7 @@ func (k *ticketKeeper) look(ctx context.Context, a *account.Account) {
 		if c.Peek() != nil {
 			age = lookPause
 		}
-		k.tokens.credentials.Look(ctx, c, age)
+		k.credentials.Look(ctx, c, age)
 	}
 }
 

@@ -67,6 +67,7 @@ func (s *ticketServer) fail(errcode int) {
 // keptTickets is an account whose tickets are kept, and who asks for them.
 type keptTickets struct {
 	t       *testing.T
+	tokens  *TokenManager
 	keeper  *ticketKeeper
 	account *account.Account
 }
@@ -78,18 +79,15 @@ func keepTickets(t *testing.T, server *ticketServer, runner *credential.Runner) 
 		Name: "shop", Credentials: wechat.Credentials{ID: t.Name(), Secret: "a-secret-of-some-length"},
 		Kind: wechat.Official, Endpoint: wechat.Stable, Upstream: testUpstream,
 	}, runner)
-	app := &App{tokens: m}
-	if err := app.addTickets(a, ""); err != nil {
-		t.Fatal(err)
-	}
+	m.tickets.add(a, false)
 	m.tickets.keepWarm()
-	return &keptTickets{t, m.tickets, a}
+	return &keptTickets{t, m, m.tickets, a}
 }
 
 func (k *keptTickets) end() {
 	k.t.Helper()
 	k.keeper.release(context.Background())
-	k.keeper.tokens.Release(context.Background(), k.account)
+	k.tokens.Release(context.Background(), k.account)
 	if err := k.keeper.cleanup(); err != nil {
 		k.t.Error(err)
 	}

@@ -21,12 +21,9 @@ import (
 	"github.com/caddy-weixin/caddy-weixin/internal/answer"
 	"github.com/caddy-weixin/caddy-weixin/internal/clientbody"
 	"github.com/caddy-weixin/caddy-weixin/internal/gateway"
+	"github.com/caddy-weixin/caddy-weixin/internal/option"
 	"github.com/caddy-weixin/caddy-weixin/internal/proxy"
 )
-
-func init() {
-	caddy.RegisterModule(Transport{})
-}
 
 // Transport is what the `weixin` handler forwards requests with, for use in
 // Caddy's `reverse_proxy`. Requests go to the upstream of `reverse_proxy`; the
@@ -52,6 +49,14 @@ type Transport struct {
 	proxy   *proxy.Proxy
 }
 
+var transportForms = option.Forms{"tls": `{}`, "trust_upstream": `true`}.With(handlerForms)
+
+// UnmarshalJSON decodes the transport's options.
+func (t *Transport) UnmarshalJSON(data []byte) error {
+	type plain Transport
+	return option.Decode(data, (*plain)(t), transportForms)
+}
+
 // CaddyModule returns the Caddy module information.
 func (Transport) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -67,16 +72,16 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a, err := app.served(t.Account)
+	a, err := app.served.find(t.Account)
 	if err != nil {
-		return fmt.Errorf("%w%s", err, positionsOf(transportConfig(t.Account)).of("transport", t.Account))
+		return fmt.Errorf("%w%s", err, option.PositionsOf(transportConfig(t.Account)).Of("transport", t.Account))
 	}
 	t.gateway = gateway.Gateway{Registry: app.registry, Access: &t.Access, Account: cmp.Or(t.Account, a.Name), BehindReverseProxy: true}
 	t.account = a
 	if err := t.Prepare(); err != nil {
 		return err
 	}
-	t.proxy, err = t.newProxy(app, t.logger, func(connections *http.Transport) error { return t.configureTLS(ctx, connections) })
+	t.proxy, err = t.newProxy(app.provisioning.resolvers.all, t.logger, func(connections *http.Transport) error { return t.configureTLS(ctx, connections) })
 	return err
 }
 

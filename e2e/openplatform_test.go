@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -120,11 +121,19 @@ func (o *openPlatform) note(secrets ...string) {
 
 // noteTicket has the logs be searched for a ticket.
 func (o *openPlatform) noteTicket(req *http.Request, body []byte) {
-	key, _ := push.ParseKey(pushAESKey)
-	event, err := push.NewReceiver(componentID, pushToken, key).Open(req.URL.Query(), body)
-	if err == nil && event.Ticket != "" {
-		o.note(event.Ticket)
+	if ticket := pushedTicket(req.URL.Query(), body); ticket != "" {
+		o.note(ticket)
 	}
+}
+
+// pushedTicket returns the ticket of a push, if it has one.
+func pushedTicket(query url.Values, body []byte) string {
+	key, _ := push.ParseKey(pushAESKey)
+	event, err := push.NewReceiver(componentID, pushToken, key).Open(query, body)
+	if err != nil {
+		return ""
+	}
+	return event.Ticket
 }
 
 // tokenFields are those of WeChat's answers that have something secret.
@@ -148,20 +157,29 @@ func (o *openPlatform) wantNothingReal(a answer) {
 	o.t.Helper()
 	o.weChat.mu.Lock()
 	defer o.weChat.mu.Unlock()
+	shown := a.body
 	for _, secret := range o.secrets {
-		if strings.Contains(a.body, secret) {
-			o.t.Errorf("the answer has something secret: %s", strings.ReplaceAll(a.body, secret, "SECRET"))
-		}
+		shown = strings.ReplaceAll(shown, secret, "SECRET")
+	}
+	if shown != a.body {
+		o.t.Errorf("the answer has something secret: %s", shown)
 	}
 }
 
-func (o *openPlatform) lastPush() pushed {
+// sent returns all pushes so far.
+func (o *openPlatform) sent() []pushed {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.pushes) == 0 {
+	return slices.Clone(o.pushes)
+}
+
+func (o *openPlatform) lastPush() pushed {
+	o.t.Helper()
+	pushes := o.sent()
+	if len(pushes) == 0 {
 		o.t.Fatal("nothing was pushed")
 	}
-	return o.pushes[len(o.pushes)-1]
+	return pushes[len(pushes)-1]
 }
 
 // controlPlatform asks the sandbox, below the platform's path.

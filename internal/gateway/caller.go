@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/answer"
+	"github.com/caddy-weixin/caddy-weixin/internal/option"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -52,7 +53,7 @@ func CheckPathPatterns(patterns []string) error {
 		if !strings.HasPrefix(pattern, "/") && !strings.HasPrefix(pattern, "*") {
 			return fmt.Errorf("allow %s matches no path: write it with a leading slash, like /cgi-bin/message/*", pattern)
 		}
-		if i := strings.IndexFunc(pattern, IsFullWidth); i >= 0 {
+		if i := strings.IndexFunc(pattern, option.IsFullWidth); i >= 0 {
 			r, _ := utf8.DecodeRuneInString(pattern[i:])
 			return fmt.Errorf("allow %s has the full-width character %q, which no path has: write it in ASCII", pattern, r)
 		}
@@ -61,12 +62,6 @@ func CheckPathPatterns(patterns []string) error {
 		}
 	}
 	return nil
-}
-
-// IsFullWidth reports whether a character is a Chinese keyboard's in place of an
-// ASCII one.
-func IsFullWidth(r rune) bool {
-	return r == '\u3000' || r >= '\uff01' && r <= '\uff5e' || strings.ContainsRune("“”‘’「」", r)
 }
 
 // CallerByKey returns whose key this is, or nil. It takes as long for every key.

@@ -105,7 +105,7 @@ func (g *Gateway) admit(call *apiCall) (*Admission, error) {
 	}
 	s, err := g.selectSubject(call, claims, caller)
 	if err != nil {
-		return nil, answer.Of(err, nil, name)
+		return nil, answer.Of(err, s.counted(), name)
 	}
 	p := &Admission{Account: s.account, Caller: name, Virtual: claims.virtual != nil}
 	if err := g.permit(p, call, claims, s, caller); err != nil {
@@ -285,6 +285,3 @@ func BearerOf(h http.Header) (string, bool) {
 	}
 	return "", false
 }
-
-// HasPlaceholder reports whether a name depends on the request.
-func HasPlaceholder(name string) bool { return strings.Contains(name, "{") }

@@ -58,6 +58,23 @@ func (s subject) configured() string {
 	return "account " + s.account.Name
 }
 
+// shown is what messages call an account that has authorised a platform. Clients
+// may send anything as its AppID.
+func (s subject) shown() string {
+	if !wechat.IsAppID(s.appID) {
+		return "what the request has as appid"
+	}
+	return "account " + s.appID
+}
+
+// counted returns the account for which a refusal counts, or nil.
+func (s subject) counted() *account.Account {
+	if s.platform != nil {
+		return s.platform.component
+	}
+	return s.account
+}
+
 // kind is that of the subject's account.
 func (s subject) kind() *wechat.Kind {
 	if s.platform != nil {

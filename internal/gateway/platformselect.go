@@ -186,7 +186,7 @@ func asAnswer(ctx context.Context, err error, s subject) error {
 	case errors.Is(err, platform.ErrNotAuthorized):
 		return &answer.Error{
 			Status: http.StatusForbidden, Errcode: wechat.Unauthorized, Cause: err,
-			Message: "the account has not authorised " + of + ", or has withdrawn: have its administrator authorise it",
+			Message: s.shown() + " may not be served by " + of + ": " + err.Error() + ": have its administrator authorise it, and call api_query_auth with the code",
 		}
 	case errors.Is(err, platform.ErrTooManyUnknown):
 		return &answer.Error{
@@ -198,7 +198,7 @@ func asAnswer(ctx context.Context, err error, s subject) error {
 	case ctx.Err() != nil:
 		return answer.ClientGone()
 	}
-	message := "it could not be found out whether the account has authorised " + of
+	message := "it could not be found out whether " + s.shown() + " has authorised " + of
 	if wxErr, ok := errors.AsType[*wechat.Error](err); ok {
 		return &answer.Error{
 			Status: http.StatusBadGateway, Errcode: answer.OwnErrcode(wxErr.Code), Cause: err,

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -259,4 +260,25 @@ func TestPlatformBesideWeCom(t *testing.T) {
 			s.tokenFrom(s.call("/cgi-bin/token?grant_type=client_credential&secret=x&appid="+merchant, ""), "access_token")
 		}
 	}
+}
+
+// Where too many appids of which nothing is known are asked for, that is told, and
+// those that are known go on.
+func TestTooManyStrangers(t *testing.T) {
+	s := servePlatform(t, setup{callers: map[string][]string{"app": {"isv"}, "one": {"isv:" + merchant}}})
+	app, one := []string{"Authorization", "Bearer key-of-app"}, []string{"Authorization", "Bearer key-of-one"}
+	s.wantAsked("a merchant", s.call("/cgi-bin/user/get?appid="+merchant, "", app...), "access_token="+realMerchant+"&appid="+merchant)
+	// Who may not use them has nobody asked.
+	for i := range 100 {
+		s.wantRefused("a stranger", s.call(fmt.Sprintf("/cgi-bin/user/get?appid=wxs%d", i), "", one...), 403, wechat.APIUnauthorized)
+		s.wantRefused("a stranger", s.call(fmt.Sprintf("/cgi-bin/user/get?appid=wxs%d", i), ""), 403, wechat.APIUnauthorized)
+	}
+	for i := range 59 { // the merchant was one as well
+		s.wantRefused("a stranger", s.call(fmt.Sprintf("/cgi-bin/user/get?appid=wxt%d", i), "", app...), 403, wechat.Unauthorized)
+	}
+	got := s.call("/cgi-bin/user/get?appid=wxt60", "", app...)
+	if s.wantRefused("one more", got, http.StatusServiceUnavailable, wechat.SystemBusy); got.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	s.wantAsked("a merchant", s.call("/cgi-bin/user/get?appid="+merchant, "", app...), "access_token="+realMerchant+"&appid="+merchant)
 }

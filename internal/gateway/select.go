@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/answer"
+	"github.com/caddy-weixin/caddy-weixin/internal/option"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -102,7 +103,7 @@ func (g *Gateway) named(req *http.Request) (subject, error) {
 	if name == "" {
 		return subject{}, nil
 	}
-	if HasPlaceholder(name) {
+	if option.HasPlaceholder(name) {
 		repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 		if !ok {
 			return subject{}, errors.New("the account's name cannot be told for this request")

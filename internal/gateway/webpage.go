@@ -10,6 +10,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/net/idna"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/option"
 )
 
 // A web page that somebody has open can send requests to whatever its browser
@@ -202,15 +204,12 @@ func isLocalName(host string) bool {
 	return false
 }
 
-// Separators are what values of lists are separated with elsewhere.
-const Separators = ",;，；、"
-
 // ParseHosts returns the names of the option hosts in the form of hostOf.
 func ParseHosts(names []string) ([]string, error) {
 	var hosts []string
 	for _, name := range names {
 		host, err := idna.ToASCII(strings.ToLower(strings.TrimSuffix(name, ".")))
-		if err != nil || host == "" || strings.ContainsAny(host, ":/*@ []"+Separators) {
+		if err != nil || host == "" || strings.ContainsAny(host, ":/*@ []"+option.Separators) {
 			return nil, fmt.Errorf("hosts %s is no name: write it without scheme, port and path, like wx.example.com", name)
 		}
 		if isNumeric(host) {

@@ -219,7 +219,7 @@ func TestPushBeforeTheAnswer(t *testing.T) {
 		w, st := newFakeWeChat(), newMemoryStore()
 		p, other := startProcess(t, w, st), startProcess(t, w, st)
 		for _, to := range []*process{p, other} {
-			took, pushed := time.Duration(0), false
+			took, pushed := time.Hour, false // as long as it has not ended
 			w.onStart = func() {
 				began := time.Now()
 				pushed = true

@@ -126,3 +126,17 @@ func TestTooEarly(t *testing.T) {
 		}
 	}
 }
+
+// How many authorizers there are is left out where the store does not tell.
+func TestAuthorizers(t *testing.T) {
+	for lang, want := range map[wechat.Language][2]string{
+		wechat.English: {"Accounts that have authorised it: 20,000 · in memory: 7", "in memory: 7"},
+		wechat.Chinese: {"已授权账号：20,000 个 · 内存中：7 个", "内存中：7 个"},
+	} {
+		for i, known := range []int{20_000, -1} {
+			if got := texts[lang].Authorizers(&Platform{Known: known, InMemory: 7}); got != want[i] {
+				t.Errorf("got %s, want %s", got, want[i])
+			}
+		}
+	}
+}

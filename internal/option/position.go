@@ -1,4 +1,4 @@
-package weixin
+package option
 
 import (
 	"crypto/sha256"
@@ -10,26 +10,27 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// positions are where options stood in a Caddyfile, so that what is found out
+// Positions are where options stood in a Caddyfile, so that what is found out
 // only when the configuration is loaded, such as an empty placeholder, is
 // reported with file and line. They are no part of the configuration, which
 // Caddy hands on as JSON; so they are found again by it, where both happen in
 // one process, as in caddy validate and caddy run.
-type positions map[position]string // to "<file>:<line>"
+type Positions map[Position]string // to "<file>:<line>"
 
-type position struct{ owner, option string }
+// Position is an option of an owner, such as "account shop".
+type Position struct{ Owner, Option string }
 
-// remember notes where the dispenser is.
-func (p *positions) remember(d *caddyfile.Dispenser, owner, option string) {
+// Remember notes where the dispenser is.
+func (p *Positions) Remember(d *caddyfile.Dispenser, owner, option string) {
 	if *p == nil {
-		*p = make(positions)
+		*p = make(Positions)
 	}
-	(*p)[position{owner, option}] = fmt.Sprintf("%s:%d", d.File(), d.Line())
+	(*p)[Position{owner, option}] = fmt.Sprintf("%s:%d", d.File(), d.Line())
 }
 
-// of returns ", at <file>:<line>", or nothing.
-func (p positions) of(owner, option string) string {
-	if at, ok := p[position{owner, option}]; ok {
+// Of returns ", at <file>:<line>", or nothing.
+func (p Positions) Of(owner, option string) string {
+	if at, ok := p[Position{owner, option}]; ok {
 		return ", at " + at
 	}
 	return ""
@@ -43,15 +44,15 @@ var adapted struct {
 
 type adaptedConfig struct {
 	digest    [sha256.Size]byte
-	positions positions
+	positions Positions
 }
 
 // adaptedMax is how many configurations are remembered: one is being loaded, and
 // some more may be adapted meanwhile.
 const adaptedMax = 8
 
-// keepPositions remembers the positions of a configuration.
-func keepPositions(config []byte, p positions) {
+// KeepPositions remembers the positions of a configuration.
+func KeepPositions(config []byte, p Positions) {
 	adapted.Lock()
 	defer adapted.Unlock()
 	digest := configDigest(config)
@@ -62,8 +63,8 @@ func keepPositions(config []byte, p positions) {
 	adapted.configs = append(adapted.configs, adaptedConfig{digest, p})
 }
 
-// positionsOf returns the positions of a configuration, or nil.
-func positionsOf(config []byte) positions {
+// PositionsOf returns the positions of a configuration, or nil.
+func PositionsOf(config []byte) Positions {
 	adapted.Lock()
 	defer adapted.Unlock()
 	digest := configDigest(config)
