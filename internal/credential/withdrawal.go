@@ -92,10 +92,12 @@ func (m *Manager) Reinstate(ctx context.Context, c *Credential, at time.Time) er
 	return m.learn(ctx, c, func(next *record) {
 		before := next.GrantedAt
 		next.grant(at.Round(0))
-		if next.GrantedAt.Equal(before) {
+		f := next.failure()
+		if f == nil || next.isWithdrawn() {
 			return
 		}
-		if next.failure() != nil {
+		// What was known to be granted before may have failed since, in the same second.
+		if !next.GrantedAt.Equal(before) || !at.Before(f.At.Truncate(time.Second)) {
 			next.Attempt = next.endedBackoff(m.now())
 		}
 	})

@@ -184,6 +184,39 @@ func TestKeptEndsABackoff(t *testing.T) {
 	})
 }
 
+// News of a grant end a back-off, also those of the second in which the grant was
+// seen and the fetch has failed. Older ones that come again do not.
+func TestGrantOfTheSameSecondEndsABackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(300 * time.Millisecond)
+		second := time.Now().Truncate(time.Second)
+		endpoint := &fakeEndpoint{errcode: 40013}
+		p := startGranted(t, newMemoryStore(), endpoint)
+		if err := p.Put(t.Context(), p.account, Grant{Kept: "refresh"}, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		fail := func() {
+			t.Helper()
+			if _, err := p.Token(t.Context(), p.account); err == nil {
+				t.Fatal("got a value")
+			}
+		}
+		fail()
+		for i, at := range []time.Time{second.Add(-time.Second), second} {
+			if err := p.Reinstate(t.Context(), p.account, at); err != nil {
+				t.Fatal(err)
+			}
+			fail()
+			wantCalls(t, endpoint, i+1)
+		}
+		endpoint.set(func(e *fakeEndpoint) { e.errcode = 0 })
+		if err := p.Reinstate(t.Context(), p.account, second); err != nil {
+			t.Fatal(err)
+		}
+		wantToken(t, p.token(t), "token-1")
+	})
+}
+
 // A fetch that was under way when the news came does not undo them.
 func TestWithdrawnDuringAFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
