@@ -273,7 +273,7 @@ func TestTooManyStrangers(t *testing.T) {
 		s.wantRefused("a stranger", s.call(fmt.Sprintf("/cgi-bin/user/get?appid=wxs%d", i), "", one...), 403, wechat.APIUnauthorized)
 		s.wantRefused("a stranger", s.call(fmt.Sprintf("/cgi-bin/user/get?appid=wxs%d", i), ""), 403, wechat.APIUnauthorized)
 	}
-	for i := range 59 { // the merchant was one as well
+	for i := range 60 { // the merchant is none of them
 		s.wantRefused("a stranger", s.call(fmt.Sprintf("/cgi-bin/user/get?appid=wxt%d", i), "", app...), 403, wechat.Unauthorized)
 	}
 	got := s.call("/cgi-bin/user/get?appid=wxt60", "", app...)

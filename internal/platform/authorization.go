@@ -84,10 +84,12 @@ func (p *Platform) Save(ctx context.Context, a Authorization) error {
 		grant.Value, grant.ExpiresIn = a.AccessToken, a.ExpiresIn
 	}
 	c := p.accountOf(a.AppID).Credential()
+	p.unknown.forget(a.AppID)
 	if err := p.config.Manager.Put(ctx, c, grant, time.Time{}); err != nil {
+		// WeChat tells the refresh token from now on, whatever it said before.
+		p.config.Manager.EndBackoff(c)
 		return err
 	}
-	p.unknown.forget(a.AppID)
 	p.index.note(a.AppID)
 	return nil
 }

@@ -222,6 +222,31 @@ func TestNoRefreshTokenYet(t *testing.T) {
 	})
 }
 
+// An authorisation that the store has not taken can be read from WeChat, whatever
+// WeChat said before it was there.
+func TestAuthorizationThatWasNotSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, st := newFakeWeChat(), newMemoryStore()
+		p := startProcess(t, w, st)
+		p.push(t, w)
+		saved := w.authorize(merchantID)
+		w.change(func(w *fakeWeChat) { w.merchants[merchantID].known = false })
+		if err := p.Authorized(t.Context(), merchantID, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.use(t, w, merchantID); err == nil {
+			t.Error("it was used before api_query_auth")
+		}
+		w.change(func(w *fakeWeChat) { w.merchants[merchantID].known = true })
+		st.change(func(s *memoryStore) { s.full = true })
+		if err := p.Save(t.Context(), saved); err == nil {
+			t.Error("it was saved")
+		}
+		st.change(func(s *memoryStore) { s.full = false })
+		p.mustUse(t, w, merchantID)
+	})
+}
+
 // Errors of WeChat's that say nothing of the appid are no answer, and none shows
 // what was sent.
 func TestAskFails(t *testing.T) {
