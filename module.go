@@ -262,7 +262,7 @@ func (app *App) loadStore(ctx caddy.Context) (store.Store, error) {
 func (app *App) Start() error {
 	s := &app.served
 	for a := range s.accounts.All() {
-		s.tokens.KeepWarm(a, time.Duration(s.accounts.Len()-1)*startPause)
+		s.tokens.KeepWarm(a, startDelay, time.Duration(s.accounts.Len()-1)*startPause)
 	}
 	s.platforms.start()
 	s.tokens.tickets.keepWarm()
@@ -271,8 +271,14 @@ func (app *App) Start() error {
 	return nil
 }
 
-// startPause is how far apart accounts begin, on average.
-const startPause = time.Millisecond
+const (
+	// startDelay is when accounts begin: an upstream may be a site of this very
+	// Caddy, as the sandbox is, which begins to listen while apps are started.
+	startDelay = 100 * time.Millisecond
+
+	// startPause is how far apart accounts begin, on average.
+	startPause = time.Millisecond
+)
 
 // stopTimeout bounds the wait for tokens that WeChat is about to issue.
 const stopTimeout = 5 * time.Second

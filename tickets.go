@@ -78,7 +78,7 @@ func (k *ticketKeeper) acquire(a *account.Account, t wechat.TicketType) *credent
 	c := k.credentials.Bind(k.credential(a, t), k.runnerLocked(ticketKey(a, t)))
 	k.kept[id] = c
 	if k.isWarm {
-		k.credentials.KeepWarm(c, 0)
+		k.credentials.KeepWarm(c, 0, 0)
 	}
 	return c
 }
@@ -119,7 +119,7 @@ func (k *ticketKeeper) keepWarm() {
 	defer k.mu.Unlock()
 	k.isWarm = true
 	for _, c := range k.kept {
-		k.credentials.KeepWarm(c, 0)
+		k.credentials.KeepWarm(c, 0, 0)
 	}
 }
 

@@ -61,10 +61,10 @@ func (m *TokenManager) bind(a *account.Account, runner *credential.Runner) *acco
 	return a.Bind(m.credentials, m.endpoint, runner)
 }
 
-// KeepWarm starts to keep an account's token warm, at some time within the given
-// one.
-func (m *TokenManager) KeepWarm(a *account.Account, within time.Duration) {
-	m.credentials.KeepWarm(a.Credential(), within)
+// KeepWarm starts to keep an account's token warm, after some time and then at some
+// time within another.
+func (m *TokenManager) KeepWarm(a *account.Account, after, within time.Duration) {
+	m.credentials.KeepWarm(a.Credential(), after, within)
 }
 
 // Release ends KeepWarm, and waits for what is under way, so that no token that

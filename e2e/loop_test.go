@@ -47,6 +47,8 @@ func TestLoopItself(t *testing.T) {
 				global: accountAt(fmt.Sprintf("http://127.0.0.1:%d", port), options),
 				site:   fmt.Sprintf("weixin\n}\nhttp://127.0.0.1:%d {\n weixin", port),
 			})
+			// Before the site listens, which is the upstream, nothing answers there.
+			eventually(func() bool { return get(t, p.url+loopPaths[0]).status == http.StatusLoopDetected })
 			for range 3 {
 				for _, path := range loopPaths {
 					within(t, 2*time.Second, func() { wantLoop(t, get(t, p.url+path)) })

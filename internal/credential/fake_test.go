@@ -328,7 +328,7 @@ func (p *process) refresh(t *testing.T, rejected *Value) *Value {
 	return token
 }
 
-func (p *process) keepWarm() { p.KeepWarm(p.account, 0) }
+func (p *process) keepWarm() { p.KeepWarm(p.account, 0, 0) }
 
 func wantCalls(t *testing.T, e *fakeEndpoint, want int) {
 	t.Helper()

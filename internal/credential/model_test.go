@@ -69,7 +69,7 @@ func (w *world) start(i int, skew time.Duration) {
 	m.now = func() time.Time { return time.Now().Add(skew).Round(0) }
 	c := m.Bind(credentialOf(testID, w.source, w.endpoint), NewRunner())
 	w.processes[i], w.generations[i] = &process{m, c}, 0
-	m.KeepWarm(c, 0)
+	m.KeepWarm(c, 0, 0)
 }
 
 func (w *world) end(i int) {

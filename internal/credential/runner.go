@@ -202,14 +202,14 @@ type holder struct {
 }
 
 // KeepWarm starts to keep a credential's value warm, beginning with what the
-// store has, at some time within the given one: who has many credentials does
-// not want to begin with all of them at once. A request that needs the value does
+// store has, after some time and then at some time within another: who has many
+// credentials does not want to begin with all of them at once. A request that needs the value does
 // not wait for that. KeepWarm does not wait for anything.
 //
 // During a reload the old and the new configuration both keep the value warm.
 // The newest does the work. When it is released, because the reload failed, the
 // one before goes on.
-func (m *Manager) KeepWarm(c *Credential, within time.Duration) {
+func (m *Manager) KeepWarm(c *Credential, after, within time.Duration) {
 	r := c.runner
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -221,7 +221,7 @@ func (m *Manager) KeepWarm(c *Credential, within time.Duration) {
 	}
 	r.holders = append(r.holders, h)
 	r.saving.handOver(c)
-	h.beginLocked(jitter(within))
+	h.beginLocked(after + jitter(within))
 }
 
 // Release ends KeepWarm, and waits for what is under way, so that no value that

@@ -59,7 +59,7 @@ func TestBeginningsAreSpread(t *testing.T) {
 			id := testID
 			id.Identity = fmt.Sprint(i)
 			c := m.Bind(credentialOf(id, stable, source), NewRunner())
-			m.KeepWarm(c, n*time.Millisecond)
+			m.KeepWarm(c, 0, n*time.Millisecond)
 			defer m.Release(t.Context(), c)
 		}
 		time.Sleep(n * 2 * time.Millisecond)
@@ -127,7 +127,7 @@ func acquire(m *Manager, set *WorkingSet[*Credential], n int, source Source) *Cr
 			r = old.Runner()
 		}
 		c := m.Bind(&Credential{ID: idOf(n), Name: "isv", Source: source, Policy: authorizers, Durability: BeforeUse}, r)
-		m.KeepWarm(c, 0)
+		m.KeepWarm(c, 0, 0)
 		return c
 	})
 }
@@ -242,7 +242,7 @@ func TestEvictedWhileFetching(t *testing.T) {
 		st, endpoint := newMemoryStore(), &fakeEndpoint{latency: time.Second}
 		m := newManager(st)
 		c := m.Bind(&Credential{ID: idOf(1), Source: endpoint, Policy: authorizers}, NewRunner())
-		m.KeepWarm(c, 0)
+		m.KeepWarm(c, 0, 0)
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if _, err := m.Value(t.Context(), c); err != nil {

@@ -148,7 +148,7 @@ func (p *Platform) admit(appID string, a *account.Account) {
 	if known, ok := p.authorizers.Get(appID); ok && known == a {
 		return
 	}
-	p.config.Manager.KeepWarm(a.Credential(), 0)
+	p.config.Manager.KeepWarm(a.Credential(), 0, 0)
 	p.authorizers.Put(appID, a)
 }
 

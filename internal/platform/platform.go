@@ -100,7 +100,7 @@ func (p *Platform) key() string {
 
 // KeepWarm starts to keep the component token warm while it is in use.
 func (p *Platform) KeepWarm() {
-	p.config.Manager.KeepWarm(p.Component.Credential(), 0)
+	p.config.Manager.KeepWarm(p.Component.Credential(), 0, 0)
 	p.index.keep()
 }
 
