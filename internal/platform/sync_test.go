@@ -35,10 +35,8 @@ func (w *listingWeChat) RoundTrip(req *http.Request) (*http.Response, error) {
 	if path.Base(req.URL.Path) != listCall {
 		return w.fakeWeChat.RoundTrip(req)
 	}
-	select {
-	case <-time.After(w.latency):
-	case <-req.Context().Done():
-		return nil, req.Context().Err()
+	if err := pass(req.Context(), w.latency); err != nil {
+		return nil, err
 	}
 	var body struct{ Offset, Count int }
 	if err := json.NewDecoder(req.Body).Decode(&body); err != nil {

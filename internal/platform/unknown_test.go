@@ -23,12 +23,10 @@ type who struct {
 
 func (w *who) ask(ctx context.Context) error {
 	w.asked.Add(1)
-	select {
-	case <-time.After(w.wait):
-		return w.err
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := pass(ctx, w.wait); err != nil {
+		return err
 	}
+	return w.err
 }
 
 func wantAsked(t *testing.T, w *who, want int32) {
