@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 
@@ -30,10 +29,7 @@ type Source struct {
 	Redact func(string) string
 }
 
-const (
-	maxAnswer = 64 << 10
-	maxLength = 4 << 10
-)
+const maxAnswer = 64 << 10
 
 // Fetch implements credential.Source.
 func (s *Source) Fetch(ctx context.Context, parent *credential.Value, _ string, _ bool) (credential.Grant, error) {
@@ -42,7 +38,7 @@ func (s *Source) Fetch(ctx context.Context, parent *credential.Value, _ string, 
 	}
 	status, body, err := s.get(ctx, parent)
 	if err != nil {
-		return credential.Grant{}, s.redacted(err, parent)
+		return credential.Grant{}, wechat.RedactError(err, func(text string) string { return s.redact(text, parent) })
 	}
 	if errcode, result := wechat.ScanErrcode(body); result == wechat.ScanFound && errcode != wechat.OK {
 		return credential.Grant{}, s.failure(errcode, wechat.ErrmsgOf(body), parent)
@@ -54,14 +50,13 @@ func (s *Source) Fetch(ctx context.Context, parent *credential.Value, _ string, 
 	var answer struct {
 		Ticket string `json:"ticket"`
 	}
-	if json.Unmarshal(body, &answer) != nil || !isTicket(answer.Ticket) {
+	if json.Unmarshal(body, &answer) != nil || !wechat.IsToken(answer.Ticket) {
 		return credential.Grant{}, errors.New("the ticket's API answered without a usable ticket")
 	}
 	return credential.Grant{Value: answer.Ticket, ExpiresIn: Policy.Life}, nil
 }
 
-// get asks the API. It uses the RoundTripper itself: an http.Client would follow
-// redirects and put the URL, and with it the token, into its errors.
+// get asks the API.
 func (s *Source) get(ctx context.Context, parent *credential.Value) (status int, body []byte, err error) {
 	u := s.Base.JoinPath(s.Type.Path)
 	u.RawQuery = s.Kind.TokenParam + "=" + parent.Escaped()
@@ -72,15 +67,11 @@ func (s *Source) get(ctx context.Context, parent *credential.Value) (status int,
 	if err != nil {
 		return 0, nil, errors.New("the upstream is no URL")
 	}
-	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("User-Agent", wechat.UserAgent)
-	res, err := s.RoundTripper.RoundTrip(req)
+	res, err := wechat.Send(s.RoundTripper, req, maxAnswer)
 	if err != nil {
 		return 0, nil, err
 	}
-	defer res.Body.Close()
-	body, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	return res.StatusCode, bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff"))), err
+	return res.Status, bytes.TrimSpace(bytes.TrimPrefix(res.Body, []byte("\ufeff"))), nil
 }
 
 // failure is a refusal of WeChat's.
@@ -101,24 +92,7 @@ func (s *Source) redact(text string, parent *credential.Value) string {
 	return wechat.Redact(text, parent.Secret())
 }
 
-// redacted keeps an error's chain where its text shows no secret.
-func (s *Source) redacted(err error, parent *credential.Value) error {
-	if text := err.Error(); s.redact(text, parent) != text {
-		return errors.New(s.redact(text, parent))
-	}
-	return err
-}
-
 // Check implements credential.Source. No call tells whether a ticket is good.
 func (s *Source) Check(context.Context, *credential.Value) credential.Verdict {
 	return credential.Unknown
-}
-
-func isTicket(text string) bool {
-	for i := range len(text) {
-		if text[i] <= ' ' || text[i] >= 0x7f {
-			return false
-		}
-	}
-	return text != "" && len(text) <= maxLength
 }

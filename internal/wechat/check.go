@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/url"
 )
@@ -34,21 +33,14 @@ func (k *Kind) CheckToken(ctx context.Context, rt http.RoundTripper, base *url.U
 	if err != nil {
 		return TokenUnknown
 	}
-	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("User-Agent", UserAgent)
-	res, err := rt.RoundTrip(req)
-	if err != nil {
-		return TokenUnknown
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxCheckAnswer))
-	if err != nil || res.StatusCode != http.StatusOK {
+	res, err := Send(rt, req, maxCheckAnswer)
+	if err != nil || res.Status != http.StatusOK {
 		return TokenUnknown
 	}
 	if errcode, ok := k.HeaderErrcode(res.Header); ok {
 		return k.verdictOf(errcode)
 	}
-	return k.judgeCheck(body)
+	return k.judgeCheck(res.Body)
 }
 
 // judgeCheck returns what an answer with status 200 says.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -96,7 +95,7 @@ func (c *ComponentAPI) AuthorizerToken(ctx context.Context, token, appID, refres
 		return AuthorizerGrant{}, err
 	}
 	g, err := grantOf(answer.Token, answer.ExpiresIn)
-	if err == nil && answer.RefreshToken != "" && !isToken(answer.RefreshToken) {
+	if err == nil && answer.RefreshToken != "" && !IsToken(answer.RefreshToken) {
 		err = errors.New("the token endpoint's answer holds no usable authorizer_refresh_token")
 	}
 	if err != nil {
@@ -124,7 +123,7 @@ func (c *ComponentAPI) Authorizer(ctx context.Context, token, appID string) (ref
 		return "", err
 	}
 	refreshToken = answer.Authorization.RefreshToken
-	if refreshToken != "" && !isToken(refreshToken) {
+	if refreshToken != "" && !IsToken(refreshToken) {
 		return "", errors.New("the answer holds no usable authorizer_refresh_token")
 	}
 	return refreshToken, nil
@@ -170,7 +169,7 @@ func (c *ComponentAPI) Authorizers(ctx context.Context, token string, offset, co
 	page = make([]ListedAuthorizer, 0, len(answer.List))
 	for _, a := range answer.List {
 		listed := ListedAuthorizer{AppID: a.AppID}
-		if isToken(a.RefreshToken) {
+		if IsToken(a.RefreshToken) {
 			listed.RefreshToken = a.RefreshToken
 		}
 		if a.AuthTime > 0 {
@@ -198,16 +197,7 @@ func (c *componentCall) redact(text string) string {
 	return text
 }
 
-// redacted keeps an error's chain where its text shows no secret.
-func (c *componentCall) redacted(err error) error {
-	if text := err.Error(); c.redact(text) != text {
-		return errors.New(c.redact(text))
-	}
-	return err
-}
-
-// call makes a call. It uses the RoundTripper itself: an http.Client would follow
-// redirects and put the URL, and with it the token, into its errors.
+// call makes a call.
 //
 // The token goes into component_access_token, though access_token would do as
 // well: no account's token is taken there, so a token of the wrong kind is
@@ -226,18 +216,11 @@ func (c *ComponentAPI) call(ctx context.Context, call *componentCall) error {
 		return errors.New("the upstream is no URL")
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("User-Agent", UserAgent)
-	res, err := c.RoundTripper.RoundTrip(req)
+	res, err := Send(c.RoundTripper, req, maxComponentAnswer+1)
 	if err != nil {
-		return call.redacted(err)
+		return RedactError(err, call.redact)
 	}
-	defer res.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, maxComponentAnswer+1))
-	if err != nil {
-		return call.redacted(err)
-	}
-	return call.judge(res.StatusCode, answer)
+	return call.judge(res.Status, res.Body)
 }
 
 // judge reads an answer. Whatever else is odd about one, an errcode says what is

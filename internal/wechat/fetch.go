@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 )
@@ -70,43 +69,32 @@ type Policy struct {
 // Waits are waits that double from the least to the most.
 type Waits struct{ Least, Most time.Duration }
 
-// UserAgent is what token endpoints are asked as.
-const UserAgent = "caddy-weixin"
-
 const (
 	maxTokenAnswer = 64 << 10
 	maxTokenLength = 4 << 10
 )
 
-// fetch uses the RoundTripper itself: an http.Client would follow redirects and
-// put the URL, and with it the AppSecret, into its errors.
+// fetch asks a token endpoint. No error contains the secret.
 func fetch(rt http.RoundTripper, req *http.Request, cred Credentials) (Grant, error) {
-	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("User-Agent", UserAgent)
-	res, err := rt.RoundTrip(req)
+	res, err := Send(rt, req, maxTokenAnswer)
 	if err != nil {
-		return Grant{}, redacted(err, cred.Secret)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxTokenAnswer))
-	if err != nil {
-		return Grant{}, redacted(err, cred.Secret)
+		return Grant{}, RedactError(err, func(text string) string { return Redact(text, cred.Secret) })
 	}
 	var refusal struct {
 		Errcode int    `json:"errcode"`
 		Errmsg  string `json:"errmsg"`
 	}
 	// Whatever else is odd about the answer, an errcode says what is wrong.
-	if _ = json.Unmarshal(body, &refusal); refusal.Errcode != OK {
+	if _ = json.Unmarshal(res.Body, &refusal); refusal.Errcode != OK {
 		return Grant{}, &Error{Code: refusal.Errcode, Msg: Redact(refusal.Errmsg, cred.Secret)}
 	}
 	var answer struct {
 		AccessToken string      `json:"access_token"`
 		ExpiresIn   json.Number `json:"expires_in"`
 	}
-	decodeErr := json.Unmarshal(body, &answer)
-	if res.StatusCode != http.StatusOK {
-		return Grant{}, fmt.Errorf("the token endpoint answered with HTTP status %d", res.StatusCode)
+	decodeErr := json.Unmarshal(res.Body, &answer)
+	if res.Status != http.StatusOK {
+		return Grant{}, fmt.Errorf("the token endpoint answered with HTTP status %d", res.Status)
 	}
 	if decodeErr != nil {
 		return Grant{}, errors.New("the token endpoint's answer is no JSON object of the documented form")
@@ -116,7 +104,7 @@ func fetch(rt http.RoundTripper, req *http.Request, cred Credentials) (Grant, er
 
 // grantOf checks what a token endpoint has handed out.
 func grantOf(token string, expiresIn json.Number) (Grant, error) {
-	if !isToken(token) {
+	if !IsToken(token) {
 		return Grant{}, errors.New("the token endpoint's answer holds no usable access_token")
 	}
 	seconds, err := expiresIn.Float64()
@@ -129,19 +117,13 @@ func grantOf(token string, expiresIn json.Number) (Grant, error) {
 	}, nil
 }
 
-func isToken(s string) bool {
+// IsToken reports whether something can be a token or a ticket: it has to stand in
+// a query and in a header.
+func IsToken(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] >= 0x7f {
 			return false
 		}
 	}
 	return s != "" && len(s) <= maxTokenLength
-}
-
-// redacted keeps an error's chain where its text shows no secret.
-func redacted(err error, secret string) error {
-	if text := err.Error(); Redact(text, secret) != text {
-		return errors.New(Redact(text, secret))
-	}
-	return err
 }

@@ -489,7 +489,7 @@ func FuzzFetch(f *testing.F) {
 			}
 			return
 		}
-		if status != http.StatusOK || !isToken(grant.AccessToken) || grant.ExpiresIn <= 0 {
+		if status != http.StatusOK || !IsToken(grant.AccessToken) || grant.ExpiresIn <= 0 {
 			t.Errorf("status %d, %q: %v", status, body, grant)
 		}
 		// Else it could break out of the query it is put into.
