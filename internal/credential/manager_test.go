@@ -647,13 +647,11 @@ type slowStore struct {
 }
 
 func (s *slowStore) Load(ctx context.Context, key string) ([]byte, error) {
-	select {
-	case <-time.After(s.latency):
-		return s.memoryStore.Load(ctx, key)
-	case <-ctx.Done():
+	if err := pass(ctx, s.latency); err != nil {
 		s.cut.Add(1)
-		return nil, ctx.Err()
+		return nil, err
 	}
+	return s.memoryStore.Load(ctx, key)
 }
 
 func TestClientGoesAwayTokenStays(t *testing.T) {

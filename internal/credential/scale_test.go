@@ -121,15 +121,17 @@ func newWorkingSet(t *testing.T, size int64) *WorkingSet[*Credential] {
 
 // acquire returns a credential by the number of its account.
 func acquire(m *Manager, set *WorkingSet[*Credential], n int, source Source) *Credential {
-	return set.Acquire(fmt.Sprintf("isv/wx%d", n), func(c *Credential) bool { return c.IsOf(m) }, func(old *Credential, ok bool) *Credential {
-		r := NewRunner()
-		if ok {
-			r = old.Runner()
+	id, r := fmt.Sprintf("isv/wx%d", n), NewRunner()
+	if old, ok := set.Get(id); ok {
+		if old.IsOf(m) {
+			return old
 		}
-		c := m.Bind(&Credential{ID: idOf(n), Name: "isv", Source: source, Policy: authorizers, Durability: BeforeUse}, r)
-		m.KeepWarm(c, 0, 0)
-		return c
-	})
+		r = old.Runner()
+	}
+	c := m.Bind(&Credential{ID: idOf(n), Name: "isv", Source: source, Policy: authorizers, Durability: BeforeUse}, r)
+	m.KeepWarm(c, 0, 0)
+	set.Put(id, c)
+	return c
 }
 
 func heapInUse() uint64 {

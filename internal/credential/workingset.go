@@ -46,18 +46,6 @@ func NewWorkingSet[T comparable](size int64, end func(T)) (*WorkingSet[T], error
 	return &WorkingSet[T]{cache: cache, end: end}, nil
 }
 
-// Acquire returns what is known by an id. Where there is nothing, or where it is
-// not current any more, another is made, from the old one if there is one.
-func (s *WorkingSet[T]) Acquire(id string, isCurrent func(T) bool, produce func(old T, ok bool) T) T {
-	old, ok := s.Get(id)
-	if ok && isCurrent(old) {
-		return old
-	}
-	fresh := produce(old, ok)
-	s.Put(id, fresh)
-	return fresh
-}
-
 // Get returns what is known by an id, if there is anything.
 func (s *WorkingSet[T]) Get(id string) (T, bool) {
 	s.mu.RLock()

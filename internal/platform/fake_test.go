@@ -125,13 +125,9 @@ func wantCalls(t *testing.T, w *fakeWeChat, name string, want int) {
 // pass waits for some time, as long as ctx allows. There is no timer with a channel:
 // in a synctest bubble the runtime can crash on one with the race detector.
 func pass(ctx context.Context, d time.Duration) error {
-	passed := make(chan struct{})
-	timer := time.AfterFunc(d, func() { close(passed) })
-	defer timer.Stop()
-	select {
-	case <-passed:
-	case <-ctx.Done():
-	}
+	passed, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	<-passed.Done()
 	return ctx.Err()
 }
 
