@@ -127,12 +127,14 @@ func (w *weChat) issuedTokens() []string {
 	return distinct
 }
 
-// currentToken is the one that was issued last.
+// currentToken is the one that was issued last. A proxy that has just started
+// fetches its first one in a moment: that is waited for.
 func (w *weChat) currentToken() string {
-	tokens := w.issuedTokens()
-	if len(tokens) == 0 {
+	w.t.Helper()
+	if !eventually(func() bool { return len(w.issuedTokens()) > 0 }) {
 		w.t.Fatal("no token was issued")
 	}
+	tokens := w.issuedTokens()
 	return tokens[len(tokens)-1]
 }
 
