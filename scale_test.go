@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -154,8 +155,14 @@ type atOnce struct{}
 
 // RoundTrip implements http.RoundTripper.
 func (atOnce) RoundTrip(*http.Request) (*http.Response, error) {
-	return jsonResponse(`{"errcode":0}`), nil
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json; encoding=utf-8"}, "Content-Length": {strconv.Itoa(len(userList))}},
+		Body: io.NopCloser(iotest.DataErrReader(strings.NewReader(userList))), ContentLength: int64(len(userList)),
+	}, nil
 }
+
+// userList is an answer of ordinary length.
+var userList = `{"total":23000,"count":8,"data":{"openid":["` + strings.Repeat(`o6_bmjrPTlm6_2sgVt7hMZOPfL2M","`, 7) + `ocYxcuAEy30bX0NXmGn4ypqx3tI0"]},"next_openid":"ocYxcuAEy30bX0NXmGn4ypqx3tI0"}`
 
 // CloseIdleConnections does nothing.
 func (atOnce) CloseIdleConnections() {}

@@ -36,7 +36,7 @@ func (x *exchange) finish(res *http.Response) {
 		}
 		var inHeader bool
 		if o.Errcode, inHeader = x.Account.Kind.HeaderErrcode(header); !inHeader {
-			o.Errcode, _ = wechat.ScanErrcode(beginning)
+			o.Errcode = x.errcodeOf(beginning)
 		}
 		if o.Errcode != wechat.OK {
 			errmsg := wechat.ErrmsgOf(beginning)
@@ -46,6 +46,15 @@ func (x *exchange) finish(res *http.Response) {
 			x.noteUnauthorized()
 		}
 	})
+}
+
+// errcodeOf returns the errcode of an answer that begins so, which mostly is known.
+func (x *exchange) errcodeOf(beginning []byte) int {
+	if len(x.judged) > 0 && len(x.judged) == len(beginning) && &x.judged[0] == &beginning[0] {
+		return x.errcode
+	}
+	errcode, _ := wechat.ScanErrcode(beginning)
+	return errcode
 }
 
 // logErrcode logs an error of WeChat's own: the first of a kind in a while where

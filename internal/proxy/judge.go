@@ -108,6 +108,7 @@ func isUnclear(kind *wechat.Kind, prefix []byte) bool {
 // judge returns the verdict on an answer of which all that matters was read.
 func (b *prefixedBody) judge(kind *wechat.Kind) verdict {
 	errcode, result := wechat.ScanErrcode(b.prefix)
+	b.judged = b.prefix
 	rejected := result == wechat.ScanFound && kind.IsTokenError(errcode)
 	if rejected && len(b.prefix) <= maxTokenErrorLength && b.ended() {
 		return verdict{errcode: errcode, rejected: true}
@@ -120,6 +121,8 @@ type prefixedBody struct {
 	prefix []byte
 	err    error // what followed the prefix, if anything did
 	rest   io.ReadCloser
+
+	judged []byte // of the prefix, in which the errcode was looked for
 }
 
 // readMore reads once into what is left of the prefix's capacity.

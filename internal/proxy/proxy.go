@@ -155,6 +155,8 @@ type exchange struct {
 	length   int64
 	token    *account.Token // in use; nil where the request takes none
 	sealing  *sealing       // nil where the request goes out as it is
+	errcode  int            // of the last answer that was judged
+	judged   []byte         // the beginning of its body, if the errcode was looked for there
 }
 
 func (x *exchange) do() (*http.Response, error) {
@@ -289,6 +291,10 @@ func (x *exchange) try() (*http.Response, verdict, error) {
 		return nil, verdict{}, err
 	}
 	v.rejected = v.rejected && x.token != nil // or else it is another's token
+	x.errcode, x.judged = v.errcode, nil
+	if b, ok := res.Body.(*prefixedBody); ok {
+		x.judged = b.judged
+	}
 	x.informer.judged(v.rejected)
 	x.Account.Observer.Answered(d, v.errcode)
 	if v.encoded {

@@ -85,10 +85,10 @@ func (b *redactingBody) Read(p []byte) (int, error) {
 			n, err := b.body.Read(p)
 			return n, b.end(err)
 		}
-		piece := make([]byte, min(len(p), maxTokenErrorLength-b.seen))
+		piece := p[:min(len(p), maxTokenErrorLength-b.seen)]
 		n, err := b.body.Read(piece)
 		b.err = b.end(err)
-		b.ready = b.next(piece[:n])
+		b.ready = b.next(piece[:n]) // in p itself, where there is nothing to look for
 		if b.look != nil && len(b.ready) > 0 {
 			b.look(b.ready)
 			b.look = nil

@@ -175,17 +175,27 @@ func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\
 
 // str returns the bytes of a string whose opening quote has been read.
 func (s *scanner) str() ([]byte, bool) {
-	for i := 0; i < len(s.rest); i++ {
-		switch s.rest[i] {
-		case '\\':
-			i++
-		case '"':
-			str := s.rest[:i]
-			s.rest = s.rest[i+1:]
-			return str, true
+	for end := 0; ; end++ {
+		i := bytes.IndexByte(s.rest[end:], '"')
+		if i < 0 {
+			return nil, false
 		}
+		if end += i; isEscaped(s.rest[:end]) {
+			continue
+		}
+		str := s.rest[:end]
+		s.rest = s.rest[end+1:]
+		return str, true
 	}
-	return nil, false
+}
+
+// isEscaped reports whether the character after a part of a string is escaped.
+func isEscaped(before []byte) bool {
+	backslashes := 0
+	for len(before) > backslashes && before[len(before)-1-backslashes] == '\\' {
+		backslashes++
+	}
+	return backslashes%2 == 1
 }
 
 // maxErrcodeLength bounds the text of an errcode.
@@ -197,13 +207,13 @@ func (s *scanner) errcode() (int, ScanResult) {
 	if len(s.rest) == 0 {
 		return 0, s.more
 	}
-	text, closing := s.rest, ",} \t\r\n"
+	text, isEnd := s.rest, endsNumber
 	if s.rest[0] == '"' {
-		text, closing = s.rest[1:], `"`
+		text, isEnd = s.rest[1:], endsString
 	} else if c := s.rest[0]; c != '-' && (c < '0' || c > '9') {
 		return 0, ScanNone
 	}
-	switch end := bytes.IndexAny(text[:min(len(text), maxErrcodeLength+1)], closing); {
+	switch end := slices.IndexFunc(text[:min(len(text), maxErrcodeLength+1)], isEnd); {
 	case end >= 0:
 		if n, ok := parseErrcode(text[:end]); ok {
 			return n, ScanFound
@@ -214,6 +224,9 @@ func (s *scanner) errcode() (int, ScanResult) {
 	}
 	return 0, s.more
 }
+
+func endsNumber(c byte) bool { return c == ',' || c == '}' || isSpace(c) }
+func endsString(c byte) bool { return c == '"' }
 
 // parseErrcode parses a JSON number that is an integer of at most nine digits.
 func parseErrcode(text []byte) (int, bool) {
@@ -268,7 +281,7 @@ func (s *scanner) skipValue() ScanResult {
 	case ',', '}', ']', ':':
 		return ScanNone
 	}
-	end := bytes.IndexAny(s.rest, ",}] \t\r\n")
+	end := slices.IndexFunc(s.rest, func(c byte) bool { return endsNumber(c) || c == ']' })
 	if end < 0 {
 		return s.more
 	}
@@ -279,12 +292,11 @@ func (s *scanner) skipValue() ScanResult {
 // skipNested passes over an object or array whose opening has been read.
 func (s *scanner) skipNested() ScanResult {
 	for depth := 1; depth > 0; {
-		i := bytes.IndexAny(s.rest, `{}[]"`)
-		if i < 0 {
+		if len(s.rest) == 0 {
 			return s.more
 		}
-		c := s.rest[i]
-		s.rest = s.rest[i+1:]
+		c := s.rest[0]
+		s.rest = s.rest[1:]
 		switch c {
 		case '{', '[':
 			depth++

@@ -223,9 +223,15 @@ func errcodeOf(value []byte) (int, ScanResult) {
 }
 
 func BenchmarkScanErrcode(b *testing.B) {
-	answer := []byte(`{"errcode":0,"errmsg":"ok"}`)
-	b.ReportAllocs()
-	for b.Loop() {
-		ScanErrcode(answer)
+	for name, answer := range map[string]string{
+		"error": `{"errcode":0,"errmsg":"ok"}`,
+		"list":  `{"total":2,"count":2,"data":{"openid":["` + strings.Repeat("o", 28) + `","` + strings.Repeat("p", 28) + `"]},"next_openid":"` + strings.Repeat("p", 28) + `"}`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				ScanErrcode([]byte(answer))
+			}
+		})
 	}
 }
