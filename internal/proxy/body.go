@@ -83,14 +83,33 @@ func keepBody(source io.Reader, length, memory int64) *replayBody {
 	return b
 }
 
-// readAll reads a body of a known length.
+// readAll reads a body of a known length, which nobody else reads yet.
 func (b *replayBody) readAll(length int64) error {
-	b.head = make([]byte, 0, min(length, b.memory))
-	n, err := b.measure(length)
-	if err == nil && n < length {
-		err = io.ErrUnexpectedEOF
+	if length > b.memory {
+		n, err := b.measure(length)
+		if err == nil && n < length {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
 	}
-	return err
+	all := make([]byte, length+1) // its end is seen behind it
+	n := 0
+	for b.err == nil && n < len(all) {
+		var read int
+		read, b.err = b.source.Read(all[n:])
+		n += read
+	}
+	b.head, b.kept = all[:n], int64(n)
+	switch {
+	case b.err == nil:
+		return errBodyTooLarge
+	case !errors.Is(b.err, io.EOF):
+		return b.err
+	case int64(n) < length:
+		return io.ErrUnexpectedEOF
+	default:
+		return nil
+	}
 }
 
 // measure reads the source to its end.
