@@ -208,7 +208,7 @@ func (c *Capture) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddy
 	}
 	// It is for a proxy that asks for it. This one does not.
 	req.Header.Del("Proxy-Authorization")
-	if !c.AllowsAddress(c.gateway.Registry, req, true) {
+	if !c.AllowsAddress(c.gateway.Registry, gateway.ClientAddr(req), true) {
 		return c.refuseCapture(w, req, answer.Forbidden("the client's address may not call: add it to allow_ips"))
 	}
 	if req.Method == http.MethodConnect {

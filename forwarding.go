@@ -108,7 +108,7 @@ func forwarded(admission *gateway.Admission, target *url.URL, o *answer.Outcome)
 		Account: admission.Account,
 		Target:  target,
 		Caller:  admission.Caller,
-		Client:  gateway.ClientAddr(admission.Request),
+		Client:  admission.Client,
 		Outcome: o,
 
 		TokenParams: admission.TokenParams,

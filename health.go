@@ -104,7 +104,7 @@ func (h *HealthCheck) serve(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	report := h.served.health(names)
-	if !h.access.Contains(req) {
+	if !h.access.Contains(gateway.ClientAddr(req)) {
 		w.WriteHeader(report.status())
 		return
 	}

@@ -96,7 +96,7 @@ func (p *StatusPage) admit(req *http.Request) (statuspage.Viewer, statuspage.Ref
 	refuse := func(reason statuspage.Reason) (statuspage.Viewer, statuspage.Refusal) {
 		return statuspage.Viewer{}, statuspage.Refusal{Reason: reason, Host: gateway.ShownHost(req.Host)}
 	}
-	if !p.AllowsAddress(p.registry, req, true) {
+	if !p.AllowsAddress(p.registry, gateway.ClientAddr(req), true) {
 		return refuse(statuspage.RefusedAddress)
 	}
 	// Where a key is needed, another web site has none: browsers keep them apart
@@ -137,7 +137,7 @@ func findViewer(registry *gateway.Registry, req *http.Request) (*gateway.Caller,
 	switch {
 	case c == nil:
 		return nil, statuspage.RefusedKey
-	case !c.MayCallFrom(req):
+	case !c.MayCallFrom(gateway.ClientAddr(req)):
 		return nil, statuspage.RefusedIPs
 	case !c.MayCall(req):
 		return nil, statuspage.RefusedAllow

@@ -72,17 +72,16 @@ func ParseRanges(expressions []string) ([]netip.Prefix, error) {
 
 // AllowsAddress reports whether the client's address may call. A caller's key
 // replaces the rule about addresses, unless there is one, or no key is needed.
-func (a *Access) AllowsAddress(r *Registry, req *http.Request, needsKey bool) bool {
-	return needsKey && r.HasCallers() && len(a.AllowIPs) == 0 || a.Contains(req)
+func (a *Access) AllowsAddress(r *Registry, client netip.Addr, needsKey bool) bool {
+	return needsKey && r.HasCallers() && len(a.AllowIPs) == 0 || a.Contains(client)
 }
 
-// Contains reports whether the client's address is in AllowIPs, which Prepare has
+// Contains reports whether a client's address is in AllowIPs, which Prepare has
 // parsed.
-func (a *Access) Contains(req *http.Request) bool { return containsClient(a.ranges, req) }
+func (a *Access) Contains(client netip.Addr) bool { return containsAddr(a.ranges, client) }
 
-// containsClient reports whether the client's address is in one of the ranges.
-func containsClient(ranges []netip.Prefix, req *http.Request) bool {
-	addr := ClientAddr(req)
+// containsAddr reports whether an address is in one of the ranges.
+func containsAddr(ranges []netip.Prefix, addr netip.Addr) bool {
 	return addr.IsValid() && slices.ContainsFunc(ranges, func(r netip.Prefix) bool { return r.Contains(addr) })
 }
 

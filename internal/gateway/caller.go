@@ -114,9 +114,9 @@ func (c *Caller) mayUseSomeOf(p *servedPlatform) bool {
 	})
 }
 
-// MayCallFrom reports whether the caller may call from the client's address.
-func (c *Caller) MayCallFrom(req *http.Request) bool {
-	return c.IPs == nil || containsClient(c.IPs, req)
+// MayCallFrom reports whether the caller may call from a client's address.
+func (c *Caller) MayCallFrom(client netip.Addr) bool {
+	return c.IPs == nil || containsAddr(c.IPs, client)
 }
 
 // MayCall reports whether the caller may call the path of a request.
@@ -142,7 +142,7 @@ func (c *Caller) check(call *apiCall, s subject) error {
 		}
 	}
 	switch {
-	case !c.MayCallFrom(call.Request):
+	case !c.MayCallFrom(call.client):
 		return answer.Forbidden(fmt.Sprintf("caller %s may not call from this address: add it to its ips", c.Name))
 	case call.route.Takes != wechat.TakesTokenRequest && !c.MayCall(call.Request):
 		return answer.Forbidden(fmt.Sprintf("caller %s may not call %s: its allow does not have it", c.Name, call.URL.Path))

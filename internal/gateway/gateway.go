@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -29,7 +30,8 @@ type Gateway struct {
 // Admission is a request that may pass.
 type Admission struct {
 	Account *account.Account
-	Caller  string // the caller's name; "" where there are none
+	Caller  string     // the caller's name; "" where there are none
+	Client  netip.Addr // the client's address
 
 	// Request is what to forward: the client's, but for the account's ID and
 	// secret where the API takes them.
@@ -54,7 +56,7 @@ type Admission struct {
 // Unasked returns the admission of a request that no application has made, so that
 // nothing is checked.
 func Unasked(a *account.Account, req *http.Request) *Admission {
-	p := &Admission{Account: a, Request: req}
+	p := &Admission{Account: a, Request: req, Client: ClientAddr(req)}
 	if a.Kind.RouteOf(req.URL).Takes == wechat.TakesToken {
 		p.TokenParams = a.Kind.TokenParams()[:1]
 	}
@@ -67,8 +69,9 @@ func (a *Admission) Served(status int) { a.Account.Observer.Served(a.Caller, sta
 // apiCall is a request with what its path takes.
 type apiCall struct {
 	*http.Request
-	kind  *wechat.Kind
-	route *wechat.Route
+	kind   *wechat.Kind
+	route  *wechat.Route
+	client netip.Addr // the client's address
 
 	// isOfKind is whether the request shows that it means an account of the kind.
 	isOfKind bool
@@ -107,7 +110,7 @@ func (g *Gateway) admit(call *apiCall) (*Admission, error) {
 	if err != nil {
 		return nil, answer.Of(err, s.counted(), name)
 	}
-	p := &Admission{Account: s.account, Caller: name, Virtual: claims.virtual != nil}
+	p := &Admission{Account: s.account, Caller: name, Client: call.client, Virtual: claims.virtual != nil}
 	if err := g.permit(p, call, claims, s, caller); err != nil {
 		return nil, answer.Of(err, s.account, name)
 	}
@@ -176,7 +179,7 @@ func (g *Gateway) checkRequest(call *apiCall) error {
 	if call.Method == http.MethodTrace || call.Method == http.MethodConnect {
 		return answer.BadRequest("the WeChat API knows no method " + call.Method)
 	}
-	if _, hasBearer := BearerOf(call.Header); !g.Access.AllowsAddress(g.Registry, call.Request, call.needsKey(hasBearer)) {
+	if _, hasBearer := BearerOf(call.Header); !g.Access.AllowsAddress(g.Registry, call.client, call.needsKey(hasBearer)) {
 		return answer.Forbidden("the client's address may not call: add it to allow_ips")
 	}
 	if err := g.checkHost(call.Request); err != nil {

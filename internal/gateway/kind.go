@@ -12,7 +12,7 @@ import (
 // its account is known.
 func (g *Gateway) call(req *http.Request) *apiCall {
 	kind, ok := g.kindOf(req)
-	c := &apiCall{Request: req, kind: kind, route: kind.RouteOf(req.URL), isOfKind: ok}
+	c := &apiCall{Request: req, kind: kind, route: kind.RouteOf(req.URL), client: ClientAddr(req), isOfKind: ok}
 	if kind == wechat.Platform && c.route.Takes == wechat.TakesOwn && wechat.MayShowTokens(req.URL.Path) {
 		c.route = besidePlatform // whatever the request brings along, a key is needed to see what it shows
 	}

@@ -86,7 +86,7 @@ var wechatHosts = [...]string{
 // trailing dot, and whether it has the form of an IP address.
 func parseHost(sent string) (host string, isAddress bool) {
 	host = strings.ToLower(sent)
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.Trim(host[i+1:], "0123456789") == "" &&
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && isDigits(host[i+1:]) &&
 		(!strings.Contains(host[:i], ":") || strings.HasSuffix(host[:i], "]")) {
 		host = host[:i]
 	}
@@ -130,7 +130,17 @@ func isNumeric(host string) bool {
 	if hex, ok := strings.CutPrefix(last, "0x"); ok {
 		return strings.Trim(hex, "0123456789abcdef") == ""
 	}
-	return last != "" && strings.Trim(last, "0123456789") == ""
+	return last != "" && isDigits(last)
+}
+
+// isDigits reports whether a text has nothing but digits.
+func isDigits(text string) bool {
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 // judgeAddress judges an IP address in any spelling that clients understand.
