@@ -58,12 +58,13 @@ type fakeWeChat struct {
 	rotates   bool           // a refresh token is good for one token
 	onStart   func()         // what follows from api_start_push_ticket, before it is answered
 	latency   time.Duration
+	lifetime  time.Duration // of tokens
 }
 
 func newFakeWeChat() *fakeWeChat {
 	return &fakeWeChat{
 		tickets: make(map[string]time.Time), merchants: make(map[string]*merchant), calls: make(map[string]int),
-		errcodes: make(map[string]int), broken: make(map[string]int),
+		errcodes: make(map[string]int), broken: make(map[string]int), lifetime: 2 * time.Hour,
 	}
 }
 
@@ -215,7 +216,7 @@ func (w *fakeWeChat) answerLocked(name string, query url.Values, body map[string
 			m.refresh = w.nextLocked("refreshtoken")
 		}
 		m.token = w.nextLocked("token")
-		return map[string]any{"authorizer_access_token": m.token, "expires_in": 7200, "authorizer_refresh_token": m.refresh}, 0
+		return map[string]any{"authorizer_access_token": m.token, "expires_in": int(w.lifetime.Seconds()), "authorizer_refresh_token": m.refresh}, 0
 	}
 	return nil, 40066
 }
@@ -233,7 +234,7 @@ func (w *fakeWeChat) componentTokenLocked(body map[string]any) (answer any, errc
 		return nil, 61005
 	}
 	w.component = w.nextLocked("component")
-	return map[string]any{"component_access_token": w.component, "expires_in": 7200}, 0
+	return map[string]any{"component_access_token": w.component, "expires_in": int(w.lifetime.Seconds())}, 0
 }
 
 // memoryStore is a store that several processes share, and that fails on demand.

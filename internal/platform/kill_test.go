@@ -127,6 +127,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 func runKilled(t *testing.T, calls int, after bool) (killed bool) {
 	w, st := newFakeWeChat(), newMemoryStore()
 	w.rotates = true
+	w.lifetime = 30 * time.Minute // what has to pass of it is a quarter as long
 	mortal := &life{store: st, wechat: w, left: calls, after: after}
 	p := startProcess(t, mortal, mortal)
 	w.change(func(w *fakeWeChat) { w.merchants[merchantID] = &merchant{withdrawn: true} })
@@ -165,7 +166,7 @@ func runKilled(t *testing.T, calls int, after bool) (killed bool) {
 	pushTicket()
 	authorize()
 	for range 3 {
-		time.Sleep(70 * time.Minute)
+		time.Sleep(25 * time.Minute)
 		pushTicket()
 		use()
 	}
