@@ -55,12 +55,8 @@ type Account struct {
 	// proxy's own.
 	IsIssued func(token string) bool
 
-	// APIErrors are the errcodes that were logged, by their label, and Unreadable
-	// the answers that nobody here can read.
-	APIErrors, Unreadable Sampler
-
-	// Troubles are the warnings of what Trouble is about.
-	Troubles Sampler
+	// Logged is what was logged of the answers to its requests.
+	Logged Sampler
 
 	troubles  troubles
 	reach     reach

@@ -1,7 +1,6 @@
 package account
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -9,10 +8,12 @@ import (
 // reach is whether requests of an account get to WeChat at all, which its token
 // does not tell. The zero value is that of an account that nobody has used.
 type reach struct {
-	failing atomic.Bool // there was a failure after the last answer
+	failures atomic.Pointer[failures] // after the last answer; nil where there are none
+}
 
-	mu          sync.Mutex
-	first, last time.Time // of the failures in a row
+// failures are requests in a row that got no answer. They are not changed.
+type failures struct {
+	first, last time.Time
 	count       int
 }
 
@@ -37,30 +38,27 @@ func (a *Account) IsOutOfReach(now time.Time) bool { return a.reach.lost(now) }
 
 // answered notes that WeChat has answered, whatever the answer is.
 func (r *reach) answered() {
-	if !r.failing.Load() {
-		return
+	if r.failures.Load() != nil {
+		r.failures.Store(nil)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.count = 0
-	r.failing.Store(false)
 }
 
 // failed notes that WeChat has not answered.
 func (r *reach) failed(now time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.count == 0 || now.Sub(r.last) > reachUntil {
-		r.first, r.count = now, 0
+	for {
+		before := r.failures.Load()
+		next := &failures{first: now, last: now, count: 1}
+		if before != nil && now.Sub(before.last) <= reachUntil {
+			next.first, next.count = before.first, before.count+1
+		}
+		if r.failures.CompareAndSwap(before, next) {
+			return
+		}
 	}
-	r.last = now
-	r.count++
-	r.failing.Store(true)
 }
 
 // lost reports whether WeChat is out of reach.
 func (r *reach) lost(now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.count >= reachFailures && r.last.Sub(r.first) >= reachFor && now.Sub(r.last) <= reachUntil
+	f := r.failures.Load()
+	return f != nil && f.count >= reachFailures && f.last.Sub(f.first) >= reachFor && now.Sub(f.last) <= reachUntil
 }

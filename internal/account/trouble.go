@@ -1,7 +1,6 @@
 package account
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -13,26 +12,25 @@ type Trouble struct {
 	At      time.Time
 }
 
-// troubles are the last of them. The zero value is that of an account without.
-type troubles struct {
-	current atomic.Bool // no request has succeeded since
-
-	mu   sync.Mutex
-	last Trouble
+// lastTrouble is the last of them. It is not changed.
+type lastTrouble struct {
+	Trouble
+	isCurrent bool // no request has succeeded since
 }
+
+// troubles has the last of them. The zero value is that of an account without.
+type troubles struct{ last atomic.Pointer[lastTrouble] }
 
 // InTrouble notes an error of an API that an operator has to do something about.
 func (a *Account) InTrouble(t Trouble) {
-	a.troubles.mu.Lock()
-	defer a.troubles.mu.Unlock()
-	a.troubles.last = t
-	a.troubles.current.Store(true)
+	a.troubles.last.Store(&lastTrouble{t, true})
 }
 
 // Succeeded notes that an API has done what a request wanted.
 func (a *Account) Succeeded() {
-	if a.troubles.current.Load() {
-		a.troubles.current.Store(false)
+	if last := a.troubles.last.Load(); last != nil && last.isCurrent {
+		// Where there is another by now, it has come later.
+		a.troubles.last.CompareAndSwap(last, &lastTrouble{last.Trouble, false})
 	}
 }
 
@@ -40,7 +38,8 @@ func (a *Account) Succeeded() {
 // about, and reports whether that is so still. Its time is zero where there was
 // none.
 func (a *Account) Trouble() (last Trouble, isCurrent bool) {
-	a.troubles.mu.Lock()
-	defer a.troubles.mu.Unlock()
-	return a.troubles.last, a.troubles.current.Load()
+	if t := a.troubles.last.Load(); t != nil {
+		return t.Trouble, t.isCurrent
+	}
+	return Trouble{}, false
 }

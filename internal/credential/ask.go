@@ -206,7 +206,7 @@ func (t *task) granted(ctx context.Context, grant Grant, asked time.Time, force 
 	}
 	next.Attempt = next.Attempt.another(asked, t.Policy, r.uncountedLocked(t.Policy, asked))
 	next.Attempt.Generation = next.Generation
-	r.uncounted, r.unreachable = 0, nil
+	r.uncounted, r.unreachable = nil, nil
 	r.mu.Unlock()
 
 	v, err := t.publish(next)

@@ -45,7 +45,7 @@ func (t *task) failed(err error, asked time.Time, generation int64, force bool) 
 		}
 	} else {
 		next.Attempt = failed
-		r.uncounted = 0
+		r.uncounted = nil
 	}
 	r.record = merge(r.record, next)
 	r.mu.Unlock()

@@ -27,7 +27,9 @@ type Runner struct {
 
 	mu      sync.Mutex
 	record  record
-	retired bool // the value was rejected, and no other could be had
+	retired bool        // the value was rejected, and no other could be had
+	locked  bool        // the fetch holds the lock in the store
+	moved   atomic.Bool // whether nothing is left where earlier releases kept the record
 
 	// dueAt is when the value is renewed if it is in use, warmAt when it is
 	// renewed even if it is not. renewAt is when the next use starts its renewal,
@@ -60,23 +62,27 @@ type Runner struct {
 	unreachable     *attempt
 	saidUnreachable moment
 
-	// uncounted are the fetches that the record does not count yet.
-	uncounted    int
-	uncountedDay string
+	// uncounted are the fetches that the record does not count yet, nil if it counts
+	// all.
+	uncounted *uncounted
 
 	// adding is held while the record is saved: what one goroutine adds must not
 	// get lost in what another saves.
 	adding sync.Mutex
 
 	fetch   *fetch      // in progress
-	locked  bool        // the fetch holds the lock in the store
 	holders []*holder   // the configurations that keep the value warm, the newest last
 	user    *Credential // of the configuration that did something last
 	saving  saving
-	moved   atomic.Bool // whether nothing is left where earlier releases kept the record
 
 	stats    stats
 	warnedAt moment // of a competing fetcher
+}
+
+// uncounted are fetches of a day.
+type uncounted struct {
+	day     string
+	fetches int
 }
 
 // stats is what a process has done, for the status.
@@ -365,16 +371,16 @@ const timerPause = 100 * time.Millisecond
 // uncountedLocked returns how many fetches of the day of now the record does not
 // count yet.
 func (r *Runner) uncountedLocked(p *Policy, now time.Time) int {
-	if r.uncountedDay != p.dayOf(now) {
+	if r.uncounted == nil || r.uncounted.day != p.dayOf(now) {
 		return 0
 	}
-	return r.uncounted
+	return r.uncounted.fetches
 }
 
 // countLocked counts a fetch that the record is not told of.
 func (r *Runner) countLocked(p *Policy, now time.Time) {
-	if day := p.dayOf(now); r.uncountedDay != day {
-		r.uncountedDay, r.uncounted = day, 0
+	if day := p.dayOf(now); r.uncounted == nil || r.uncounted.day != day {
+		r.uncounted = &uncounted{day: day}
 	}
-	r.uncounted++
+	r.uncounted.fetches++
 }

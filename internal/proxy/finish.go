@@ -60,7 +60,7 @@ func (x *exchange) errcodeOf(beginning []byte) int {
 // logErrcode logs an error of WeChat's own: the first of a kind in a while where
 // it is seen, the others at DEBUG.
 func (x *exchange) logErrcode(errmsg string) {
-	first, skipped := x.Account.APIErrors.First(wechat.ErrcodeLabel(x.Outcome.Errcode), errcodeLogInterval)
+	first, skipped := x.Account.Logged.First("errcode "+wechat.ErrcodeLabel(x.Outcome.Errcode), errcodeLogInterval)
 	level := zapcore.DebugLevel
 	if first {
 		level = zapcore.InfoLevel
@@ -91,7 +91,7 @@ func (x *exchange) noteTrouble(h http.Header, errmsg string) {
 		errmsg = x.redactor().String(h.Get(kind.ErrorMessageHeader))
 	}
 	x.Account.InTrouble(account.Trouble{Errcode: errcode, Errmsg: errmsg, At: time.Now()})
-	first, skipped := x.Account.Troubles.First("", troubleLogInterval)
+	first, skipped := x.Account.Logged.First("trouble", troubleLogInterval)
 	if !first {
 		return
 	}
@@ -111,7 +111,7 @@ func (x *exchange) noteUnauthorized() {
 // warnOfEncoding warns of answers that nobody here can read: their token errors
 // reach the client.
 func (x *exchange) warnOfEncoding(h http.Header) {
-	first, skipped := x.Account.Unreadable.First("", encodingLogInterval)
+	first, skipped := x.Account.Logged.First("encoding", encodingLogInterval)
 	if !first {
 		return
 	}
