@@ -69,6 +69,11 @@ type Policy struct {
 	// happens in the course of things.
 	Quiet bool
 
+	// IsOthers, if not nil, reports whether a failure with an errcode is for whom the
+	// credential is about to mend, and not for the operator: it is logged as a
+	// warning.
+	IsOthers func(errcode int) bool
+
 	// Withdrawn is why there is no value where it was withdrawn.
 	Withdrawn Failure
 
