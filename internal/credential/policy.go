@@ -60,6 +60,10 @@ type Policy struct {
 	// of all processes together, whatever has come meanwhile.
 	Apart time.Duration
 
+	// Refused is why there is no value where the one that has come since the last
+	// fetch was refused, and it is too early for another.
+	Refused Failure
+
 	// LookEvery, if not 0, says that what a fetch waits for may come to another
 	// process: during a back-off the store is looked into so often, when the
 	// value is needed.
