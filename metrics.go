@@ -91,7 +91,9 @@ func (accountCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(infoDesc, 1, s.Name, s.Kind)
 		gauge(quotaUsedDesc, float64(s.Quota.Fetches.Used), s.Name, credential.QuotaFetches)
-		gauge(quotaLimitDesc, float64(s.Quota.Fetches.Limit), s.Name, credential.QuotaFetches)
+		if limit := s.Quota.Fetches.Limit; limit > 0 {
+			gauge(quotaLimitDesc, float64(limit), s.Name, credential.QuotaFetches)
+		}
 		if s.Quota.Forced != nil {
 			gauge(quotaUsedDesc, float64(s.Quota.Forced.Used), s.Name, credential.QuotaForced)
 			gauge(quotaLimitDesc, float64(s.Quota.Forced.Limit), s.Name, credential.QuotaForced)

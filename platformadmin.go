@@ -155,16 +155,17 @@ func (r platformRequest) authorizers() (any, error) {
 	return page, nil
 }
 
-// pageSize returns how many authorizers a request asks for.
+// pageSize returns how many authorizers a request gets at most: those that it asks
+// for, as far as they are on one page.
 func pageSize(query url.Values) (int, error) {
 	if !query.Has("limit") {
 		return defaultPage, nil
 	}
 	limit, err := strconv.Atoi(query.Get("limit"))
-	if err != nil || limit < 1 || limit > maxPage {
+	if err != nil || limit < 1 {
 		return 0, badRequest(fmt.Sprintf("limit %q is no number from 1 to %d: leave it out for %d", query.Get("limit"), maxPage, defaultPage))
 	}
-	return limit, nil
+	return min(limit, maxPage), nil
 }
 
 // authorizer answers a request about one account that has authorised the platform:

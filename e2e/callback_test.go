@@ -228,6 +228,17 @@ func TestCallbackForwards(t *testing.T) {
 	if n := len(app.got()); n != 7 {
 		t.Errorf("%d were passed on", n)
 	}
+	// A message of an account's in JSON, as the console may have it.
+	query, body := pushOf(t, `{"ToUserName":"gh_1","CreateTime":1,"MsgType":"text"}`)
+	_, encrypted, _ := strings.Cut(body, "<Encrypt>")
+	encrypted, _, _ = strings.Cut(encrypted, "<")
+	body = `{"ToUserName":"gh_1","Encrypt":"` + encrypted + `"}`
+	if a := post(t, p.url+"/callback?"+query, body); a.status != http.StatusAccepted {
+		t.Errorf("%s", a)
+	}
+	if got := app.got()[len(app.got())-1]; got.body != body {
+		t.Errorf("%+v", got)
+	}
 }
 
 // An application that is down or slow costs no ticket, and of other events WeChat

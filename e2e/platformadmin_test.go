@@ -112,6 +112,7 @@ func TestPlatformAuthorizers(t *testing.T) {
 		"?limit=2&after=" + merchants[1]: {merchants[2:], ""},
 		"?after=" + merchants[2]:         {nil, ""},
 		"?limit=3":                       {merchants, ""},
+		"?limit=20000":                   {merchants, ""}, // a page has 1,000 at most
 	} {
 		if appIDs, next := p.authorizers(query); !slices.Equal(appIDs, want.appIDs) || next != want.next {
 			t.Errorf("%s: %v %q", query, appIDs, next)
@@ -125,8 +126,13 @@ func TestPlatformAuthorizers(t *testing.T) {
 	if one.State != "ok" || len(one.Fingerprint) != 8 || one.FetchedAt.IsZero() || one.ExpiresAt.IsZero() {
 		t.Errorf("%+v", one)
 	}
-	if got := statusOf(t, get(t, isv+"/authorizers/"+merchants[0])); got.Fingerprint != one.Fingerprint {
+	a := get(t, isv+"/authorizers/"+merchants[0])
+	if got := statusOf(t, a); got.Fingerprint != one.Fingerprint {
 		t.Errorf("%+v", got)
+	}
+	// WeChat's quota is the component's: of an authorizer there is none to be told.
+	if !strings.Contains(a.body, `"fetches":{"used":1}`) {
+		t.Errorf("%s", a)
 	}
 	if s := p.platform(); s.Authorizers.Known == nil || *s.Authorizers.Known != 3 || s.Authorizers.InMemory < 1 {
 		t.Errorf("%+v", s.Authorizers)
@@ -202,7 +208,7 @@ func TestPlatformAdminRefuses(t *testing.T) {
 		"/isv/authorizers/":            {http.MethodGet, 404, "authorised"},
 		"/isv/authorizers/a%20b":       {http.MethodGet, 404, "authorised"},
 		"/isv/authorizers?limit=0":     {http.MethodGet, 400, "1 to 1000"},
-		"/isv/authorizers?limit=1001":  {http.MethodGet, 400, "1 to 1000"},
+		"/isv/authorizers?limit=-1":    {http.MethodGet, 400, "1 to 1000"},
 		"/isv/authorizers?limit=many":  {http.MethodGet, 400, "many"},
 		"/isv/authorizers?limit=":      {http.MethodGet, 400, "1 to 1000"},
 		"/isv/authorizers?offset=2":    {http.MethodGet, 400, "unknown parameter offset"},

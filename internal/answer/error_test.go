@@ -15,6 +15,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 func TestProxyErrorKinds(t *testing.T) {
@@ -99,6 +101,9 @@ func TestLogRefusal(t *testing.T) {
 		{Forbidden("x"), zapcore.WarnLevel},
 		{Unavailable(http.StatusBadGateway, "x"), zapcore.ErrorLevel},
 		{Unavailable(http.StatusServiceUnavailable, "x"), zapcore.ErrorLevel},
+		{&Error{Status: http.StatusBadGateway, Errcode: wechat.InvalidRefreshToken, Message: "x"}, zapcore.WarnLevel},
+		{&Error{Status: http.StatusServiceUnavailable, Errcode: wechat.Unauthorized, Message: "x"}, zapcore.WarnLevel},
+		{&Error{Status: http.StatusBadGateway, Errcode: wechat.InvalidVerifyTicket, Message: "x"}, zapcore.ErrorLevel},
 	} {
 		core, logs := observer.New(zapcore.DebugLevel)
 		req := httptest.NewRequest(http.MethodPost, "/cgi-bin/x?access_token=CANARY&secret=CANARY", nil)

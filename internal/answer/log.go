@@ -9,6 +9,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // Log writes one log line for each cause of a refusal, and then how often
@@ -68,7 +70,7 @@ func (l *Log) Log(level zapcore.Level, cause Cause, fields ...zap.Field) {
 func (l *Log) LogRefusal(req *http.Request, e *Error, client netip.Addr) {
 	level := zapcore.InfoLevel
 	switch {
-	case e.Status == http.StatusForbidden:
+	case e.Status == http.StatusForbidden, wechat.IsMerchants(e.Errcode):
 		level = zapcore.WarnLevel
 	case e.Status >= http.StatusInternalServerError:
 		level = zapcore.ErrorLevel

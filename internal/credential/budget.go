@@ -9,7 +9,7 @@ import (
 // Quota is how much of a day's quota is used up.
 type Quota struct {
 	Used  int `json:"used"`
-	Limit int `json:"limit"`
+	Limit int `json:"limit,omitempty"` // 0 is none
 }
 
 // Near reports whether a quota is at 80 % or above.

@@ -367,12 +367,15 @@ func (c *Credential) mayHaveComeLocked(now time.Time) bool {
 }
 
 // apartLocked returns the last attempt while it is too early for another, though
-// a value may have come since.
+// a value has come since: what the attempt failed for is no longer the cause.
 func (r *Runner) apartLocked(p *Policy, now time.Time) *attempt {
 	last := r.record.Attempt
 	last.RetryAt = last.At.Add(p.Apart)
 	if p.Apart == 0 || last.Failures == 0 || !now.Before(last.RetryAt) || last.RetryAt.Sub(now) > p.Apart {
 		return nil
+	}
+	if why := p.Refused; why.Message != "" {
+		last.Errcode, last.Message, last.Class = why.Errcode, why.Message, why.Class
 	}
 	return &last
 }

@@ -82,7 +82,7 @@ func (t *task) logFailed(e *UnavailableError, failures int) {
 	usable := r.usableLocked(m.now()) != nil
 	r.mu.Unlock()
 	level := zapcore.ErrorLevel
-	if usable {
+	if usable || t.Policy.IsOthers != nil && t.Policy.IsOthers(e.Errcode) {
 		level = zapcore.WarnLevel
 	}
 	fields := []zap.Field{

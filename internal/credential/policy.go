@@ -60,6 +60,10 @@ type Policy struct {
 	// of all processes together, whatever has come meanwhile.
 	Apart time.Duration
 
+	// Refused is why there is no value where the one that has come since the last
+	// fetch was refused, and it is too early for another.
+	Refused Failure
+
 	// LookEvery, if not 0, says that what a fetch waits for may come to another
 	// process: during a back-off the store is looked into so often, when the
 	// value is needed.
@@ -68,6 +72,11 @@ type Policy struct {
 	// Quiet says that there are too many such credentials for log lines about what
 	// happens in the course of things.
 	Quiet bool
+
+	// IsOthers, if not nil, reports whether a failure with an errcode is for whom the
+	// credential is about to mend, and not for the operator: it is logged as a
+	// warning.
+	IsOthers func(errcode int) bool
 
 	// Withdrawn is why there is no value where it was withdrawn.
 	Withdrawn Failure

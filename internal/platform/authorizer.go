@@ -26,6 +26,7 @@ var authorizerPolicy = &credential.Policy{
 	ConfigurationBackoff: credential.Waits{Least: 10 * time.Second, Most: withdrawnPause},
 	LookEvery:            lookEvery,
 	Quiet:                true,
+	IsOthers:             wechat.IsMerchants,
 	Withdrawn: credential.Failure{
 		Errcode: wechat.Unauthorized, Message: "the account has withdrawn its authorisation", Class: credential.Configuration,
 	},

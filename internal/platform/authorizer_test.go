@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
@@ -214,6 +215,11 @@ func TestNoRefreshTokenYet(t *testing.T) {
 		err := p.use(t, w, merchantID)
 		if tokenErr, ok := errors.AsType[*account.TokenError](err); !ok || tokenErr.Errcode != 61023 || !strings.Contains(tokenErr.Error(), "api_query_auth") {
 			t.Errorf("got %v", err)
+		}
+		// That is the application's turn, and nothing for the operator.
+		failed := p.logs.FilterMessage("token fetch failed").All()
+		if len(failed) != 1 || failed[0].Level != zapcore.WarnLevel {
+			t.Errorf("%+v", failed)
 		}
 		if err := p.Save(t.Context(), saved); err != nil {
 			t.Fatal(err)

@@ -29,7 +29,11 @@ var ticketPolicy = &credential.Policy{
 	Apart:                startPushApart,
 	LookEvery:            lookEvery,
 	ConfigurationBackoff: credential.Waits{Least: startPushApart, Most: startPushApart},
-	Zone:                 beijing,
+	Refused: credential.Failure{
+		Errcode: wechat.InvalidVerifyTicket, Class: credential.Configuration,
+		Message: "WeChat refuses the component_verify_ticket, and was asked to push another a short while ago",
+	},
+	Zone: beijing,
 }
 
 // newTicket returns the credential that the platform's component_verify_ticket is.

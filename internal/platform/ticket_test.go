@@ -2,10 +2,12 @@ package platform
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-weixin/caddy-weixin/internal/account"
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
 )
 
@@ -209,6 +211,36 @@ func TestTicketsRefusedOneAfterTheOther(t *testing.T) {
 		time.Sleep(time.Second)
 		if a.componentToken(t) == "" {
 			t.Error("nor on the other node")
+		}
+	})
+}
+
+// A ticket that came after WeChat was asked for one, and is refused, is what
+// requests are told of, and no longer that there was none, or one that had expired.
+func TestRefusedAfterTheQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, st := newFakeWeChat(), newMemoryStore()
+		a, b := startProcess(t, w, st), startProcess(t, w, st)
+		a.push(t, w)
+		time.Sleep(12 * time.Hour)
+		a.wantFailure(t, 61005)
+		time.Sleep(time.Second)
+		if err := a.Ticket(t.Context(), "ticket@@@made-up-of-some-length", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			for _, p := range []*process{a, b} {
+				_, err := p.Component.Token(t.Context())
+				if tokenErr, ok := errors.AsType[*account.TokenError](err); !ok || tokenErr.Errcode != 61006 || !strings.Contains(err.Error(), "refuses") {
+					t.Errorf("got %v", err)
+				}
+			}
+			time.Sleep(time.Second)
+		}
+		wantCalls(t, w, "api_start_push_ticket", 1)
+		b.push(t, w)
+		if b.componentToken(t) == "" {
+			t.Error("the next ticket does not work at once")
 		}
 	})
 }

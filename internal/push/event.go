@@ -96,11 +96,20 @@ func (e Event) check() error {
 // maxDepth is more than any event nests.
 const maxDepth = 16
 
-// parseFields returns the text of the elements in the root, which is <xml>. What
+// parseFields returns the fields of what was pushed. WeChat has its events in XML;
+// messages of accounts may be in JSON.
+func parseFields(data []byte) (map[string]string, error) {
+	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
+		return parseJSON(data)
+	}
+	return parseXML(data)
+}
+
+// parseXML returns the text of the elements in the root, which is <xml>. What
 // they have inside is passed over. What two readers could understand
 // differently is refused: a field that stands twice, a document type, and
 // anything before or after the root.
-func parseFields(data []byte) (map[string]string, error) {
+func parseXML(data []byte) (map[string]string, error) {
 	p := fieldParser{decoder: xml.NewDecoder(bytes.NewReader(data)), fields: make(map[string]string)}
 	for {
 		token, err := p.decoder.Token()

@@ -20,6 +20,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte(ticketEvent("ticket@@@x")))
 	f.Add([]byte(authorizedEvent(Authorized)))
 	f.Add([]byte("<xml><AppId>&#x41;</AppId></xml>"))
+	f.Add([]byte(`{"AppId":"` + testAppID + `","InfoType":"authorized","AuthorizerAppid":"wx1"}`))
 	f.Fuzz(func(t *testing.T, message []byte) {
 		query, body := pushOf(t, string(message))
 		event, err := receiver(t).Open(query, body)

@@ -219,7 +219,6 @@ func TestMalformedXML(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty":                 "",
 		"no XML":                "success",
-		"JSON":                  `{"AppId":"` + testAppID + `"}`,
 		"not ended":             "<xml><AppId>",
 		"another root":          "<html></html>",
 		"another namespace":     `<xml xmlns="urn:x"></xml>`,
@@ -255,6 +254,59 @@ func TestMalformedXML(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 		})
+	}
+}
+
+// Messages of accounts may be in JSON, as the platform's console has it.
+func TestJSON(t *testing.T) {
+	const ticket = "ticket@@@not-a-secret"
+	for name, c := range map[string]struct {
+		message string
+		want    Event
+	}{
+		"an account's message": {`{"ToUserName":"gh_1","CreateTime":1700000001,"MsgType":"event","List":[{"AppId":"x"}],"Is":true,"No":null}`, Event{
+			CreateTime: time.Unix(1700000001, 0),
+		}},
+		"a ticket": {` {"AppId":"` + testAppID + `","CreateTime":"1700000001","InfoType":"component_verify_ticket","ComponentVerifyTicket":"` + ticket + `"} `, Event{
+			AppID: testAppID, CreateTime: time.Unix(1700000001, 0), InfoType: ComponentVerifyTicket, Ticket: ticket,
+		}},
+		"in XML": {ticketEvent(ticket), Event{
+			AppID: testAppID, CreateTime: time.Unix(1700000001, 0), InfoType: ComponentVerifyTicket, Ticket: ticket,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			encrypted := Encrypt(mustKey(t, testAESKey), testAppID, c.message)
+			event, err := receiver(t).Open(signed(encrypted), []byte(`{"ToUserName":"gh_1","Encrypt":"`+strings.ReplaceAll(encrypted, "/", `\/`)+`"}`))
+			if err != nil || event != c.want {
+				t.Errorf("the event is %v, error %v", event, err)
+			}
+		})
+	}
+	for name, text := range map[string]string{
+		"not ended":       `{"AppId":"x"`,
+		"two objects":     "{}{}",
+		"text behind it":  "{} x",
+		"a comma":         `{"AppId":"x",}`,
+		"a field twice":   `{"AppId":"a","AppId":"a"}`,
+		"in another case": `{"AppId":"` + testAppID + `","appid":"b"}`,
+		"no appid":        `{"InfoType":"new"}`,
+		"a time":          `{"CreateTime":1.5}`,
+		"deep":            `{"a":` + strings.Repeat("[", 100_000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			query, body := pushOf(t, text)
+			if _, err := receiver(t).Open(query, body); !errors.Is(err, ErrMalformed) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	// Nothing is understood without a signature.
+	if _, err := receiver(t).Open(signed("x"), []byte(`{"Encrypt":"y"}`)); !errors.Is(err, ErrSignature) {
+		t.Errorf("error %v", err)
+	}
+	encrypted := Encrypt(mustKey(t, testAESKey), testAppID, "{}")
+	if _, err := receiver(t).Open(signed(encrypted), []byte(`{"AppId":"wxother","Encrypt":"`+encrypted+`"}`)); !errors.Is(err, ErrAppID) {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -264,6 +264,16 @@ func TestCountsHaveSeparators(t *testing.T) {
 	}
 }
 
+// Where there is no quota, none is shown.
+func TestNoQuota(t *testing.T) {
+	page := render(t, newView(&texts[wechat.English], []Account{fine("shop", func(a *Account) {
+		a.Quotas.Fetches = credential.Quota{Used: 4321}
+	})}, "", now))
+	if !strings.Contains(page, "4,321") || strings.Contains(page, "4,321 /") {
+		t.Error(page)
+	}
+}
+
 func TestStatusForPrograms(t *testing.T) {
 	t503, t200 := http.StatusServiceUnavailable, http.StatusOK
 	for _, c := range []struct {

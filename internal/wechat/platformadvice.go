@@ -5,6 +5,11 @@ package wechat
 // so does a live one that is used for another account.
 var platformUndecided = append([]int{Unauthorized}, Official.Undecided...)
 
+// IsMerchants reports whether an errcode tells of one account that has, or has not,
+// authorised a platform, which its administrator or the application has to mend. The
+// platform is well.
+func IsMerchants(errcode int) bool { return errcode == Unauthorized || errcode == InvalidRefreshToken }
+
 // platformTold are the errcodes of APIs that the platform's operator has to do
 // something about.
 var platformTold = []int{UnregisteredIP}
