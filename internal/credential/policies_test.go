@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -137,6 +138,36 @@ func TestFailureBudgetOfAClass(t *testing.T) {
 		if n := bad.callCount(); n < 120 || n > 161 {
 			t.Errorf("%d failing calls in two hours", n)
 		}
+	})
+}
+
+// However many credentials begin at once, none of them goes without because of
+// fetches that may yet succeed.
+func TestFailureBudgetAndFetchesUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st, bad := newMemoryStore(), &fakeEndpoint{errcode: 40001, latency: time.Second}
+		var shared *Process
+		var requests sync.WaitGroup
+		for i := range 300 {
+			id := testID
+			id.Identity = fmt.Sprintf("corp-%d", i)
+			endpoint, isGood := bad, i%5 > 0
+			if isGood {
+				endpoint = &fakeEndpoint{stable: true, latency: time.Second}
+			}
+			p := startProcessAs(t, id, wecom, st, endpoint)
+			if shared == nil {
+				shared = p.process
+			}
+			p.process = shared
+			requests.Go(func() {
+				if _, err := p.Token(t.Context(), p.account); (err == nil) != isGood {
+					t.Errorf("%s: %v", id.Identity, err)
+				}
+			})
+		}
+		requests.Wait()
+		wantCalls(t, bad, 60)
 	})
 }
 
