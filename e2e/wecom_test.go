@@ -156,6 +156,29 @@ func TestWeComForeignCredentials(t *testing.T) {
 	}
 }
 
+// A credential of somebody else's goes to the API that it is of, and where that is
+// not known has nothing put beside it.
+func TestForeignCredentialsBesideKinds(t *testing.T) {
+	t.Parallel()
+	hr := strings.ReplaceAll(hrAccount, "UPSTREAM", "UPSTREAM/wecom")
+	for name, global := range map[string]string{"": defaultAccount, "/wecom": defaultAccount + hr} {
+		t.Run("robots at "+name, func(t *testing.T) {
+			c := startCorp(t, global, "weixin")
+			for _, call := range []struct{ at, path, query string }{
+				{name, "/cgi-bin/webhook/send", "key=of-a-robot"},
+				{"", "/cgi-bin/account/x", "component_access_token=of-a-platform"},
+				{"", "/cgi-bin/account/y", "a=b&component_access_token=of-a-platform&access_token=c"},
+				{"", "/cgi-bin/account/z", "cloudbase_access_token=of-an-environment"},
+			} {
+				a := get(t, c.url+call.path+"?"+call.query)
+				if got := c.w.last(call.at + call.path).URL.RawQuery; got != call.query {
+					t.Errorf("%s went out with %s: %s", call.path, got, a)
+				}
+			}
+		})
+	}
+}
+
 // Two applications of a corporation, and an official account, at one address.
 func TestWeComSideBySide(t *testing.T) {
 	t.Parallel()
