@@ -216,6 +216,23 @@ func TestTickets(t *testing.T) {
 	})
 }
 
+// Neither is a value that the store has kept for long handed out before the source
+// has confirmed it, and one of a moment ago costs no fetch.
+func TestOverdueInTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, st := &fakeEndpoint{stable: true, insist: true, lifetime: 24 * time.Hour}, newMemoryStore()
+		for _, step := range []struct {
+			pause time.Duration
+			calls int
+		}{{0, 1}, {90 * time.Minute, 2}, {10 * time.Minute, 2}} {
+			time.Sleep(step.pause)
+			p := startProcessOf(t, credentialOf(testID, tickets, endpoint), st)
+			wantToken(t, p.token(t), "token-1")
+			wantCalls(t, endpoint, step.calls)
+		}
+	})
+}
+
 // childEndpoint refuses every value of the parent's but the current one.
 func childEndpoint(parent *fakeEndpoint) *fakeEndpoint {
 	return &fakeEndpoint{stable: true, insist: true, parent: func(v *Value) error {
