@@ -108,6 +108,14 @@ func commandStatus(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
+// today returns how much of a day's quota is used up; WeCom has none.
+func today(q credential.Quota) string {
+	if q.Limit == 0 {
+		return strconv.Itoa(q.Used)
+	}
+	return fmt.Sprintf("%d/%d", q.Used, q.Limit)
+}
+
 // printStatuses prints a table, and below it what to do.
 func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 	var t table
@@ -124,7 +132,7 @@ func printStatuses(w io.Writer, statuses []AccountStatus, now time.Time) error {
 			lastError = fmt.Sprintf("%s, %s ago", s.LastError.kind(), now.Sub(s.LastError.At).Round(time.Second))
 		}
 		t.row(s.Name, s.Kind, s.id(), s.Method, string(s.State), token, left, strconv.FormatInt(s.Fetches, 10),
-			fmt.Sprintf("%d/%d", s.Quota.Fetches.Used, s.Quota.Fetches.Limit), strconv.FormatInt(s.Replays, 10), lastError)
+			today(s.Quota.Fetches), strconv.FormatInt(s.Replays, 10), lastError)
 	}
 	if err := t.writeTo(w); err != nil {
 		return err

@@ -117,6 +117,9 @@ func TestWeCom(t *testing.T) {
 	wantProxyError(t, get(t, c.url+"/cgi-bin/gettoken?corpid="+corpID), 200, 41004, "corpsecret")
 	wantProxyError(t, get(t, c.url+"/cgi-bin//user/get"), 400, -1, "")
 
+	if out, _ := run(t, nil, "weixin", "status", "--address="+strings.TrimPrefix(c.admin, "http://")); strings.Contains(out, "/0 ") {
+		t.Errorf("a quota that there is not is shown:\n%s", out)
+	}
 	var s struct{ Name, Kind, CorpID, AgentID, AppID, State, Method string }
 	if err := json.Unmarshal([]byte(get(t, c.admin+"/weixin/accounts/hr").body), &s); err != nil ||
 		s.Kind != "wecom" || s.CorpID != corpID || s.AgentID != "1000002" || s.AppID != "" || s.State != "ok" || s.Method != "gettoken" {
