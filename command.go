@@ -108,7 +108,7 @@ func commandStatus(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
-// quotaText returns how much of a quota is used up, if there is one.
+// quotaText returns how much of a quota is used up. WeCom has none, for one.
 func quotaText(q credential.Quota) string {
 	if q.Limit == 0 {
 		return strconv.Itoa(q.Used)

@@ -155,6 +155,32 @@ func TestTicketIsFresh(t *testing.T) {
 	})
 }
 
+// Who comes after a long time in which nobody came is not handed the ticket of then.
+func TestTicketIsFreshAfterAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &ticketServer{begun: time.Now()}
+		k := keepTickets(t, server, credential.NewRunner())
+		defer k.end()
+		time.Sleep(30 * time.Minute)
+		k.want("ticket-0")
+		time.Sleep(115 * time.Minute)
+		if n := server.count(); n > 5 {
+			t.Errorf("%d fetches", n)
+		}
+		k.want("ticket-1")
+
+		// WeChat gives none: the last one is served, and nobody waits for the next.
+		server.fail(-1)
+		time.Sleep(100 * time.Minute)
+		k.want("ticket-1")
+		n := server.count()
+		k.want("ticket-1")
+		if server.count() > n {
+			t.Error("WeChat was asked again at once")
+		}
+	})
+}
+
 // The last one is served until WeChat has not confirmed it for two hours; then
 // WeChat's own error is, from memory.
 func TestTicketWithoutWeChat(t *testing.T) {

@@ -117,6 +117,9 @@ func TestWeCom(t *testing.T) {
 	wantProxyError(t, get(t, c.url+"/cgi-bin/gettoken?corpid="+corpID), 200, 41004, "corpsecret")
 	wantProxyError(t, get(t, c.url+"/cgi-bin//user/get"), 400, -1, "")
 
+	if out, _ := run(t, nil, "weixin", "status", "--address="+strings.TrimPrefix(c.admin, "http://")); strings.Contains(out, "/0 ") {
+		t.Errorf("a quota that there is not is shown:\n%s", out)
+	}
 	var s struct{ Name, Kind, CorpID, AgentID, AppID, State, Method string }
 	if err := json.Unmarshal([]byte(get(t, c.admin+"/weixin/accounts/hr").body), &s); err != nil ||
 		s.Kind != "wecom" || s.CorpID != corpID || s.AgentID != "1000002" || s.AppID != "" || s.State != "ok" || s.Method != "gettoken" {
@@ -151,6 +154,29 @@ func TestWeComForeignCredentials(t *testing.T) {
 			}
 			if a := get(t, c.url+"/cgi-bin/user/get?suite_access_token="); a.status == 200 {
 				t.Errorf("an empty token is a key: %s", a)
+			}
+		})
+	}
+}
+
+// A credential of somebody else's goes to the API that it is of, and where that is
+// not known has nothing put beside it.
+func TestForeignCredentialsBesideKinds(t *testing.T) {
+	t.Parallel()
+	hr := strings.ReplaceAll(hrAccount, "UPSTREAM", "UPSTREAM/wecom")
+	for name, global := range map[string]string{"": defaultAccount, "/wecom": defaultAccount + hr} {
+		t.Run("robots at "+name, func(t *testing.T) {
+			c := startCorp(t, global, "weixin")
+			for _, call := range []struct{ at, path, query string }{
+				{name, "/cgi-bin/webhook/send", "key=of-a-robot"},
+				{"", "/cgi-bin/account/x", "component_access_token=of-a-platform"},
+				{"", "/cgi-bin/account/y", "a=b&component_access_token=of-a-platform&access_token=c"},
+				{"", "/cgi-bin/account/z", "cloudbase_access_token=of-an-environment"},
+			} {
+				a := get(t, c.url+call.path+"?"+call.query)
+				if got := c.w.last(call.at + call.path).URL.RawQuery; got != call.query {
+					t.Errorf("%s went out with %s: %s", call.path, got, a)
+				}
 			}
 		})
 	}

@@ -36,7 +36,19 @@ type signedPage struct {
 	Timestamp json.RawMessage `json:"timestamp"`
 	NonceStr  string          `json:"nonceStr"`
 	Signature string          `json:"signature"`
-	Agent     json.RawMessage `json:"agent"` // WeCom: the agentid, of wx.agentConfig
+	Agent     json.RawMessage `json:"agent"`   // WeCom: the agentid, of wx.agentConfig
+	AgentID   json.RawMessage `json:"agentid"` // the same, as weixin_jssdk answers it
+}
+
+// agentID returns the agent whose ticket has to have been used, "" for the
+// corporation's or an official account's.
+func (p *signedPage) agentID() string {
+	for _, raw := range []json.RawMessage{p.Agent, p.AgentID} {
+		if id := textOf(raw); id != "" && id != "null" {
+			return id
+		}
+	}
+	return ""
 }
 
 // verdict is whether WeChat would take it, and if not, what differs.
@@ -109,10 +121,7 @@ func textOf(raw json.RawMessage) string {
 // wrong.
 func (s *Server) ticketOfLocked(page *signedPage) (*ticket, *verdict) {
 	var tickets map[string]*ticket
-	kind, agentID := "jsapi", textOf(page.Agent)
-	if agentID == "null" {
-		agentID = ""
-	}
+	kind, agentID := "jsapi", page.agentID()
 	a, co := s.byAppID[page.AppID], s.corps[page.AppID]
 	switch {
 	case a != nil && agentID == "":

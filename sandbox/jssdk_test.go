@@ -63,6 +63,7 @@ func TestVerify(t *testing.T) {
 		want("", ts.verify("ww1", "", now, page, sign(corp, now, page)))
 		want("", ts.verify("ww1", `"agent":1000002,`, now, page, sign(agent, now, page)))
 		want("", ts.verify("ww1", `"agent":"1000002",`, now, page, sign(agent, now, page)))
+		want("", ts.verify("ww1", `"corpid":"ww1","agentid":1000002,`, now, page, sign(agent, now, page)))
 		want("signature", ts.verify("ww1", `"agent":1000002,`, now, page, sign(corp, now, page)))
 		want("agent", ts.verify("ww1", `"agent":9,`, now, page, sign(agent, now, page)))
 		want("ticket", ts.verify("ww1", `"agent":1000003,`, now, page, sign(agent, now, page)))

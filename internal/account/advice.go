@@ -20,6 +20,12 @@ func FailureAdvice(kind *wechat.Kind, errcode int, errmsg string, lang wechat.La
 	if errcode != 0 {
 		return kind.AdviceFor(errcode, errmsg, lang)
 	}
+	if errmsg == credential.BudgetSpent {
+		return [...]string{
+			"WeCom blocks an address that goes on failing, so this account waits: put the corpid and secret of the accounts right that fail, which the status shows; within an hour it is asked again by itself.",
+			"企业微信会封禁持续出错的 IP，因此该账号暂缓获取：请在状态页找到出错的账号，更正其 corpid 与 secret；一小时内会自动重试。",
+		}[lang]
+	}
 	return [...]string{
 		"The token endpoint cannot be reached: check DNS, the proxy settings, the firewall and this machine's way to the internet, and the account's upstream.",
 		"无法访问获取 token 的接口：请检查 DNS、代理设置、防火墙、本机的出网线路，以及该账号的 upstream。",

@@ -45,3 +45,12 @@ func TestAdviceAboutAHub(t *testing.T) {
 		}
 	}
 }
+
+// Whoever waits because others have failed is not told that its network is broken.
+func TestAdviceWhereTheBudgetIsSpent(t *testing.T) {
+	for lang, words := range map[wechat.Language]string{wechat.English: "accounts right that fail", wechat.Chinese: "出错的账号"} {
+		if got := FailureAdvice(wechat.WeCom, 0, credential.BudgetSpent, lang); !strings.Contains(got, words) {
+			t.Errorf("got %s", got)
+		}
+	}
+}

@@ -12,22 +12,20 @@ import (
 // ask asks the source, by way of the parent where there is one.
 func (t *task) ask(ctx context.Context, force bool) (*Value, error) {
 	m, r := t.manager, t.runner
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	var parent *Value
-	if t.Parent != nil {
-		var err error
-		if parent, err = m.Value(ctx, t.Parent); err != nil {
-			return nil, t.giveUp(t.orphaned(err))
-		}
+	parent, err := t.parentValue(ctx)
+	if err != nil {
+		return nil, t.giveUp(t.orphaned(err))
 	}
-	asked := m.now()
 	r.mu.Lock()
 	works := r.value.Load() != nil && t.failuresLocked().Failures == 0
 	r.mu.Unlock()
-	if retryAt, ok := m.process.reserve(t.Policy.FailureClass, t.Policy.FailuresPerHour, works, asked); !ok {
+	asked, retryAt := m.process.reserve(ctx, t.Policy, works, m.now)
+	if !retryAt.IsZero() {
 		return nil, t.giveUp(t.spent(retryAt, asked))
 	}
+	defer m.process.settle(t.Policy.FailureClass)
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
 	r.mu.Lock()
 	secret := r.record.keptSecret()
 	t.withdrawn = r.record.isWithdrawn()
@@ -49,6 +47,16 @@ func (t *task) ask(ctx context.Context, force bool) (*Value, error) {
 	return v, err
 }
 
+// parentValue returns the parent's value, nil where there is no parent.
+func (t *task) parentValue(ctx context.Context) (*Value, error) {
+	if t.Parent == nil {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	return t.manager.Value(ctx, t.Parent)
+}
+
 // confirm finds out whether an operator's new value ends a time in which the
 // values were rejected.
 func (t *task) confirm(ctx context.Context, v *Value) *Value {
@@ -65,11 +73,14 @@ func (t *task) confirm(ctx context.Context, v *Value) *Value {
 	return v
 }
 
+// BudgetSpent is the message where FailuresPerHour are used up.
+const BudgetSpent = "too many fetches of this kind have failed within an hour"
+
 // spent notes that the budget of failures is used up until a time.
 func (t *task) spent(until, now time.Time) error {
 	e := &UnavailableError{
 		Name: t.Name, RetryAt: until, BackingOff: true,
-		Failure: Failure{Message: "too many fetches of this kind have failed within an hour"},
+		Failure: Failure{Message: BudgetSpent},
 	}
 	r := t.runner
 	r.mu.Lock()

@@ -2,6 +2,7 @@ package credential
 
 import (
 	"container/list"
+	"context"
 	"sync"
 	"time"
 )
@@ -105,35 +106,79 @@ func (r *record) mayReplace(p *Policy, now time.Time) bool {
 type Process struct {
 	mu       sync.Mutex
 	failures map[string][]time.Time // by class; those of the last hour, and those that are not decided yet
+	pending  map[string]int         // by class; how many are not decided yet
+	decided  chan struct{}          // closed when one is decided; nil while nobody waits for that
 	vain     map[string]*list.Element
 	recent   list.List // of *requester, the one heard of last first
 }
 
 // NewProcess returns one in which nothing has happened yet.
 func NewProcess() *Process {
-	return &Process{failures: make(map[string][]time.Time), vain: make(map[string]*list.Element)}
+	return &Process{failures: make(map[string][]time.Time), pending: make(map[string]int), vain: make(map[string]*list.Element)}
 }
 
-// reserve takes a failure of a class from the budget, in case the fetch fails. It
-// returns when there will be one again where there is none left. A fifth of the
-// budget is for credentials that work, whose fetches hardly ever fail: they go on
-// whatever the others do.
-func (p *Process) reserve(class string, perHour int, works bool, now time.Time) (retryAt time.Time, ok bool) {
-	if class == "" {
-		return time.Time{}, true
+// reserve takes a failure of a policy's class from the budget, in case the fetch
+// fails; settle tells that this is decided. It returns when it has taken it, and when
+// there will be one again where there is none left. What is used up by fetches which
+// may yet succeed is waited for, as long as ctx allows.
+func (p *Process) reserve(ctx context.Context, policy *Policy, works bool, now func() time.Time) (at, retryAt time.Time) {
+	for {
+		at = now()
+		retryAt, undecided := p.take(policy, works, at)
+		if undecided == nil {
+			return at, retryAt
+		}
+		select {
+		case <-undecided:
+		case <-ctx.Done():
+			return at, at
+		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+}
+
+// take does so without waiting. Where there may be one left once a fetch is decided,
+// it returns what is closed then. A fifth of the budget is for credentials that work,
+// whose fetches hardly ever fail: they go on whatever the others do.
+func (p *Process) take(policy *Policy, works bool, now time.Time) (retryAt time.Time, undecided <-chan struct{}) {
+	class, perHour := policy.FailureClass, policy.FailuresPerHour
+	if class == "" {
+		return time.Time{}, nil
+	}
 	if !works {
 		perHour -= perHour / 5
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	times := within(p.failures[class], now.Add(-time.Hour))
-	if len(times) < perHour {
-		p.failures[class] = append(times, now)
-		return time.Time{}, true
-	}
 	p.failures[class] = times
-	return times[0].Add(time.Hour), false
+	switch {
+	case len(times) < perHour:
+		p.failures[class] = append(times, now)
+		p.pending[class]++
+		return time.Time{}, nil
+	case len(times)-p.pending[class] < perHour:
+		if p.decided == nil {
+			p.decided = make(chan struct{})
+		}
+		return time.Time{}, p.decided
+	default:
+		return times[0].Add(time.Hour), nil
+	}
+}
+
+// settle tells that it is decided whether a fetch has failed, for which reserve has
+// taken a failure of a class.
+func (p *Process) settle(class string) {
+	if class == "" {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pending[class]--
+	if p.decided != nil {
+		close(p.decided)
+		p.decided = nil
+	}
 }
 
 // refund gives a failure back that was none.

@@ -99,7 +99,11 @@ func (m *Manager) Value(ctx context.Context, c *Credential) (*Value, error) {
 	if v := c.Current(m.now()); v != nil {
 		return v, nil
 	}
+	m.confirmOverdue(ctx, c)
 	got, err := m.await(ctx, c, nil, "")
+	if err == nil && m.confirmOverdue(ctx, c) { // it came from the store
+		got, err = m.await(ctx, c, nil, "")
+	}
 	return got.Value, err
 }
 

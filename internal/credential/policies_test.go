@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,6 +141,36 @@ func TestFailureBudgetOfAClass(t *testing.T) {
 	})
 }
 
+// However many credentials begin at once, none of them goes without because of
+// fetches that may yet succeed.
+func TestFailureBudgetAndFetchesUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st, bad := newMemoryStore(), &fakeEndpoint{errcode: 40001, latency: time.Second}
+		var shared *Process
+		var requests sync.WaitGroup
+		for i := range 300 {
+			id := testID
+			id.Identity = fmt.Sprintf("corp-%d", i)
+			endpoint, isGood := bad, i%5 > 0
+			if isGood {
+				endpoint = &fakeEndpoint{stable: true, latency: time.Second}
+			}
+			p := startProcessAs(t, id, wecom, st, endpoint)
+			if shared == nil {
+				shared = p.process
+			}
+			p.process = shared
+			requests.Go(func() {
+				if _, err := p.Token(t.Context(), p.account); (err == nil) != isGood {
+					t.Errorf("%s: %v", id.Identity, err)
+				}
+			})
+		}
+		requests.Wait()
+		wantCalls(t, bad, 60)
+	})
+}
+
 // A ticket is asked for every 20 minutes while it is used, no more when it is
 // not, and is served until it was last confirmed two hours ago.
 func TestTickets(t *testing.T) {
@@ -181,6 +212,23 @@ func TestTickets(t *testing.T) {
 		_, err := p.Token(t.Context(), p.account)
 		if u, ok := errors.AsType[*UnavailableError](err); !ok || u.Errcode != 40164 {
 			t.Errorf("%v after the last use: %v", time.Since(last), err)
+		}
+	})
+}
+
+// Neither is a value that the store has kept for long handed out before the source
+// has confirmed it, and one of a moment ago costs no fetch.
+func TestOverdueInTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, st := &fakeEndpoint{stable: true, insist: true, lifetime: 24 * time.Hour}, newMemoryStore()
+		for _, step := range []struct {
+			pause time.Duration
+			calls int
+		}{{0, 1}, {90 * time.Minute, 2}, {10 * time.Minute, 2}} {
+			time.Sleep(step.pause)
+			p := startProcessOf(t, credentialOf(testID, tickets, endpoint), st)
+			wantToken(t, p.token(t), "token-1")
+			wantCalls(t, endpoint, step.calls)
 		}
 	})
 }

@@ -56,7 +56,8 @@ func (g *Gateway) kindOf(req *http.Request) (kind *wechat.Kind, ok bool) {
 func isAtHost(k *wechat.Kind, req *http.Request) bool     { return k.IsHost(req.Host) }
 func hasPathAlone(k *wechat.Kind, req *http.Request) bool { return k.HasAlone(req.URL.Path) }
 func hasForeignToken(k *wechat.Kind, req *http.Request) bool {
-	return k.HasForeignToken(req.URL.RawQuery)
+	// A platform's token goes to the API that the platform is of.
+	return k.HasForeignToken(req.URL.RawQuery) || k == wechat.Official && wechat.HasQueryParam(req.URL.RawQuery, wechat.ComponentTokenParam)
 }
 
 // kindOfTokens returns the kind of the account that a token in a request names,

@@ -20,11 +20,15 @@ func (x *exchange) redactor() *wechat.Redactor {
 // redactAnswer removes secrets from an answer: from its header and trailer, and
 // from the first maxTokenErrorLength bytes of its body, unless that is known to
 // be longer. It calls look once with what the client gets of the body first,
-// which may be later, and never if the body is known to be long.
+// which may be later and may be nothing, and never if the body is known to be long.
 func redactAnswer(res *http.Response, redactor *wechat.Redactor, look func(beginning []byte)) {
 	redactor.Header(res.Header)
 	redactor.Header(res.Trailer)
-	if res.Body == nil || res.Body == http.NoBody || res.ContentLength > maxTokenErrorLength {
+	if res.ContentLength > maxTokenErrorLength {
+		return
+	}
+	if res.Body == nil || res.Body == http.NoBody {
+		look(nil) // the header may tell all
 		return
 	}
 	b, ok := res.Body.(*prefixedBody)
@@ -89,7 +93,7 @@ func (b *redactingBody) Read(p []byte) (int, error) {
 		n, err := b.body.Read(piece)
 		b.err = b.end(err)
 		b.ready = b.next(piece[:n]) // in p itself, where there is nothing to look for
-		if b.look != nil && len(b.ready) > 0 {
+		if b.look != nil && (len(b.ready) > 0 || errors.Is(b.err, io.EOF)) {
 			b.look(b.ready)
 			b.look = nil
 		}

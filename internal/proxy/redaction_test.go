@@ -72,6 +72,21 @@ func TestRedactAnswer(t *testing.T) {
 	}
 }
 
+// An answer without a body has its header looked at all the same.
+func TestEmptyAnswerIsLookedAt(t *testing.T) {
+	for name, body := range map[string]io.ReadCloser{"none": http.NoBody, "nil": nil, "empty": io.NopCloser(strings.NewReader(""))} {
+		looked := 0
+		res := &http.Response{Header: http.Header{}, Body: body, ContentLength: -1}
+		redactAnswer(res, echoAccount().Redactor(""), func(beginning []byte) { looked += 1 + len(beginning) })
+		if res.Body != nil {
+			_, _ = io.Copy(io.Discard, res.Body)
+		}
+		if looked != 1 {
+			t.Errorf("%s: looked %d times", name, looked)
+		}
+	}
+}
+
 // A long answer goes through as it is, and one that breaks off breaks off.
 func TestRedactAnswerLeavesTheRest(t *testing.T) {
 	a := echoAccount()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 )
@@ -25,7 +26,8 @@ const (
 
 // CheckToken finds out by a harmless call whether WeChat accepts a token, which
 // is given as it stands in a query. WeChat looks at the token before it looks at
-// anything else, so an answer that is about something else says that it is good.
+// anything else, so an answer that is about something else says that it is good,
+// unless it is that there is no such API: private deployments lack some.
 func (k *Kind) CheckToken(ctx context.Context, rt http.RoundTripper, base *url.URL, token string) TokenVerdict {
 	u := base.JoinPath(k.CheckPath)
 	u.RawQuery = k.TokenParam + "=" + token
@@ -33,14 +35,22 @@ func (k *Kind) CheckToken(ctx context.Context, rt http.RoundTripper, base *url.U
 	if err != nil {
 		return TokenUnknown
 	}
-	res, err := Send(rt, req, maxCheckAnswer)
-	if err != nil || res.Status != http.StatusOK {
+	res, err := open(rt, req)
+	if err != nil {
+		return TokenUnknown
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
 		return TokenUnknown
 	}
 	if errcode, ok := k.HeaderErrcode(res.Header); ok {
-		return k.verdictOf(errcode)
+		return k.verdictOf(errcode) // whenever the body comes
 	}
-	return k.judgeCheck(res.Body)
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxCheckAnswer))
+	if err != nil {
+		return TokenUnknown
+	}
+	return k.judgeCheck(body)
 }
 
 // judgeCheck returns what an answer with status 200 says.
@@ -61,7 +71,7 @@ func (k *Kind) verdictOf(errcode int) TokenVerdict {
 	switch {
 	case k.IsTokenError(errcode):
 		return TokenRejected
-	case errcode < 0, !k.Accepts(errcode):
+	case errcode < 0, errcode == InvalidURL, !k.Accepts(errcode):
 		return TokenUnknown
 	default:
 		return TokenGood

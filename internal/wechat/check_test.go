@@ -18,7 +18,7 @@ func TestCheckToken(t *testing.T) {
 		{"addresses", 200, `{"ip_list":["1.2.3.4"]}`, TokenGood},
 		{"success", 200, `{"errcode":0,"errmsg":"ok"}`, TokenGood},
 		{"another error", 200, `{"errcode":48001,"errmsg":"api unauthorized"}`, TokenGood},
-		{"an unknown path", 200, `{"errcode":40066,"errmsg":"invalid url"}`, TokenGood},
+		{"no such API", 200, `{"errcode":40066,"errmsg":"invalid url"}`, TokenUnknown},
 		{"the day's quota", 200, `{"errcode":45009,"errmsg":"reach max api daily quota limit"}`, TokenGood},
 		{"not the latest", 200, `{"errcode":40001,"errmsg":"invalid credential"}`, TokenRejected},
 		{"expired", 200, `{"errcode":42001,"errmsg":"access_token expired"}`, TokenRejected},
@@ -54,6 +54,32 @@ func TestCheckToken(t *testing.T) {
 	if got := Official.CheckToken(t.Context(), server.Client().Transport, mustParse(t, server.URL), "a"); got != TokenUnknown {
 		t.Errorf("nobody has answered: got %d", got)
 	}
+}
+
+// An errcode in the header decides, however long the body takes.
+func TestCheckTokenByHeader(t *testing.T) {
+	for errcode, want := range map[string]TokenVerdict{"0": TokenGood, "42001": TokenRejected, "-1": TokenUnknown} {
+		res := &http.Response{
+			StatusCode: http.StatusOK, Header: http.Header{"Error-Code": {errcode}},
+			Body: io.NopCloser(unreadable{t}),
+		}
+		if got := WeCom.CheckToken(t.Context(), answers{res}, mustParse(t, "http://127.0.0.1"), "a"); got != want {
+			t.Errorf("%s: got %d, want %d", errcode, got, want)
+		}
+	}
+}
+
+// answers is a server that answers so.
+type answers struct{ res *http.Response }
+
+func (a answers) RoundTrip(*http.Request) (*http.Response, error) { return a.res, nil }
+
+// unreadable is a body that nobody may wait for.
+type unreadable struct{ t *testing.T }
+
+func (u unreadable) Read([]byte) (int, error) {
+	u.t.Error("the body was waited for")
+	return 0, io.EOF
 }
 
 // An answer that never ends is no longer read than it may be.

@@ -24,6 +24,7 @@ const (
 	InvalidAccessToken    = 40014
 	InvalidCode           = 40029
 	InvalidParameter      = 40035
+	InvalidURL            = 40066 // there is no API at the path
 	InvalidAppSecret      = 40125
 	SecretOfOtherCorp     = 40091 // WeCom
 	InvalidIP             = 40164

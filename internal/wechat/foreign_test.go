@@ -31,6 +31,16 @@ func TestForeignTokens(t *testing.T) {
 	}
 }
 
+// A group robot's key is no account's concern, whichever accounts there are.
+func TestRobotKeyBesideOtherKinds(t *testing.T) {
+	u := &url.URL{Path: "/cgi-bin/webhook/send", RawQuery: "key=x"}
+	for _, k := range []*Kind{Official, WeCom, Platform} {
+		if got := k.RouteOf(u).Takes; got != TakesOwn {
+			t.Errorf("%s takes %d", k.Name, got)
+		}
+	}
+}
+
 // An errmsg of the proxy's own has no hint and no address.
 func TestWithoutHint(t *testing.T) {
 	const errmsg = "invalid credential, hint: [1700000000], from ip: 192.0.2.1, more info at https://open.work.weixin.qq.com/devtool/query?e=40001"

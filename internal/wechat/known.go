@@ -33,7 +33,7 @@ var knownErrcodes = [...]int{
 	// Any API.
 	SystemBusy, BackendFailed, OK,
 	InvalidCredential, InvalidGrantType, 40003, 40004, 40005, 40006, 40007, 40008, 40009,
-	InvalidAppID, InvalidAccessToken, InvalidCode, 40030, 40033, InvalidParameter, 40037, 40066,
+	InvalidAppID, InvalidAccessToken, InvalidCode, 40030, 40033, InvalidParameter, 40037, InvalidURL,
 	40078, 40097, InvalidAppSecret, 40163, InvalidIP, SecretFrozen,
 	AccessTokenMissing, AppIDMissing, 41003, AppSecretMissing, 41005, 41006, 41008, 41009,
 	AccessTokenExpired, 42002, 42003, 42007,

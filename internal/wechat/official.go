@@ -97,7 +97,8 @@ var officialRoutes = append([]Route{
 	{Path: "/cgi-bin/clear_quota/v2", Takes: TakesSecret, SecretParam: "appsecret"},
 }, append(
 	routes(TakesUserToken, "/sns/userinfo", "/sns/auth", "/sns/oauth2/refresh_token"),
-	routes(TakesComponentToken, "/cgi-bin/component/*", "/wxa/component/*", "/sns/component/*", "/sns/oauth2/component/*")...,
+	append(routes(TakesOwn, robotPaths),
+		routes(TakesComponentToken, "/cgi-bin/component/*", "/wxa/component/*", "/sns/component/*", "/sns/oauth2/component/*")...)...,
 )...)
 
 // officialFailures are the errcodes of the token endpoints that do not pass by

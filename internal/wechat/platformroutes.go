@@ -61,6 +61,7 @@ var platformRoutes = slices.Concat(
 		{Path: "/cgi-bin/clear_quota/v2", Takes: TakesSecret, Instead: "/cgi-bin/clear_quota"},
 	},
 	routes(TakesUserToken, "/sns/userinfo", "/sns/auth", "/sns/oauth2/refresh_token"),
+	routes(TakesOwn, robotPaths),
 	// Older documents have the platform's token here.
 	tokenRoutes(OfAuthorizer, "",
 		"/cgi-bin/component/get_authorizer_option", "/cgi-bin/component/set_authorizer_option",

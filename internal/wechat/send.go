@@ -21,9 +21,7 @@ type OwnAnswer struct {
 // follow redirects and put the URL, and with it a secret, into its errors. Those of
 // the RoundTripper may hold one still: see RedactError.
 func Send(rt http.RoundTripper, req *http.Request, most int64) (*OwnAnswer, error) {
-	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("User-Agent", UserAgent)
-	res, err := rt.RoundTrip(req)
+	res, err := open(rt, req)
 	if err != nil {
 		return nil, err
 	}
@@ -33,6 +31,14 @@ func Send(rt http.RoundTripper, req *http.Request, most int64) (*OwnAnswer, erro
 		return nil, err
 	}
 	return &OwnAnswer{Status: res.StatusCode, Header: res.Header, Body: body}, nil
+}
+
+// open sends a request of the proxy's own, and returns the answer once its header is
+// here.
+func open(rt http.RoundTripper, req *http.Request) (*http.Response, error) {
+	req.Header.Set("Accept-Encoding", "identity")
+	req.Header.Set("User-Agent", UserAgent)
+	return rt.RoundTrip(req)
 }
 
 // RedactError returns an error whose text redact leaves as it is. An error's chain

@@ -71,11 +71,15 @@ var gettoken = &TokenEndpoint{
 	},
 }
 
+// robotPaths take a group robot's key in place of a token. Whoever has another kind
+// of account alone is to have nothing put beside the key either.
+const robotPaths = "/cgi-bin/webhook/*"
+
 // wecomRoutes are the paths that carry a credential of their own: a group
 // robot's key, or the token of a suite, a provider or a device. At
 // get_login_info a provider's token stands in access_token.
 var wecomRoutes = routes(TakesOwn,
-	"/cgi-bin/webhook/*", "/cgi-bin/service/*", "/cgi-bin/license/*", "/cgi-bin/paytool/*", "/cgi-bin/advanced_api/*", "/cgi-bin/openhw/*",
+	robotPaths, "/cgi-bin/service/*", "/cgi-bin/license/*", "/cgi-bin/paytool/*", "/cgi-bin/advanced_api/*", "/cgi-bin/openhw/*",
 	"/cgi-bin/hardware/get_device_feature", "/cgi-bin/idconvert/upgrade_chatid_for_new_corp",
 )
 
