@@ -9,8 +9,12 @@ import (
 // and multi-terminal applications: all that has an AppID and an AppSecret at
 // api.weixin.qq.com.
 var Official = (&Kind{
-	Name:           "official",
-	Host:           "https://api.weixin.qq.com",
+	Name: "official",
+	Host: "https://api.weixin.qq.com",
+	MoreHosts: []string{
+		"api2.weixin.qq.com", "sh.api.weixin.qq.com", "sz.api.weixin.qq.com", "hk.api.weixin.qq.com",
+		"file.api.weixin.qq.com", // for media, once
+	},
 	ID:             "appid",
 	TokenEndpoints: []*TokenEndpoint{Stable, Classic},
 	SecretParams:   []string{"secret", "appsecret"},
