@@ -99,8 +99,8 @@ func TestWeCom(t *testing.T) {
 		"mp.weixin.qq.com": nil, "xapi.weixin.qq.com": nil, "": nil,
 	} {
 		for _, k := range Kinds {
-			if k.IsHost(host) != (k == want) {
-				t.Errorf("IsHost(%q) of %s is %t", host, k.Name, !(k == want))
+			if got := k.IsHost(host); got != (k == want) {
+				t.Errorf("IsHost(%q) of %s is %t", host, k.Name, got)
 			}
 		}
 	}
