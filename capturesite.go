@@ -118,13 +118,22 @@ func (t tunnelErrors) Write(p []byte) (int, error) {
 	switch {
 	case strings.Contains(text, "panic serving"):
 		t.logger.Error(text)
-	case strings.Contains(text, "remote error: tls: ") && strings.Contains(text, "certificate"):
+	case isDistrust(text):
 		t.logger.Warn("an application does not trust the certificate of a captured host: have it trust the root of Caddy's internal issuer, pki/authorities/local/root.crt in Caddy's data directory",
 			zap.String("cause", text))
 	default:
 		t.logger.Debug(text)
 	}
 	return len(p), nil
+}
+
+// isDistrust reports whether a server says of a tunnel that the application does
+// not trust the certificate. OpenSSL says so before it encrypts what it says,
+// which looks like a record that was changed on its way: that has another cause
+// hardly ever.
+func isDistrust(text string) bool {
+	return strings.Contains(text, "remote error: tls: ") && strings.Contains(text, "certificate") ||
+		strings.HasSuffix(text, "local error: tls: bad record MAC")
 }
 
 // isIn reports whether requests for a host get to a handler by the routes;

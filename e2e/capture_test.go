@@ -197,6 +197,27 @@ func TestCapture(t *testing.T) {
 	}
 }
 
+// The host tells an official account from an application of WeCom, by whichever
+// of its names an SDK calls the API.
+func TestCaptureHostTellsKind(t *testing.T) {
+	t.Parallel()
+	w := startWeChat(t)
+	p := startCapture(t, w, capturing{global: defaultAccount + `
+		account hr {
+			kind wecom
+			corpid ww0000000000000001
+			secret {env.WEIXIN_SECRET}
+			upstream http://127.0.0.1:1
+		}`})
+	c := p.client(nil)
+	for _, host := range []string{"api", "api2", "sh.api", "sz.api", "hk.api", "file.api"} {
+		wantOK(t, p.send(c, http.MethodGet, "http://"+host+".weixin.qq.com/cgi-bin/user/get", ""))
+	}
+	if a := p.send(c, http.MethodGet, "http://qyapi.weixin.qq.com/cgi-bin/user/get", ""); !strings.Contains(a.body, "no access_token for account hr") {
+		t.Errorf("WeCom's host: %s", a)
+	}
+}
+
 // What is asked for in another way, or is elsewhere, is not served.
 func TestCaptureIsNoOpenProxy(t *testing.T) {
 	t.Parallel()

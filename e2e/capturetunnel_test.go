@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -359,6 +360,34 @@ func TestCaptureUntrusted(t *testing.T) {
 	c := p.client(func(transport *http.Transport) { transport.TLSClientConfig.RootCAs = x509.NewCertPool() })
 	if res, err := c.Get("https://api.weixin.qq.com/client"); err == nil {
 		res.Body.Close()
+		t.Fatal("it was trusted")
+	}
+	if !eventually(func() bool { return p.logs.contains("does not trust the certificate") }) {
+		t.Error("nothing is logged")
+	}
+}
+
+// OpenSSL says what is wrong before it encrypts: curl and programs in Python,
+// PHP, Ruby and Node do.
+func TestCaptureUntrustedByOpenSSL(t *testing.T) {
+	t.Parallel()
+	p := startCapture(t, startWeChat(t), capturing{})
+	conn := dial(t, p.url)
+	fmt.Fprint(conn, "CONNECT api.weixin.qq.com:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: http.MethodConnect})
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatal(res, err)
+	}
+	unknownAuthority := []byte{21, 3, 3, 0, 2, 2, 48} // an alert of TLS 1.2, in the clear
+	err = tls.Client(conn, &tls.Config{
+		ServerName:         "api.weixin.qq.com",
+		InsecureSkipVerify: true,
+		VerifyPeerCertificate: func([][]byte, [][]*x509.Certificate) error {
+			_, _ = conn.Write(unknownAuthority)
+			return errors.New("not trusted")
+		},
+	}).Handshake()
+	if err == nil {
 		t.Fatal("it was trusted")
 	}
 	if !eventually(func() bool { return p.logs.contains("does not trust the certificate") }) {

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
+	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -14,6 +15,9 @@ const OwnErrorPrefix = "weixin proxy: "
 // FailureAdvice returns what to do about a failure to get a token. An errcode of
 // 0 is that there was no answer with one.
 func FailureAdvice(kind *wechat.Kind, errcode int, errmsg string, lang wechat.Language) string {
+	if upstream.TellsOfLoop(errmsg) {
+		return loopAdvice[lang]
+	}
 	if isOwnError(errmsg) {
 		return hubAdvice(errmsg)[lang]
 	}
@@ -34,6 +38,12 @@ func FailureAdvice(kind *wechat.Kind, errcode int, errmsg string, lang wechat.La
 
 // isOwnError reports whether an errmsg is that of a proxy's own error.
 func isOwnError(errmsg string) bool { return strings.HasPrefix(errmsg, OwnErrorPrefix) }
+
+// loopAdvice says what to do where the proxy is its own upstream.
+var loopAdvice = [...]string{
+	"The proxy's requests come back to it: write upstream with WeChat's address, or, where DNS or a hosts file leads WeChat's names here, resolver 223.5.5.5, for example.",
+	"代理的请求又回到了它自己：请把 upstream 写成微信的地址；如果是 DNS 或 hosts 文件把微信的域名指到了这里，请写上 resolver，例如 resolver 223.5.5.5。",
+}
 
 // hubAdvice returns what to do about an error of a hub's, which may be one of
 // WeChat's that it passes on in its own words.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/credential"
+	"github.com/caddy-weixin/caddy-weixin/internal/upstream"
 	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
@@ -20,6 +21,20 @@ func TestRefusalOfAHub(t *testing.T) {
 		own := a.refusal(&wechat.Error{Code: wechat.InvalidCredential, Msg: "invalid credential the secret of it"})
 		if own.Class != credential.Configuration || own.Uncounted || strings.Contains(own.Message, "the secret of it") {
 			t.Errorf("%s itself: %+v", kind.Name, own)
+		}
+	}
+}
+
+// What tells of a loop is about where upstream leads, whoever has found it.
+func TestAdviceAboutALoop(t *testing.T) {
+	for _, kind := range wechat.Kinds {
+		for errcode, errmsg := range map[int]string{0: upstream.ErrLoop.Error(), wechat.SystemBusy: OwnErrorPrefix + upstream.ErrNestedFetch.Error()} {
+			for _, lang := range []wechat.Language{wechat.English, wechat.Chinese} {
+				got := FailureAdvice(kind, errcode, errmsg, lang)
+				if !strings.Contains(got, "upstream") || !strings.Contains(got, "resolver") || strings.Contains(got, "AppSecret") || strings.Contains(got, "token") {
+					t.Errorf("%s, %s: %s", kind.Name, errmsg, got)
+				}
+			}
 		}
 	}
 }

@@ -31,7 +31,8 @@ func TokenFailure(err error, a *account.Account, now time.Time) error {
 // ofToken returns the answer where a token endpoint gave no token.
 func ofToken(e *account.TokenError, now time.Time) *Error {
 	p := &Error{Status: http.StatusBadGateway, Errcode: e.Errcode, Message: e.Error()}
-	if advice := e.Advice(wechat.English); advice != "" {
+	isLoop := upstream.TellsOfLoop(e.UnavailableError.Message)
+	if advice := e.Advice(wechat.English); advice != "" && !isLoop { // which has its cure in the message
 		p.Message += ". " + advice
 	}
 	if e.Timeout {
@@ -41,7 +42,7 @@ func ofToken(e *account.TokenError, now time.Time) *Error {
 		p.Status = http.StatusServiceUnavailable
 		p.RetryAfter = max(e.RetryAt.Sub(now), time.Second)
 	}
-	if upstream.TellsOfLoop(e.UnavailableError.Message) {
+	if isLoop {
 		p.Status = http.StatusLoopDetected
 	}
 	p.Errcode = OwnErrcode(e.Errcode)

@@ -46,6 +46,8 @@ func TestLoopErrors(t *testing.T) {
 	} {
 		if p := f.answer(time.Now()); p.Status != http.StatusLoopDetected || p.Errcode != -1 || !strings.Contains(p.Message, upstream.ErrLoop.Error()) {
 			t.Errorf("got %+v", p)
+		} else if strings.Count(p.Message, "resolver") != 1 || strings.Contains(p.Message, "AppSecret") {
+			t.Errorf("the cure is not there once: %s", p.Message)
 		}
 	}
 }

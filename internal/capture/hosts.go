@@ -11,18 +11,9 @@ import (
 	"strings"
 
 	"golang.org/x/net/idna"
-)
 
-// weChatHosts are the names that SDKs have written into them.
-var weChatHosts = []string{
-	"api.weixin.qq.com",
-	"api2.weixin.qq.com",
-	"sh.api.weixin.qq.com",
-	"sz.api.weixin.qq.com",
-	"hk.api.weixin.qq.com",
-	"file.api.weixin.qq.com",
-	"qyapi.weixin.qq.com",
-}
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
+)
 
 // Hosts are the hosts that are captured: WeChat's, and those of upstreams.
 type Hosts struct {
@@ -38,7 +29,7 @@ type Port struct {
 // NewHosts returns WeChat's hosts and those of the upstreams.
 func NewHosts(upstreams []*url.URL) *Hosts {
 	h := &Hosts{ports: make(map[string][]Port)}
-	for _, host := range weChatHosts {
+	for _, host := range wechat.HostNames {
 		h.add(host)
 	}
 	for _, u := range upstreams {
@@ -65,7 +56,7 @@ func (h *Hosts) Has(host string) bool { return h.ports[host] != nil }
 func (h *Hosts) HasPort(host string, port Port) bool { return slices.Contains(h.ports[host], port) }
 
 // IsWeChat reports whether the host is one of WeChat's own.
-func IsWeChat(host string) bool { return slices.Contains(weChatHosts, host) }
+func IsWeChat(host string) bool { return slices.Contains(wechat.HostNames, host) }
 
 // SplitAuthority returns the canonical host of an authority, such as
 // api.weixin.qq.com:443, and its port, which is empty where there is none.

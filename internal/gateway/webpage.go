@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/option"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // A web page that somebody has open can send requests to whatever its browser
@@ -68,18 +69,11 @@ func (a *Access) JudgeHost(r *Registry, req *http.Request, sent string) HostVerd
 	switch {
 	case isAddress:
 		return judgeAddress(host)
-	case host == "", isLocalName(host), slices.Contains(wechatHosts[:], host),
+	case host == "", isLocalName(host), slices.Contains(wechat.HostNames, host),
 		slices.Contains(a.ownHosts, host), r.hasUpstream(host):
 		return HostOurs // browsers always send a Host
 	}
 	return HostForeign
-}
-
-// wechatHosts are the API's names. Applications that have them written into
-// their code are led here by DNS, or by a proxy setting.
-var wechatHosts = [...]string{
-	"api.weixin.qq.com", "api2.weixin.qq.com", "sh.api.weixin.qq.com", "sz.api.weixin.qq.com", "hk.api.weixin.qq.com",
-	"file.api.weixin.qq.com", "qyapi.weixin.qq.com",
 }
 
 // parseHost returns the name in a Host, in small letters and without port and

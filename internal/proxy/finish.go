@@ -120,20 +120,6 @@ func (x *exchange) warnOfEncoding(h http.Header) {
 		zap.Strings("content_encoding", h["Content-Encoding"]), zap.Int("repeated", skipped))
 }
 
-// gaveUp notes that a request is not sent again.
-func (x *exchange) gaveUp(errcode int, level zapcore.Level, message string, cause error) {
-	x.Account.Observer.Replayed(errcode, account.ReplayGaveUp)
-	x.logGivenUp(level, message, errcode, zap.Error(cause))
-}
-
-// logGivenUp logs that WeChat's refusal stays.
-func (x *exchange) logGivenUp(level zapcore.Level, message string, errcode int, fields ...zap.Field) {
-	x.Log.Log(level, answer.Cause{Message: message, Account: x.Account.Name, Errcode: errcode},
-		append(fields, zap.String("account", x.Account.Name), zap.Int("errcode", errcode),
-			zap.String("caller", x.Caller),
-			zap.String("method", x.Method), zap.String("path", x.URL.Path))...)
-}
-
 // conceal returns an error without the account's secrets, even if it repeats
 // what WeChat has sent.
 func (x *exchange) conceal(err error) error {

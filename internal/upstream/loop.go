@@ -23,7 +23,7 @@ import (
 // one, or it itself, has found the loop.
 const loopFound = "upstream leads back to this proxy"
 
-const loopCure = ": write upstream https://api.weixin.qq.com, for example, and see that this machine does not resolve its name to the proxy's own address"
+const loopCure = ": write upstream https://api.weixin.qq.com, for example, or, where DNS or a hosts file leads that name here, resolver 223.5.5.5"
 
 var (
 	// ErrLoop is the error of a request that came back to where it started.

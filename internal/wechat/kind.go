@@ -17,6 +17,10 @@ type Kind struct {
 	// Host is the base URL of the kind's API.
 	Host string
 
+	// MoreHosts are other names of the host, which SDKs use for a region or from
+	// former times. It is the same API at each, and the same tokens.
+	MoreHosts []string
+
 	// ID is the option that identifies an account, and the parameter of the
 	// token endpoints that takes it: appid or corpid.
 	ID string
@@ -123,6 +127,30 @@ func KindNamed(name string) *Kind {
 		return nil
 	}
 	return Kinds[i]
+}
+
+// HostNames are the names of all kinds' hosts.
+var HostNames = hostNames()
+
+func hostNames() []string {
+	var names []string
+	for _, k := range Kinds {
+		names = append(append(names, k.hostName()), k.MoreHosts...)
+	}
+	return names
+}
+
+func (k *Kind) hostName() string {
+	_, name, _ := strings.Cut(k.Host, "://")
+	return name
+}
+
+// IsHost reports whether the host of a request, which may have a port, is that of
+// the kind's API.
+func (k *Kind) IsHost(host string) bool {
+	host, _, _ = strings.Cut(host, ":")
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == k.hostName() || slices.Contains(k.MoreHosts, host)
 }
 
 // TokenParams returns all parameters that take a token of the kind's, TokenParam

@@ -94,7 +94,14 @@ func TestWeCom(t *testing.T) {
 	if !WeCom.HasAlone("/cgi-bin/gettoken/") || WeCom.HasAlone("/cgi-bin/gettokens") || !Official.HasAlone("/WXA/x") || Official.HasAlone("/cgi-bin/media/get") {
 		t.Error("the paths that one kind alone has are not told")
 	}
-	if !WeCom.IsHost("QYAPI.weixin.qq.com:443") || WeCom.IsHost("api.weixin.qq.com") {
-		t.Error("the kind's host is not told")
+	for host, want := range map[string]*Kind{
+		"QYAPI.weixin.qq.com:443": WeCom, "api.weixin.qq.com": Official, "file.api.weixin.qq.com.": Official, "hk.API.weixin.qq.com:80": Official,
+		"mp.weixin.qq.com": nil, "xapi.weixin.qq.com": nil, "": nil,
+	} {
+		for _, k := range Kinds {
+			if got := k.IsHost(host); got != (k == want) {
+				t.Errorf("IsHost(%q) of %s is %t", host, k.Name, got)
+			}
+		}
 	}
 }

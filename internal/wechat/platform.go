@@ -7,6 +7,7 @@ package wechat
 var Platform = (&Kind{
 	Name:          "platform",
 	Host:          Official.Host,
+	MoreHosts:     Official.MoreHosts,
 	ID:            "appid",
 	SecretParams:  []string{"component_appsecret", "component_secret", "appsecret"},
 	TokenParam:    "access_token",

@@ -162,14 +162,6 @@ func routes(takes Takes, paths ...string) []Route {
 	return list
 }
 
-// IsHost reports whether the host of a request, which may have a port, is that of
-// the kind's API.
-func (k *Kind) IsHost(host string) bool {
-	host, _, _ = strings.Cut(host, ":")
-	_, own, _ := strings.Cut(k.Host, "://")
-	return strings.EqualFold(host, own)
-}
-
 // HasAlone reports whether no other kind has the API at a path.
 func (k *Kind) HasAlone(path string) bool {
 	path = strings.ToLower(path)
