@@ -115,6 +115,30 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
+// A key that comes with another caller's token tells who has sent it.
+func TestWhoSendsAnothersToken(t *testing.T) {
+	t.Parallel()
+	const key, other = "the key of orders, for test", "the key of crm, for the test"
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{
+		global: defaultAccount + "\ncaller orders {\n key {env.KEY}\n}\ncaller crm {\n key {env.OTHER}\n}",
+		site:   withOutcome + "weixin", env: []string{"KEY=" + key, "OTHER=" + other},
+	})
+	req := newRequest(t, http.MethodGet, p.url+"/cgi-bin/user/get?access_token="+granted(t, get(t, tokenURL(p, appID, other))).AccessToken, nil)
+	req.Header.Set("Authorization", "Bearer "+key)
+	a := do(t, req)
+	if a.status != http.StatusForbidden {
+		t.Errorf("got %s", a)
+	}
+	wantTold(t, p, a, told{"", "orders", "48001", "", ""})
+	if lines := p.logged("request refused"); len(lines) != 1 || lines[0]["caller"] != "orders" {
+		t.Errorf("request refused: %v", lines)
+	}
+	if line := `caddy_weixin_caller_requests_total{account="",caller="orders",code="403"} 1`; !strings.Contains(get(t, p.admin+"/metrics").body, line) {
+		t.Errorf("the metrics do not say %s", line)
+	}
+}
+
 // Errcodes that upstreams make up are one series.
 func TestUnknownErrcodes(t *testing.T) {
 	t.Parallel()
