@@ -28,12 +28,6 @@ import (
 
 var testUpstream = &url.URL{Scheme: "https", Host: "api.example"}
 
-func jsonResponse(body string) *http.Response {
-	rec := httptest.NewRecorder()
-	rec.WriteString(body)
-	return rec.Result()
-}
-
 // manyAccounts returns that many accounts with tokens that were fetched at the
 // same moment, as after a long absence.
 func manyAccounts(tb testing.TB, m *TokenManager, n int, endpoint *wechat.TokenEndpoint) []*account.Account {
