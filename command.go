@@ -39,10 +39,16 @@ func addCommands(cmd *cobra.Command) {
 	cmd.Args = cobra.ArbitraryArgs // they are commands that do not exist
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return fmt.Errorf("unknown command %s of %s: write one of status, refresh, version", args[0], cmd.CommandPath())
+			return errUnknownCommand(cmd, args[0])
 		}
 		return cmd.Help()
 	}
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if name := c.Flags().Arg(0); c == cmd && name != "" {
+			return errUnknownCommand(c, name) // whose flags are not known for that reason
+		}
+		return err
+	})
 	status := &cobra.Command{
 		Use:   "status [--json] [--address <interface>]",
 		Short: "Shows the state of every account and platform",
@@ -69,6 +75,10 @@ func addCommands(cmd *cobra.Command) {
 			return err
 		},
 	})
+}
+
+func errUnknownCommand(cmd *cobra.Command, name string) error {
+	return fmt.Errorf("unknown command %s of %s: write one of status, refresh, version", name, cmd.CommandPath())
 }
 
 // oneAccount refuses arguments that are not the name of one account.

@@ -189,6 +189,7 @@ func TestCommands(t *testing.T) {
 		"errcode 40164": {"refresh", "shop", address},
 		"Error: no Caddy answers at 127.0.0.1:1: start":  {"status", "--address=127.0.0.1:1"},
 		"Error: unknown command refesh of caddy weixin:": {"refesh", "shop"},
+		"Error: unknown command statos of caddy weixin:": {"statos", "--json"},
 		"write one of status, refresh, version":          {"versions"},
 		"unknown command \"x\"":                          {"version", "x"},
 		"it takes no argument":                           {"status", "shop", address},

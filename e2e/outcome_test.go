@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // told is what an access log and a header know of a request.
@@ -33,6 +35,12 @@ func wantTold(t *testing.T, p *caddy, a answer, want told) {
 	if got := a.header.Get("X-Outcome"); got != text {
 		t.Errorf("the header tells %q, want %q (%s)", got, text, a)
 	}
+	wantLogged(t, p, a, want)
+}
+
+// wantLogged checks what the access log has of the last request.
+func wantLogged(t *testing.T, p *caddy, a answer, want told) {
+	t.Helper()
 	var got told
 	if !eventually(func() bool {
 		lines := p.logged("handled request")
@@ -71,7 +79,7 @@ func TestOutcome(t *testing.T) {
 			wantTold(t, p, get(t, tokenURL(p, appID, key)), told{"shop", "orders", "", "", ""})
 			wantTold(t, p, get(t, tokenURL(p, appID, "wrong")), told{"", "", "40125", "", ""})
 
-			for _, variant := range []string{"", "chunked", "500"} {
+			for _, variant := range []string{"", "chunked", "500", "pieces"} {
 				w.answer(func(rw http.ResponseWriter, _ *http.Request) {
 					if variant == "500" {
 						rw.WriteHeader(http.StatusInternalServerError)
@@ -79,9 +87,24 @@ func TestOutcome(t *testing.T) {
 					if variant == "chunked" {
 						_ = http.NewResponseController(rw).Flush()
 					}
-					_, _ = io.WriteString(rw, `{"errcode":48001,"errmsg":"api unauthorized rid: 6aac0063-7ed08fb9-1250f724"}`)
+					const text = `{"errcode":48001,"errmsg":"api unauthorized rid: 6aac0063-7ed08fb9-1250f724"}`
+					if variant == "pieces" {
+						rw.Header().Set("Content-Length", strconv.Itoa(len(text)))
+						_, _ = io.WriteString(rw, text[:30])
+						_ = http.NewResponseController(rw).Flush()
+						time.Sleep(20 * time.Millisecond) // a network's; each piece is read by itself
+						_, _ = io.WriteString(rw, text[30:])
+						return
+					}
+					_, _ = io.WriteString(rw, text)
 				})
-				wantTold(t, p, call("/cgi-bin/user/get"), told{"shop", "orders", "48001", "", "6aac0063-7ed08fb9-1250f724"})
+				a := call("/cgi-bin/user/get")
+				if variant == "pieces" {
+					// The header goes out before the errmsg has come.
+					wantLogged(t, p, a, told{"shop", "orders", "48001", "", "6aac0063-7ed08fb9-1250f724"})
+					continue
+				}
+				wantTold(t, p, a, told{"shop", "orders", "48001", "", "6aac0063-7ed08fb9-1250f724"})
 			}
 			w.answer(func(rw http.ResponseWriter, _ *http.Request) {
 				rw.Header().Set("Content-Disposition", "attachment")
@@ -91,10 +114,10 @@ func TestOutcome(t *testing.T) {
 
 			metrics := get(t, p.admin+"/metrics").body
 			for _, line := range []string{
-				`caddy_weixin_caller_requests_total{account="shop",caller="orders",code="200"} 6`,
+				`caddy_weixin_caller_requests_total{account="shop",caller="orders",code="200"} 7`,
 				`caddy_weixin_caller_requests_total{account="shop",caller="orders",code="403"} 1`,
 				`caddy_weixin_build_info{version="`,
-				`caddy_weixin_errcodes_total{account="shop",errcode="48001"} 2`,
+				`caddy_weixin_errcodes_total{account="shop",errcode="48001"} 3`,
 			} {
 				if !strings.Contains(metrics, line) {
 					t.Errorf("the metrics do not say %s", line)
@@ -107,11 +130,35 @@ func TestOutcome(t *testing.T) {
 			if len(who) < 3 || who[0]["caller"] != "orders" || who[0]["client_ip"] != "127.0.0.1" || who[0]["account"] != "shop" {
 				t.Errorf("request refused: %v", who)
 			}
-			if lines := p.logged("WeChat answered with an errcode"); len(lines) != 3 || lines[0]["level"] != "info" || lines[1]["level"] != "debug" ||
+			if lines := p.logged("WeChat answered with an errcode"); len(lines) != 4 || lines[0]["level"] != "info" || lines[1]["level"] != "debug" ||
 				lines[0]["path"] != "/cgi-bin/user/get" || lines[0]["caller"] != "orders" || lines[0]["rid"] != "6aac0063-7ed08fb9-1250f724" {
 				t.Errorf("WeChat's errors: %v", lines)
 			}
 		})
+	}
+}
+
+// A key that comes with another caller's token tells who has sent it.
+func TestWhoSendsAnothersToken(t *testing.T) {
+	t.Parallel()
+	const key, other = "the key of orders, for test", "the key of crm, for the test"
+	w := startWeChat(t)
+	p := startCaddy(t, w, config{
+		global: defaultAccount + "\ncaller orders {\n key {env.KEY}\n}\ncaller crm {\n key {env.OTHER}\n}",
+		site:   withOutcome + "weixin", env: []string{"KEY=" + key, "OTHER=" + other},
+	})
+	req := newRequest(t, http.MethodGet, p.url+"/cgi-bin/user/get?access_token="+granted(t, get(t, tokenURL(p, appID, other))).AccessToken, nil)
+	req.Header.Set("Authorization", "Bearer "+key)
+	a := do(t, req)
+	if a.status != http.StatusForbidden {
+		t.Errorf("got %s", a)
+	}
+	wantTold(t, p, a, told{"", "orders", "48001", "", ""})
+	if lines := p.logged("request refused"); len(lines) != 1 || lines[0]["caller"] != "orders" {
+		t.Errorf("request refused: %v", lines)
+	}
+	if line := `caddy_weixin_caller_requests_total{account="",caller="orders",code="403"} 1`; !strings.Contains(get(t, p.admin+"/metrics").body, line) {
+		t.Errorf("the metrics do not say %s", line)
 	}
 }
 

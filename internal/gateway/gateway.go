@@ -99,12 +99,12 @@ func (g *Gateway) admit(call *apiCall) (*Admission, error) {
 		return nil, err
 	}
 	caller, err := g.identify(call, claims)
-	if err != nil {
-		return nil, err
-	}
 	name := ""
 	if caller != nil {
 		name = caller.Name
+	}
+	if err != nil {
+		return nil, answer.Of(err, nil, name)
 	}
 	s, err := g.selectSubject(call, claims, caller)
 	if err != nil {
@@ -240,7 +240,7 @@ func (g *Gateway) checkHost(req *http.Request) error {
 }
 
 // identify returns the caller that makes the request, nil where there are no
-// callers.
+// callers. It may return one beside an error, if that is known.
 func (g *Gateway) identify(call *apiCall, c *claims) (*Caller, error) {
 	if !g.Registry.HasCallers() {
 		return nil, nil
@@ -254,7 +254,7 @@ func (g *Gateway) identify(call *apiCall, c *claims) (*Caller, error) {
 			return nil, answer.Forbidden("the key in the Authorization header is no caller's")
 		}
 		if c.virtual != nil && c.virtual.caller != caller.id {
-			return nil, answer.Forbidden("the access_token was issued to another caller than " + caller.Name)
+			return caller, answer.Forbidden("the access_token was issued to another caller than " + caller.Name)
 		}
 		return caller, nil
 	case c.tokenRequest != nil && call.route.Endpoint.Secret != "":

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -28,24 +29,79 @@ const (
 
 // finish makes an answer of WeChat's fit for the client, and notes what it says.
 func (x *exchange) finish(res *http.Response) {
-	o := x.Outcome
-	header := res.Header
-	redactAnswer(res, x.redactor(), func(beginning []byte) {
-		if isFile(header) || isEncoded(header) {
-			return
+	var beginning []byte
+	redactAnswer(res, x.redactor(), func(first []byte) { beginning = first })
+	if isFile(res.Header) || isEncoded(res.Header) {
+		return
+	}
+	switch b := res.Body.(type) {
+	case *redactingBody:
+		res.Body = &notedBody{ReadCloser: b, x: x, header: res.Header}
+	case *prefixedBody:
+		if b.err != nil {
+			x.note(res.Header, beginning)
+		} else if res.ContentLength <= maxTokenErrorLength {
+			// Its errmsg may be still to come, or even its errcode.
+			x.noteErrcode(res.Header, beginning)
+			res.Body = &notedBody{ReadCloser: b, x: x, header: res.Header}
 		}
-		var inHeader bool
-		if o.Errcode, inHeader = x.Account.Kind.HeaderErrcode(header); !inHeader {
-			o.Errcode = x.errcodeOf(beginning)
+	}
+}
+
+// note notes what an answer says that begins so.
+func (x *exchange) note(header http.Header, beginning []byte) {
+	x.noteErrcode(header, beginning)
+	if x.Outcome.Errcode == wechat.OK {
+		return
+	}
+	errmsg := wechat.ErrmsgOf(beginning)
+	x.Outcome.RID = wechat.RIDOf(errmsg)
+	x.logErrcode(errmsg)
+	x.noteTrouble(header, errmsg)
+	x.noteUnauthorized()
+}
+
+// noteErrcode notes the errcode of an answer that begins so.
+func (x *exchange) noteErrcode(header http.Header, beginning []byte) {
+	var inHeader bool
+	if x.Outcome.Errcode, inHeader = x.Account.Kind.HeaderErrcode(header); !inHeader {
+		x.Outcome.Errcode = x.errcodeOf(beginning)
+	}
+}
+
+// notedBody is the body of an answer that is still under way. What it says is
+// noted at its end, as an error may come in pieces.
+type notedBody struct {
+	io.ReadCloser
+	x      *exchange
+	header http.Header
+	begins []byte // up to maxTokenErrorLength bytes
+	noted  bool
+}
+
+// Read implements io.Reader.
+func (b *notedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if !b.noted {
+		b.begins = append(b.begins, p[:min(n, maxTokenErrorLength-len(b.begins))]...)
+		if err != nil || len(b.begins) == maxTokenErrorLength {
+			b.note()
 		}
-		if o.Errcode != wechat.OK {
-			errmsg := wechat.ErrmsgOf(beginning)
-			o.RID = wechat.RIDOf(errmsg)
-			x.logErrcode(errmsg)
-			x.noteTrouble(header, errmsg)
-			x.noteUnauthorized()
-		}
-	})
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (b *notedBody) Close() error {
+	b.note()
+	return b.ReadCloser.Close()
+}
+
+func (b *notedBody) note() {
+	if !b.noted {
+		b.noted = true
+		b.x.note(b.header, b.begins)
+	}
 }
 
 // errcodeOf returns the errcode of an answer that begins so, which mostly is known.

@@ -89,7 +89,11 @@ func copyBody(w http.ResponseWriter, res *http.Response) error {
 	}
 	// A long body, or one of unknown length, may be a while in coming, unless
 	// its beginning was looked at already.
-	_, looked := res.Body.(*prefixedBody)
+	body := res.Body
+	if b, ok := body.(*notedBody); ok {
+		body = b.ReadCloser
+	}
+	_, looked := body.(*prefixedBody)
 	if !looked && (res.ContentLength < 0 || res.ContentLength > maxTokenErrorLength) {
 		if err := flush(); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package wechat
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -80,19 +81,15 @@ func fetch(rt http.RoundTripper, req *http.Request, cred Credentials) (Grant, er
 	if err != nil {
 		return Grant{}, RedactError(err, func(text string) string { return Redact(text, cred.Secret) })
 	}
-	var refusal struct {
-		Errcode int    `json:"errcode"`
-		Errmsg  string `json:"errmsg"`
-	}
 	// Whatever else is odd about the answer, an errcode says what is wrong.
-	if _ = json.Unmarshal(res.Body, &refusal); refusal.Errcode != OK {
-		return Grant{}, &Error{Code: refusal.Errcode, Msg: Redact(refusal.Errmsg, cred.Secret)}
+	if errcode, result := ScanErrcode(res.Body); result == ScanFound && errcode != OK {
+		return Grant{}, &Error{Code: errcode, Msg: Redact(unquoted(ErrmsgOf(res.Body)), cred.Secret)}
 	}
 	var answer struct {
 		AccessToken string      `json:"access_token"`
 		ExpiresIn   json.Number `json:"expires_in"`
 	}
-	decodeErr := json.Unmarshal(res.Body, &answer)
+	decodeErr := json.Unmarshal(bytes.TrimPrefix(res.Body, []byte("\ufeff")), &answer)
 	if res.Status != http.StatusOK {
 		return Grant{}, fmt.Errorf("the token endpoint answered with HTTP status %d", res.Status)
 	}
@@ -100,6 +97,16 @@ func fetch(rt http.RoundTripper, req *http.Request, cred Credentials) (Grant, er
 		return Grant{}, errors.New("the token endpoint's answer is no JSON object of the documented form")
 	}
 	return grantOf(answer.AccessToken, answer.ExpiresIn)
+}
+
+// unquoted returns what the inside of a JSON string stands for, or that itself if
+// it is none.
+func unquoted(inside string) string {
+	var text string
+	if json.Unmarshal([]byte(`"`+inside+`"`), &text) != nil {
+		return inside
+	}
+	return text
 }
 
 // grantOf checks what a token endpoint has handed out.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -236,7 +237,7 @@ func TestRedactedStream(t *testing.T) {
 		}
 	}
 	for _, tc := range []struct{ first, now string }{
-		{"", ""}, {"{}", "{}"}, {"x012", "x012"}, {"x0123", "x"}, {"x" + plainSecret[:31], "x"}, {"a0123%3", "a"}, {`a0123\u00`, "a"}, {"a%3", "a%3"}, {`\`, `\`}, {"%30123", ""},
+		{"", ""}, {"{}", "{}"}, {"x012", "x012"}, {"x0123", "x"}, {"x" + plainSecret[:31], "x"}, {"a0123%3", "a"}, {`a0123\u00`, "a"}, {"a%3", "a%3"}, {`\`, ""}, {`\\`, `\\`}, {`a\u00e`, "a"}, {`a\u00e9`, `a\u00e9`}, {"%30123", ""},
 	} {
 		s := r.Stream()
 		if got := string(s.Next([]byte(tc.first), false)); got != tc.now {
@@ -244,6 +245,26 @@ func TestRedactedStream(t *testing.T) {
 		}
 		if got := tc.now + string(s.Next([]byte("-"), false)) + string(s.Next(nil, true)); got != tc.first+"-" {
 			t.Errorf("%q: %q in all", tc.first, got)
+		}
+	}
+}
+
+// JSON is JSON without the secrets too, into whatever pieces an answer is cut.
+func TestRedactedStreamKeepsJSON(t *testing.T) {
+	r := NewRedactor(plainSecret, plainToken)
+	for _, secret := range []string{plainSecret, plainToken} {
+		for _, name := range []string{"plain", "in JSON, all escaped", "in JSON, all escaped, caps", "every character escaped"} {
+			text := `{"errcode":40013,"errmsg":"\\\"` + dresses(secret)[name] + `"}`
+			for size := 1; size <= 16; size++ {
+				var got []byte
+				s := r.Stream()
+				for piece := range slices.Chunk([]byte(text), size) {
+					got = append(got, s.Next(piece, false)...)
+				}
+				if got = append(got, s.Next(nil, true)...); !json.Valid(got) || strings.Contains(string(got), dresses(secret)[name][24:]) {
+					t.Errorf("%s of %.10s, in pieces of %d: %q", name, secret, size, got)
+				}
+			}
 		}
 	}
 }

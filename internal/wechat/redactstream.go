@@ -26,7 +26,9 @@ func (r *Redactor) Stream() *RedactedStream { return &RedactedStream{redactor: r
 
 // Next returns what can go on now that the next piece is here. What may be the
 // beginning of a secret waits for the piece after it, unless this is the last.
-// So little of one that it is there by chance does not wait.
+// So little of one that it is there by chance does not wait. The beginning of an
+// escape of JSON does: if a secret that is written in escapes were replaced from
+// the middle of one on, what is left would be no JSON any more.
 func (s *RedactedStream) Next(piece []byte, last bool) []byte {
 	if s.redactor == nil || s.redactor.shortest == 0 {
 		return piece
@@ -35,7 +37,7 @@ func (s *RedactedStream) Next(piece []byte, last bool) []byte {
 	text := s.redactor.sameLength(slices.Concat(s.context, s.held, piece))
 	end := len(text)
 	if !last {
-		end = max(s.redactor.tail(view{text: text}, maxEscaping), gone)
+		end = max(min(s.redactor.tail(view{text: text}, maxEscaping), jsonEscapesEnd(text)), gone)
 	}
 	s.held = slices.Clone(text[end:])
 	s.context = slices.Clone(text[max(0, end-contextLength):end])
@@ -85,6 +87,20 @@ func cutEscape(text []byte) int {
 		}
 	}
 	return -1
+}
+
+// jsonEscapesEnd returns where an escape of JSON begins that has not come to its
+// end, or else the end of the text.
+func jsonEscapesEnd(text []byte) int {
+	const whole = len(`\u00ff`)
+	i := bytes.LastIndexByte(text, '\\')
+	if i < 0 || len(text)-i >= whole || isEscaped(text[:i]) {
+		return len(text)
+	}
+	if i == len(text)-1 || text[i+1] == 'u' {
+		return i
+	}
+	return len(text)
 }
 
 // beginsAtEnd returns how much of the form stands at the end of a text, where
