@@ -29,8 +29,7 @@ const (
 
 // finish makes an answer of WeChat's fit for the client, and notes what it says.
 func (x *exchange) finish(res *http.Response) {
-	var beginning []byte
-	redactAnswer(res, x.redactor(), func(first []byte) { beginning = first })
+	redactAnswer(res, x.redactor())
 	if isFile(res.Header) || isEncoded(res.Header) {
 		return
 	}
@@ -39,11 +38,15 @@ func (x *exchange) finish(res *http.Response) {
 		res.Body = &notedBody{ReadCloser: b, x: x, header: res.Header}
 	case *prefixedBody:
 		if b.err != nil {
-			x.note(res.Header, beginning)
+			x.note(res.Header, b.prefix)
 		} else if res.ContentLength <= maxTokenErrorLength {
 			// Its errmsg may be still to come, or even its errcode.
-			x.noteErrcode(res.Header, beginning)
+			x.noteErrcode(res.Header, b.prefix)
 			res.Body = &notedBody{ReadCloser: b, x: x, header: res.Header}
+		}
+	default:
+		if isEmpty(res) {
+			x.note(res.Header, nil) // the header may tell all
 		}
 	}
 }

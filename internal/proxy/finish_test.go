@@ -3,12 +3,14 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/answer"
+	"github.com/caddy-weixin/caddy-weixin/internal/wechat"
 )
 
 // What an answer says is noted once, and as a whole, into whatever pieces it is cut.
@@ -39,6 +41,32 @@ func TestFinishNotesPieces(t *testing.T) {
 				if lines := logs.FilterMessage("WeChat answered with an errcode").All(); len(lines) != 1 || lines[0].ContextMap()["errmsg"] != "api unauthorized rid: 1a-2b" {
 					t.Errorf("judged %t, length %d, cut after %d: %v", judged, length, cut, lines)
 				}
+			}
+		}
+	}
+}
+
+// An answer without a body has its header looked at all the same.
+func TestFinishNotesHeader(t *testing.T) {
+	for name, body := range map[string]io.ReadCloser{"none": http.NoBody, "nil": nil, "empty": io.NopCloser(strings.NewReader(""))} {
+		for _, judged := range []bool{true, false} {
+			a := echoAccount()
+			a.Kind = wechat.WeCom
+			x := &exchange{
+				Proxy:   New(Config{Logger: zap.NewNop()}),
+				Request: &Request{Request: newTestRequest(t), Account: a, Outcome: new(answer.Outcome)},
+			}
+			res := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Error-Code": {"60020"}}, Body: body, ContentLength: -1}
+			if judged {
+				inspect(res, a.Kind)
+			}
+			x.finish(res)
+			if res.Body != nil {
+				_, _ = io.Copy(io.Discard, res.Body)
+				res.Body.Close()
+			}
+			if x.Outcome.Errcode != 60020 {
+				t.Errorf("%s, judged %t: errcode %d", name, judged, x.Outcome.Errcode)
 			}
 		}
 	}

@@ -33,7 +33,7 @@ func inspect(res *http.Response, kind *wechat.Kind) verdict {
 	if v, ok := headerVerdict(res, kind); ok {
 		return v
 	}
-	if res.Body == nil || res.Body == http.NoBody {
+	if isEmpty(res) {
 		return verdict{}
 	}
 	if isEncoded(res.Header) {
@@ -51,6 +51,9 @@ func inspect(res *http.Response, kind *wechat.Kind) verdict {
 	}
 	return verdict{accepted: accepted}
 }
+
+// isEmpty reports whether it is known beforehand that an answer has no body.
+func isEmpty(res *http.Response) bool { return res.Body == nil || res.Body == http.NoBody }
 
 // headerVerdict returns the verdict of an answer that has its errcode in its
 // header, so that nothing of its body has to be waited for.

@@ -19,29 +19,22 @@ func (x *exchange) redactor() *wechat.Redactor {
 
 // redactAnswer removes secrets from an answer: from its header and trailer, and
 // from the first maxTokenErrorLength bytes of its body, unless that is known to
-// be longer. It calls look once with what the client gets of the body first,
-// which may be later and may be nothing, and never if the body is known to be long.
-func redactAnswer(res *http.Response, redactor *wechat.Redactor, look func(beginning []byte)) {
+// be longer.
+func redactAnswer(res *http.Response, redactor *wechat.Redactor) {
 	redactor.Header(res.Header)
 	redactor.Header(res.Trailer)
-	if res.ContentLength > maxTokenErrorLength {
-		return
-	}
-	if res.Body == nil || res.Body == http.NoBody {
-		look(nil) // the header may tell all
+	if res.ContentLength > maxTokenErrorLength || isEmpty(res) {
 		return
 	}
 	b, ok := res.Body.(*prefixedBody)
 	switch {
 	case !ok:
-		res.Body = &redactingBody{res: res, body: res.Body, redactor: redactor, look: look}
+		res.Body = &redactingBody{res: res, body: res.Body, redactor: redactor}
 	case b.err != nil:
 		redactRead(res, b, redactor)
-		look(b.prefix)
 	default:
 		s := &redactingBody{res: res, body: b.rest, redactor: redactor}
 		b.prefix, b.rest = s.next(b.prefix), s
-		look(b.prefix)
 	}
 }
 
@@ -65,7 +58,6 @@ type redactingBody struct {
 	res      *http.Response // its trailer comes after the body
 	body     io.ReadCloser
 	redactor *wechat.Redactor
-	look     func(beginning []byte) // nil once it was called
 
 	stream *wechat.RedactedStream
 	seen   int    // bytes of the body
@@ -93,10 +85,6 @@ func (b *redactingBody) Read(p []byte) (int, error) {
 		n, err := b.body.Read(piece)
 		b.err = b.end(err)
 		b.ready = b.next(piece[:n]) // in p itself, where there is nothing to look for
-		if b.look != nil && (len(b.ready) > 0 || errors.Is(b.err, io.EOF)) {
-			b.look(b.ready)
-			b.look = nil
-		}
 		if n == 0 && err == nil {
 			return 0, nil
 		}

@@ -47,9 +47,9 @@ func TestRedactAnswer(t *testing.T) {
 						res.Header.Set("Content-Length", fmt.Sprint(len(tc.body)))
 					}
 					res.Header.Set("X-Echo", echoToken)
-					a, looked := echoAccount(), 0
+					a := echoAccount()
 					inspect(res, a.Kind)
-					redactAnswer(res, a.Redactor(""), func([]byte) { looked++ })
+					redactAnswer(res, a.Redactor(""))
 					got, err := io.ReadAll(res.Body)
 					inOne := cut == len(tc.body)
 					if err != nil || known && inOne && string(got) != tc.want || !inOne && len(got) != len(tc.body) && len(got) != len(tc.want) ||
@@ -59,8 +59,8 @@ func TestRedactAnswer(t *testing.T) {
 					if known && (res.ContentLength != int64(len(got)) || res.Header.Get("Content-Length") != fmt.Sprint(len(got))) {
 						t.Errorf("%s: length %d and %s of %d", tc.name, res.ContentLength, res.Header.Get("Content-Length"), len(got))
 					}
-					if res.Header.Get("X-Echo") != "REDACTED" || looked > 1 || looked == 0 && tc.body != "" {
-						t.Errorf("%s, status %d, known %t: X-Echo %s, looked %d times", tc.name, status, known, res.Header.Get("X-Echo"), looked)
+					if res.Header.Get("X-Echo") != "REDACTED" {
+						t.Errorf("%s, status %d, known %t: X-Echo %s", tc.name, status, known, res.Header.Get("X-Echo"))
 					}
 					res.Body.Close()
 					if body.closed != 1 {
@@ -68,21 +68,6 @@ func TestRedactAnswer(t *testing.T) {
 					}
 				}
 			}
-		}
-	}
-}
-
-// An answer without a body has its header looked at all the same.
-func TestEmptyAnswerIsLookedAt(t *testing.T) {
-	for name, body := range map[string]io.ReadCloser{"none": http.NoBody, "nil": nil, "empty": io.NopCloser(strings.NewReader(""))} {
-		looked := 0
-		res := &http.Response{Header: http.Header{}, Body: body, ContentLength: -1}
-		redactAnswer(res, echoAccount().Redactor(""), func(beginning []byte) { looked += 1 + len(beginning) })
-		if res.Body != nil {
-			_, _ = io.Copy(io.Discard, res.Body)
-		}
-		if looked != 1 {
-			t.Errorf("%s: looked %d times", name, looked)
 		}
 	}
 }
@@ -95,7 +80,7 @@ func TestRedactAnswerLeavesTheRest(t *testing.T) {
 		res := answerOf(&answerBody{pieces: []string{long}})
 		res.ContentLength = length
 		inspect(res, a.Kind)
-		redactAnswer(res, a.Redactor(""), func([]byte) {})
+		redactAnswer(res, a.Redactor(""))
 		wantBody(t, res.Body, long)
 	}
 	for _, length := range []int64{-1, 1_000} {
@@ -104,7 +89,7 @@ func TestRedactAnswerLeavesTheRest(t *testing.T) {
 		res.ContentLength = length
 		res.Header.Set("Content-Length", fmt.Sprint(length))
 		inspect(res, a.Kind)
-		redactAnswer(res, a.Redactor(""), func([]byte) {})
+		redactAnswer(res, a.Redactor(""))
 		got, err := io.ReadAll(res.Body)
 		if !strings.HasPrefix(string(got), "<x>REDACTED") || strings.Contains(string(got), "EchoToken") || !errors.Is(err, broken) || res.ContentLength != length {
 			t.Errorf("length %d: %q, %v, then %d", length, got, err, res.ContentLength)
@@ -117,7 +102,7 @@ func TestRedactAnswerDoesNotWait(t *testing.T) {
 	a, source := echoAccount(), newStallingReader()
 	res := answerOf(io.NopCloser(source))
 	res.StatusCode = http.StatusInternalServerError
-	redactAnswer(res, a.Redactor(""), func([]byte) {})
+	redactAnswer(res, a.Redactor(""))
 	for _, piece := range []string{"one", "two\n", "92", "three"} {
 		go func() {
 			<-source.waiting
@@ -134,7 +119,7 @@ func TestRedactTrailer(t *testing.T) {
 	a := echoAccount()
 	res := answerOf(&answerBody{pieces: []string{"[]"}})
 	res.StatusCode = http.StatusAccepted
-	redactAnswer(res, a.Redactor(""), func([]byte) {})
+	redactAnswer(res, a.Redactor(""))
 	res.Trailer = http.Header{"X-Late": {echoSecret}}
 	wantBody(t, res.Body, "[]")
 	if got := res.Trailer.Get("X-Late"); got != "REDACTED" {
@@ -179,6 +164,6 @@ func BenchmarkRedactAnswer(b *testing.B) {
 	for b.Loop() {
 		body := &prefixedBody{prefix: text, err: io.EOF}
 		res := &http.Response{StatusCode: http.StatusOK, Header: header, Body: body, ContentLength: int64(len(text))}
-		redactAnswer(res, a.Redactor(token), func([]byte) {})
+		redactAnswer(res, a.Redactor(token))
 	}
 }

@@ -164,7 +164,7 @@ func (s *sealing) inject(out *http.Request) error {
 // does what has another status than 200.
 func (s *sealing) restore(res *http.Response) error {
 	defer apisecurity.StripHeader(res.Header)
-	if res.StatusCode != http.StatusOK || res.Body == nil || res.Body == http.NoBody {
+	if res.StatusCode != http.StatusOK || isEmpty(res) {
 		return nil
 	}
 	if isEncoded(res.Header) {

@@ -15,7 +15,7 @@ const maxTranslatedAnswer = 8 << 20
 // translate has the client see what it may of an answer. One that cannot be read
 // as a whole is not shown; it is closed then.
 func (x *exchange) translate(res *http.Response) error {
-	if x.Translate == nil || res.Body == nil || res.Body == http.NoBody || x.Method == http.MethodHead {
+	if x.Translate == nil || isEmpty(res) || x.Method == http.MethodHead {
 		return nil
 	}
 	body, err := x.translated(res)
