@@ -639,6 +639,37 @@ func TestLockInVainIsNoFailureOfTheStore(t *testing.T) {
 	})
 }
 
+// A process that could not save learns that the store is back, though another has
+// saved the same before it.
+func TestStoreIsBackWhereAnotherHasSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, st := &fakeEndpoint{stable: true}, newMemoryStore()
+		st.saveErr = errors.New("the store is full")
+		st.noLock = st.saveErr
+		var all []*store.Watched
+		for range 2 {
+			watched := store.Watch(st, zap.NewNop())
+			m := NewManager(Config{Store: watched, Process: NewProcess(), Logger: zap.NewNop()})
+			c := m.Bind(credentialOf(testID, stable, endpoint), NewRunner())
+			m.KeepWarm(c, 0, 0)
+			t.Cleanup(func() { m.Release(context.Background(), c) })
+			if _, err := m.Value(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, watched)
+			time.Sleep(500 * time.Millisecond)
+		}
+		time.Sleep(200 * time.Millisecond) // the first one has tried to save once
+		st.set(func(s *memoryStore) { s.saveErr, s.noLock = nil, nil })
+		time.Sleep(time.Minute)
+		for i, watched := range all {
+			if s := watched.State(); !s.Up {
+				t.Errorf("process %d: %v", i, s.Err)
+			}
+		}
+	})
+}
+
 // slowStore takes its time to load.
 type slowStore struct {
 	*memoryStore

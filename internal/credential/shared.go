@@ -301,10 +301,18 @@ func (s *sharedStore) add(ctx context.Context, c *Credential, r record) (record,
 		return r, err
 	}
 	r = merge(loaded, r)
-	if r.equal(&loaded) {
+	if r.equal(&loaded) && !s.isDown() {
 		return r, nil
 	}
 	return r, s.save(ctx, c, r)
+}
+
+// isDown reports whether a call of this process has failed, and none of its kind has
+// worked since. Another process may have saved the same meanwhile, but only a call of
+// its own shows a process that the store is back.
+func (s *sharedStore) isDown() bool {
+	watched, ok := s.store.(*store.Watched)
+	return ok && !watched.State().Up
 }
 
 func (s *sharedStore) save(ctx context.Context, c *Credential, r record) error {
