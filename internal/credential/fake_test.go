@@ -165,7 +165,8 @@ type memoryStore struct {
 	locks   map[string]chan struct{}
 	loadErr error
 	saveErr error
-	hang    bool // calls return only when their context is done
+	hang    bool          // calls return only when their context is done
+	saving  time.Duration // how long a save takes
 	noLock  error
 	saves   int
 	loads   int
@@ -202,6 +203,15 @@ func (s *memoryStore) Save(ctx context.Context, key string, value []byte) error 
 		<-ctx.Done()
 		s.mu.Lock()
 		return ctx.Err()
+	}
+	if s.saving > 0 {
+		passing := s.saving
+		s.mu.Unlock()
+		err := pass(ctx, passing)
+		s.mu.Lock()
+		if err != nil {
+			return err
+		}
 	}
 	if s.saveErr != nil {
 		return s.saveErr

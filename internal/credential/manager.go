@@ -384,6 +384,30 @@ func (r *Runner) apartLocked(p *Policy, now time.Time) *attempt {
 	return &last
 }
 
+// backedOffLocked returns the attempt for which the source is not asked at the
+// moment, or nil. Where nothing is to be had, a failure counts until the next fetch
+// begins: that is the timer's, and it may be late.
+func (r *Runner) backedOffLocked(p *Policy, now time.Time) *attempt {
+	if f := r.failureLocked(p, now); f != nil {
+		return f
+	}
+	if r.usableLocked(now) != nil {
+		return nil
+	}
+	if f := r.apartLocked(p, now); f != nil {
+		return f
+	}
+	if h := r.holderLocked(); h == nil || h.credential.isAsleepLocked(now) || r.fetch != nil {
+		return nil
+	}
+	for _, f := range []*attempt{r.record.failure(), r.unreachable} {
+		if f != nil && f.Generation == r.record.Generation {
+			return f
+		}
+	}
+	return nil
+}
+
 // failureLocked returns the last attempt if the source must not be asked yet
 // because of it. A time that no back-off can have led to is that of a clock that
 // was wrong.

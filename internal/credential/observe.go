@@ -148,9 +148,7 @@ func (m *Manager) Status(c *Credential) Status {
 	if v := r.value.Load(); v != nil {
 		s.Fingerprint, s.FetchedAt, s.ExpiresAt, s.CheckedAt = v.fingerprint, v.fetchedAt, v.expiresAt, r.checkedAt.time()
 	}
-	if f := r.failureLocked(c.Policy, now); f != nil {
-		s.RetryAt, s.Since = f.RetryAt, f.Since
-	} else if f := r.apartLocked(c.Policy, now); f != nil && is.state == BackOff {
+	if f := r.backedOffLocked(c.Policy, now); f != nil && is.state == BackOff {
 		s.RetryAt, s.Since = f.RetryAt, f.Since
 	} else if orphaned {
 		s.RetryAt, s.Since = parent.backingOff.RetryAt, parent.backingOff.Since
@@ -187,9 +185,7 @@ func (m *Manager) parentTrouble(c *Credential) trouble {
 	if r.usableLocked(now) != nil {
 		return is
 	}
-	if is.backingOff = r.failureLocked(p.Policy, now); is.backingOff == nil {
-		is.backingOff = r.apartLocked(p.Policy, now)
-	}
+	is.backingOff = r.backedOffLocked(p.Policy, now)
 	if is.backingOff == nil {
 		is.backingOff = above.backingOff
 	} else {

@@ -27,7 +27,7 @@ type facts struct {
 	retired    bool // it was rejected, and no other could be had
 	rejected   bool // APIs reject the values of late, whichever
 	fetching   bool // a fetch is in progress
-	backingOff bool // the source, or the parent's, gave none, and is not asked again yet
+	backingOff bool // the source, or the parent's, gave none, and is not being asked again
 	withdrawn  bool // there is to be none
 }
 
@@ -98,7 +98,7 @@ func (r *Runner) factsLocked(p *Policy, now time.Time) facts {
 		retired:    r.retired,
 		rejected:   !r.record.Standing.RejectedSince.IsZero(),
 		fetching:   r.fetch != nil,
-		backingOff: r.failureLocked(p, now) != nil || r.usableLocked(now) == nil && r.apartLocked(p, now) != nil,
+		backingOff: r.backedOffLocked(p, now) != nil,
 	}
 }
 

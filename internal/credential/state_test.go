@@ -134,6 +134,33 @@ func TestStateWhileEverythingIsRejected(t *testing.T) {
 	}
 }
 
+// A store that takes longer than the back-off does not make an account look as if
+// nobody had needed a token yet: the last fetch has failed, or another is under way.
+func TestFailureCountsUntilTheNextFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, st := &fakeEndpoint{latency: 5 * time.Millisecond, errcode: 40125}, newMemoryStore()
+		st.saving = 1500 * time.Millisecond
+		p := startProcess(t, classic, st, endpoint)
+		p.keepWarm()
+		if _, err := p.Token(t.Context(), p.account); err == nil {
+			t.Fatal("a token of nobody's")
+		}
+		for range 5000 {
+			s := p.Status(p.account)
+			if s.State != BackOff && s.State != Renewing || s.Healthy || (s.State == BackOff) == (s.Since.IsZero() || s.RetryAt.IsZero()) {
+				t.Fatalf("after %d fetches: %+v", endpoint.callCount(), s)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if endpoint.callCount() < 2 {
+			t.Error("it was not tried again")
+		}
+		endpoint.set(func(e *fakeEndpoint) { e.errcode = 0 })
+		time.Sleep(time.Minute)
+		p.wantState(t, OK, true)
+	})
+}
+
 // One node sees a value rejected, another goes on seeing it accepted: what was
 // seen last counts, on all.
 func TestStandingOfTwoNodes(t *testing.T) {
