@@ -44,6 +44,7 @@ type Watched struct {
 
 	mu     sync.Mutex
 	errs   [callKinds]error // of the last call of each kind
+	lost   int              // locks that were not taken, in a row
 	state  State
 	logged []string // the codes of the causes, while the store is not up
 }
@@ -129,12 +130,19 @@ func (w *Watched) note(kind callKind, err error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if kind == callSave && err == nil && w.errs[callSave] != nil {
+	if kind == callSave && err == nil && (w.errs[callSave] != nil || w.isLockLostOnce()) {
 		// Locks are taken once in a while. What kept a value from being saved kept
-		// them from being taken.
+		// them from being taken, and what has kept one from being taken may be over:
+		// the next lock will tell.
 		w.errs[callLock] = nil
 	}
 	w.errs[kind] = err
+	if kind == callLock {
+		w.lost++
+		if err == nil {
+			w.lost = 0
+		}
+	}
 	before := w.state
 	w.state = State{Up: true, Since: before.Since}
 	for _, err := range w.errs {
@@ -148,6 +156,13 @@ func (w *Watched) note(kind callKind, err error) {
 		w.state.Since = time.Now().Round(0)
 	}
 	w.logLocked(err)
+}
+
+// isLockLostOnce reports whether the last lock was not taken, the one before was, and
+// it is nothing that somebody has to do something about. The mutex is locked.
+func (w *Watched) isLockLostOnce() bool {
+	_, lasts := Explain(w.errs[callLock])
+	return w.lost == 1 && !lasts
 }
 
 // logLocked logs what a call has changed: that the store fails, once for a cause

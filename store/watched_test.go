@@ -100,6 +100,40 @@ func TestWatchedLockRecoversWithSave(t *testing.T) {
 	}
 }
 
+// A lock that was not taken while the store was away for a moment, with which all
+// else has worked since, is no trouble for the hours until the next one.
+func TestWatchedLockLostOnce(t *testing.T) {
+	ctx := context.Background()
+	s := &scripted{lock: errors.New("connection refused")}
+	w := Watch(s, zap.NewNop())
+	if s.call(w, ctx); w.State().Up {
+		t.Error("the lock fails, and the store is up")
+	}
+	if _, _ = w.Load(ctx, "k"); w.State().Up {
+		t.Error("what can be read cannot always be written")
+	}
+	if _ = w.Save(ctx, "k", nil); !w.State().Up {
+		t.Errorf("got %+v", w.State())
+	}
+	for range 2 {
+		if s.call(w, ctx); w.State().Up {
+			t.Error("locks go on failing, and the store is up")
+		}
+		if _ = w.Save(ctx, "k", nil); w.State().Up {
+			t.Error("locks go on failing, and a save hides it")
+		}
+	}
+	s.lock = nil
+	if s.call(w, ctx); !w.State().Up {
+		t.Errorf("got %+v", w.State())
+	}
+	s.lock = &RefusalError{Advice: Advice{Code: "denied"}, Err: errors.New("NOPERM")}
+	s.call(w, ctx)
+	if _ = w.Save(ctx, "k", nil); w.State().Up {
+		t.Error("locks are not allowed, and a save hides it")
+	}
+}
+
 // late is a store that answers when its caller has given up: it explains a call
 // that took too long, or has done it all the same.
 type late struct {
