@@ -106,19 +106,18 @@ func (s *Server) controlRotateCertificate(w http.ResponseWriter, r *http.Request
 		controlError(w, http.StatusInternalServerError, err)
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	pair := &s.platformCertificates
-	if pair.current == nil {
-		controlError(w, http.StatusNotFound, errNoCertificate)
-		return
-	}
-	pair.current, pair.deprecated = next, pair.current
-	answer := object{"number": next.number}
-	if keep {
-		answer["deprecated"] = pair.deprecated.number
-	} else {
-		pair.deprecated = nil
-	}
-	writeControl(w, http.StatusOK, answer)
+	s.controlLocked(w, func() (any, *controlRefusal) {
+		pair := &s.platformCertificates
+		if pair.current == nil {
+			return nil, &controlRefusal{http.StatusNotFound, errNoCertificate}
+		}
+		pair.current, pair.deprecated = next, pair.current
+		answer := object{"number": next.number}
+		if keep {
+			answer["deprecated"] = pair.deprecated.number
+		} else {
+			pair.deprecated = nil
+		}
+		return answer, nil
+	})
 }

@@ -95,19 +95,18 @@ func (s *Server) controlSubject(find finder, read func(*http.Request) (action, e
 		r.Body = http.MaxBytesReader(w, r.Body, maxControlBody)
 		do, readErr := read(r)
 
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		found, err := find(r)
-		switch {
-		case err != nil:
-			controlError(w, http.StatusNotFound, err)
-		case readErr != nil:
-			controlError(w, http.StatusBadRequest, readErr)
-		default:
+		s.controlLocked(w, func() (any, *controlRefusal) {
+			found, err := find(r)
+			switch {
+			case err != nil:
+				return nil, &controlRefusal{http.StatusNotFound, err}
+			case readErr != nil:
+				return nil, &controlRefusal{http.StatusBadRequest, readErr}
+			}
 			now := time.Now()
 			do(found, now)
-			writeControl(w, http.StatusOK, found.report(now))
-		}
+			return found.report(now), nil
+		})
 	}
 }
 
@@ -213,13 +212,37 @@ func (o *failOrder) readQuery(query url.Values) error {
 	return nil
 }
 
+// controlRefusal is why a control request does nothing.
+type controlRefusal struct {
+	httpStatus int
+	err        error
+}
+
+// controlLocked answers with what f returns, which is called while nothing else
+// changes. Nobody else waits for a client that is slow to take its answer.
+func (s *Server) controlLocked(w http.ResponseWriter, f func() (any, *controlRefusal)) {
+	s.mu.Lock()
+	v, refused := f()
+	body := encode(v)
+	s.mu.Unlock()
+	if refused != nil {
+		controlError(w, refused.httpStatus, refused.err)
+		return
+	}
+	writeEncoded(w, http.StatusOK, body)
+}
+
 func controlError(w http.ResponseWriter, httpStatus int, err error) {
 	writeControl(w, httpStatus, map[string]string{"error": err.Error()})
 }
 
 func writeControl(w http.ResponseWriter, httpStatus int, v any) {
+	writeEncoded(w, httpStatus, encode(v))
+}
+
+func writeEncoded(w http.ResponseWriter, httpStatus int, body []byte) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(httpStatus)
-	_, _ = w.Write(append(encode(v), '\n'))
+	_, _ = w.Write(append(body, '\n'))
 }

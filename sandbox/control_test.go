@@ -265,3 +265,41 @@ func TestControlShowsNoSecret(t *testing.T) {
 		}
 	}
 }
+
+// slowClient is one that takes its answer only when another request was answered.
+type slowClient struct {
+	*httptest.ResponseRecorder
+	tester
+	stuck bool
+}
+
+func (c *slowClient) Write(b []byte) (int, error) {
+	answered := make(chan struct{})
+	go func() {
+		c.get("/sandbox/accounts/" + appID)
+		close(answered)
+	}()
+	select {
+	case <-answered:
+	case <-time.After(10 * time.Second):
+		c.stuck = true
+	}
+	return c.ResponseRecorder.Write(b)
+}
+
+// Nobody waits for a client that does not read.
+func TestControlAndSlowClients(t *testing.T) {
+	ts := newTester(t, sandbox.Config{})
+	for _, target := range []string{
+		"GET /sandbox/accounts", "GET /sandbox/accounts/" + appID, "POST /sandbox/accounts/" + appID + "/revoke", "GET /sandbox/accounts/none",
+		"GET /sandbox/corps", "GET /sandbox/corps/none", "GET /sandbox/platforms", "GET /sandbox/messages",
+		"GET /sandbox/certificate", "POST /sandbox/certificate/rotate", "POST /sandbox/jssdk/verify",
+	} {
+		method, path, _ := strings.Cut(target, " ")
+		c := &slowClient{ResponseRecorder: httptest.NewRecorder(), tester: ts}
+		ts.server.ServeHTTP(c, httptest.NewRequest(method, path, strings.NewReader("{}")))
+		if c.stuck || c.Body.Len() == 0 {
+			t.Errorf("%s: others wait: %t, got %s", target, c.stuck, c.Body)
+		}
+	}
+}

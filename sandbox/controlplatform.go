@@ -97,13 +97,13 @@ func (z *authorization) revoked() int { return invalidCredential }
 func (z *authorization) rotateTickets() { z.account.rotateTickets() }
 
 func (s *Server) controlPlatforms(w http.ResponseWriter, _ *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := []any{}
-	for _, id := range s.componentIDs {
-		list = append(list, s.components[id].report(time.Now()))
-	}
-	writeControl(w, http.StatusOK, map[string]any{"platforms": list})
+	s.controlLocked(w, func() (any, *controlRefusal) {
+		list := []any{}
+		for _, id := range s.componentIDs {
+			list = append(list, s.components[id].report(time.Now()))
+		}
+		return map[string]any{"platforms": list}, nil
+	})
 }
 
 // controlPush pushes a ticket now, with ?repeat=true the last one again.

@@ -75,9 +75,7 @@ func (s *Server) controlVerify(w http.ResponseWriter, r *http.Request) {
 			`write {"url":"…","appId":"…","timestamp":1,"nonceStr":"…","signature":"…"}, and for wx.agentConfig "agent":1000002: %w`, err))
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	writeControl(w, http.StatusOK, s.verifyLocked(&page, time.Now()))
+	s.controlLocked(w, func() (any, *controlRefusal) { return s.verifyLocked(&page, time.Now()), nil })
 }
 
 // maxAge is how old a signature may be. WeChat names no limit; one of another

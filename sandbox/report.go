@@ -103,17 +103,17 @@ func (i *issuer) report(now time.Time) (fingerprint *string, expires *time.Time)
 // controlList lists the accounts. Whoever shows no token, or one that the
 // sandbox has never seen, shows no account either.
 func (s *Server) controlList(w http.ResponseWriter, _ *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	list := []any{}
-	for _, a := range s.accounts {
-		list = append(list, a.report(now))
-	}
-	writeControl(w, http.StatusOK, struct {
-		Accounts     []any `json:"accounts"`
-		Unattributed int   `json:"rejected_without_account"`
-	}{list, s.unattributed})
+	s.controlLocked(w, func() (any, *controlRefusal) {
+		now := time.Now()
+		list := []any{}
+		for _, a := range s.accounts {
+			list = append(list, a.report(now))
+		}
+		return struct {
+			Accounts     []any `json:"accounts"`
+			Unattributed int   `json:"rejected_without_account"`
+		}{list, s.unattributed}, nil
+	})
 }
 
 type corpReport struct {
@@ -130,22 +130,21 @@ func (co *corp) report(now time.Time) corpReport {
 }
 
 func (s *Server) controlCorps(w http.ResponseWriter, _ *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := []corpReport{}
-	for _, id := range s.corpIDs {
-		list = append(list, s.corps[id].report(time.Now()))
-	}
-	writeControl(w, http.StatusOK, map[string]any{"corps": list})
+	s.controlLocked(w, func() (any, *controlRefusal) {
+		list := []corpReport{}
+		for _, id := range s.corpIDs {
+			list = append(list, s.corps[id].report(time.Now()))
+		}
+		return map[string]any{"corps": list}, nil
+	})
 }
 
 func (s *Server) controlCorp(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	co := s.corps[r.PathValue("corpid")]
-	if co == nil {
-		controlError(w, http.StatusNotFound, errNoCorp)
-		return
-	}
-	writeControl(w, http.StatusOK, co.report(time.Now()))
+	s.controlLocked(w, func() (any, *controlRefusal) {
+		co := s.corps[r.PathValue("corpid")]
+		if co == nil {
+			return nil, &controlRefusal{http.StatusNotFound, errNoCorp}
+		}
+		return co.report(time.Now()), nil
+	})
 }

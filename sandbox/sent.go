@@ -44,13 +44,13 @@ func (c *call) noteMessageLocked() {
 // account has sent.
 func (s *Server) controlMessages(w http.ResponseWriter, r *http.Request) {
 	appID := r.URL.Query().Get("appid")
-	s.mu.Lock()
-	list := []*sentMessage{}
-	for _, m := range s.sent {
-		if appID == "" || m.AppID == appID {
-			list = append(list, m)
+	s.controlLocked(w, func() (any, *controlRefusal) {
+		list := []*sentMessage{}
+		for _, m := range s.sent {
+			if appID == "" || m.AppID == appID {
+				list = append(list, m)
+			}
 		}
-	}
-	s.mu.Unlock()
-	writeControl(w, http.StatusOK, list)
+		return list, nil
+	})
 }
