@@ -288,8 +288,8 @@ func (p *caddy) checkLogs(w *weChat) {
 			}
 		}
 	}
-	if strings.Contains(log, "DATA RACE") {
-		p.t.Errorf("data race:\n%s", log)
+	if races := dataRaces(log); races != "" {
+		p.t.Errorf("data race:\n%s", races)
 	}
 	if strings.Contains(log, "panic") {
 		p.t.Errorf("panic:\n%s", log)
