@@ -18,16 +18,17 @@ const outcomeKey = "weixin.outcome"
 // A request that reverse_proxy sends again has one outcome, that of the last
 // attempt.
 func newOutcome(req *http.Request) *answer.Outcome {
-	if o, ok := caddyhttp.GetVar(req.Context(), outcomeKey).(*answer.Outcome); ok {
+	vars, _ := req.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	if o, ok := vars[outcomeKey].(*answer.Outcome); ok {
 		*o = answer.Outcome{}
 		return o
 	}
 	o := new(answer.Outcome)
+	if vars != nil {
+		vars[outcomeKey] = o
+	}
 	if repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(o.Placeholder)
-	}
-	if req.Context().Value(caddyhttp.VarsCtxKey) != nil {
-		caddyhttp.SetVar(req.Context(), outcomeKey, o)
 	}
 	return o
 }

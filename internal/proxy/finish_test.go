@@ -22,7 +22,7 @@ func TestFinishNotesPieces(t *testing.T) {
 				core, logs := observer.New(zap.DebugLevel)
 				x := &exchange{
 					Proxy:   New(Config{Logger: zap.New(core)}),
-					Request: &Request{Request: newTestRequest(t), Account: echoAccount(), Outcome: new(answer.Outcome)},
+					Request: Request{Request: newTestRequest(t), Account: echoAccount(), Outcome: new(answer.Outcome)},
 				}
 				res := answerOf(&answerBody{pieces: []string{text[:cut], text[cut:]}})
 				res.ContentLength = length
@@ -54,7 +54,7 @@ func TestFinishNotesHeader(t *testing.T) {
 			a.Kind = wechat.WeCom
 			x := &exchange{
 				Proxy:   New(Config{Logger: zap.NewNop()}),
-				Request: &Request{Request: newTestRequest(t), Account: a, Outcome: new(answer.Outcome)},
+				Request: Request{Request: newTestRequest(t), Account: a, Outcome: new(answer.Outcome)},
 			}
 			res := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Error-Code": {"60020"}}, Body: body, ContentLength: -1}
 			if judged {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"sync"
 
 	"github.com/caddy-weixin/caddy-weixin/internal/answer"
@@ -43,13 +42,7 @@ func passOn(w http.ResponseWriter, res *http.Response) error {
 	if len(res.Header["Server"]) > 0 {
 		delete(h, "Server") // Caddy's
 	}
-	dropHopFields(res.Header)
-	for name, values := range res.Header {
-		if own, ok := h[name]; ok {
-			values = slices.Concat(own, values)
-		}
-		h[name] = values
-	}
+	copyAnswerHeader(h, res.Header)
 	dropHostFields(res.Trailer)
 	announced := len(res.Trailer)
 	for name := range res.Trailer {

@@ -30,7 +30,7 @@ func isForwarded(name string) bool {
 // outgoingHeader returns the header with which WeChat gets a request: the fields
 // it has a use for, and those named in more.
 func outgoingHeader(in http.Header, more []string) http.Header {
-	out := make(http.Header, min(len(in), 8)+1)
+	out := make(http.Header, min(len(in)+2, 8))
 	for name, values := range in {
 		if isForwarded(name) || slices.Contains(more, name) {
 			out[name] = values
@@ -88,24 +88,39 @@ func isConnectionField(name string) bool {
 	return false
 }
 
-// dropHopFields removes from an answer's header what is not for the client: the
-// fields that concern the way from WeChat to the proxy alone, and those with
+// copyAnswerHeader adds to a header what is for the client in an answer's: neither
+// the fields that concern the way from WeChat to the proxy alone, nor those with
 // which WeChat speaks of its own host, whose place the proxy has.
-func dropHopFields(h http.Header) {
-	dropConnectionFields(h, h["Connection"])
-	for name := range h {
-		if isConnectionField(name) {
-			delete(h, name)
+func copyAnswerHeader(to, from http.Header) {
+	dropConnectionFields(from, from["Connection"])
+	for name, values := range from {
+		if isConnectionField(name) || isHostField(name) {
+			continue
 		}
+		if own, ok := to[name]; ok {
+			values = slices.Concat(own, values)
+		}
+		to[name] = values
 	}
-	dropHostFields(h)
+}
+
+// isHostField reports whether a field of an answer's binds a client to WeChat's
+// host.
+func isHostField(name string) bool {
+	switch name {
+	case "Alt-Svc", "Set-Cookie", "Set-Cookie2":
+		return true
+	}
+	return false
 }
 
 // dropHostFields removes from an answer's header or trailer the fields that bind
 // a client to WeChat's host.
 func dropHostFields(h http.Header) {
-	for _, name := range [...]string{"Alt-Svc", "Set-Cookie", "Set-Cookie2"} {
-		delete(h, name)
+	for name := range h {
+		if isHostField(name) {
+			delete(h, name)
+		}
 	}
 }
 

@@ -74,13 +74,17 @@ func TestParseForwardHeaders(t *testing.T) {
 	}
 }
 
-func TestDropHopFields(t *testing.T) {
+func TestCopyAnswerHeader(t *testing.T) {
 	h := http.Header{
 		"Connection": {"X-Hop, keep-alive"}, "X-Hop": {"1"}, "Keep-Alive": {"1"}, "Upgrade": {"h2c"}, "Alt-Svc": {"h3"},
 		"Set-Cookie": {"a=b"}, "Set-Cookie2": {"a=b"}, "Content-Type": {"text/plain"}, "X-Kept": {"1"},
 	}
-	dropHopFields(h)
-	if got := slices.Sorted(maps.Keys(h)); !slices.Equal(got, []string{"Content-Type", "X-Kept"}) {
+	to := http.Header{"X-Kept": {"0"}, "X-Own": {"2"}}
+	copyAnswerHeader(to, h)
+	if got := slices.Sorted(maps.Keys(to)); !slices.Equal(got, []string{"Content-Type", "X-Kept", "X-Own"}) {
 		t.Errorf("got %q", got)
+	}
+	if kept := to["X-Kept"]; !slices.Equal(kept, []string{"0", "1"}) {
+		t.Errorf("X-Kept is %q", kept)
 	}
 }

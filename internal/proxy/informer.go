@@ -23,8 +23,14 @@ const (
 // informer passes 1xx answers on. They follow the rules of final ones, and a
 // client gets none of an attempt that was refused for its token: while an answer
 // is still to be judged, its 1xx answers are held back.
+//
+// It is the context that a request is sent with, whose trace has the answers come
+// here.
 type informer struct {
-	trace httptrace.ClientTrace
+	context.Context // the request's
+
+	traced sync.Once
+	trace  *httptrace.ClientTrace // made where it is asked for
 
 	// One of these two passes an answer on.
 	client http.ResponseWriter
@@ -50,34 +56,43 @@ type hint struct {
 	header http.Header
 }
 
-// context returns the context to send a request with.
-func (i *informer) context(req *http.Request) context.Context {
-	i.deaf = !req.ProtoAtLeast(1, 1)
-	ctx := req.Context()
-	outer := httptrace.ContextClientTrace(ctx)
-	if outer == nil {
-		i.trace.Got1xxResponse = i.got
-		return httptrace.WithClientTrace(ctx, &i.trace)
+// Value implements context.Context. Most requests have no 1xx answers, and nobody
+// asks for their trace.
+func (i *informer) Value(key any) any {
+	if key != traceKey {
+		return i.Context.Value(key)
 	}
-	i.trace = *outer
-	i.outer, i.trace.Got1xxResponse = outer.Got1xxResponse, i.got
-	return &tracedContext{ctx, &i.trace}
+	i.traced.Do(i.makeTrace)
+	return i.trace
 }
 
-// tracedContext is a context with another trace than its parent's.
-// httptrace.WithClientTrace would have both be called.
-type tracedContext struct {
+// makeTrace makes a trace with all there was but for 1xx answers, which
+// httptrace.WithClientTrace would have go both ways.
+func (i *informer) makeTrace() {
+	i.trace = new(httptrace.ClientTrace)
+	if outer := httptrace.ContextClientTrace(i.Context); outer != nil {
+		*i.trace, i.outer = *outer, outer.Got1xxResponse
+	}
+	i.trace.Got1xxResponse = i.got
+}
+
+// traceKey is the key under which a context has its httptrace.ClientTrace.
+var traceKey = func() any {
+	var c keyCatcher
+	httptrace.ContextClientTrace(&c)
+	return c.key
+}()
+
+// keyCatcher is a context that remembers which key it was asked for.
+type keyCatcher struct {
 	context.Context
-	trace *httptrace.ClientTrace
+	key any
 }
 
 // Value implements context.Context.
-func (c *tracedContext) Value(key any) any {
-	value := c.Context.Value(key)
-	if _, ok := value.(*httptrace.ClientTrace); ok {
-		return c.trace
-	}
-	return value
+func (c *keyCatcher) Value(key any) any {
+	c.key = key
+	return nil
 }
 
 var errTooManyHints = errors.New("WeChat sends 1xx answers without end")
@@ -106,9 +121,6 @@ func (i *informer) got(status int, header textproto.MIMEHeader) error {
 // begin is called before an attempt. Its answers are held back where it will be
 // judged.
 func (i *informer) begin(x *exchange, hold bool) {
-	if i == nil {
-		return
-	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.attempt, i.hold, i.received, i.held = x, hold, 0, nil
@@ -116,9 +128,6 @@ func (i *informer) begin(x *exchange, hold bool) {
 
 // judged is called when it is known whether an attempt was refused for its token.
 func (i *informer) judged(refused bool) {
-	if i == nil {
-		return
-	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if !refused {
@@ -138,19 +147,20 @@ func (i *informer) end() {
 
 func (i *informer) passLocked(h hint) {
 	i.passed++
-	dropHopFields(h.header)
-	delete(h.header, "Content-Length")
-	i.attempt.redactor().Header(h.header)
+	header := make(http.Header)
+	copyAnswerHeader(header, h.header)
+	delete(header, "Content-Length")
+	i.attempt.redactor().Header(header)
 	if i.client == nil {
 		if i.outer != nil {
 			// It may wish to hear no more, which is no failure of the request's.
-			_ = i.outer(h.status, textproto.MIMEHeader(h.header))
+			_ = i.outer(h.status, textproto.MIMEHeader(header))
 		}
 		return
 	}
 	own := i.client.Header()
 	before := own.Clone()
-	maps.Copy(own, h.header)
+	maps.Copy(own, header)
 	i.client.WriteHeader(h.status)
 	// These were the header of that answer alone.
 	clear(own)

@@ -83,7 +83,7 @@ func TestConnectionsThatAreClosedSilently(t *testing.T) {
 						t.Fatal(err)
 					}
 					req.ContentLength = int64(len(body))
-					res, err := tr.roundTrip(t.Context(), nil, requestOf(req, target))
+					res, err := tr.RoundTrip(requestOf(req.WithContext(t.Context()), target), nil)
 					if err != nil {
 						failed++
 						continue
@@ -314,5 +314,5 @@ func (p *Proxy) send(ctx context.Context, target *url.URL, method, body string) 
 		return nil, err
 	}
 	req.Header.Set("Idempotency-Key", "1")
-	return p.roundTrip(ctx, nil, requestOf(req, target))
+	return p.RoundTrip(requestOf(req.WithContext(ctx), target), nil)
 }

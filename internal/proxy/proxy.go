@@ -93,14 +93,6 @@ func (r *Request) by() string {
 // else to the request's httptrace. Errors are of type *answer.Error, except for
 // those of the connection to WeChat. The request's body is not closed.
 func (p *Proxy) RoundTrip(r *Request, client http.ResponseWriter) (*http.Response, error) {
-	i := informer{client: client}
-	defer i.end()
-	return p.roundTrip(i.context(r.Request), &i, r)
-}
-
-// roundTrip sends a request with a context that is the request's or one made from
-// it by the informer, which may be nil.
-func (p *Proxy) roundTrip(ctx context.Context, i *informer, r *Request) (*http.Response, error) {
 	if err := wechat.CheckPath(r.URL); err != nil {
 		return nil, answer.BadRequest(err.Error())
 	}
@@ -109,8 +101,10 @@ func (p *Proxy) roundTrip(ctx context.Context, i *informer, r *Request) (*http.R
 		return nil, p.BodyError(r.Account, r.Request, err)
 	}
 	defer body.release()
-	ctx = upstream.WithResolver(ctx, r.Account.Resolver)
-	x := &exchange{Proxy: p, Request: r, ctx: ctx, informer: i, body: body, length: length}
+	x := &exchange{Proxy: p, Request: *r, body: body, length: length}
+	x.informer = informer{Context: r.Context(), client: client, deaf: !r.ProtoAtLeast(1, 1)}
+	defer x.informer.end()
+	x.ctx = upstream.WithResolver(&x.informer, r.Account.Resolver)
 	res, err := x.do()
 	if err == nil {
 		err = x.translate(res)
@@ -146,9 +140,9 @@ func (p *Proxy) BodyError(a *account.Account, req *http.Request, err error) erro
 // exchange is a request on its way, which may take two attempts.
 type exchange struct {
 	*Proxy
-	*Request
-	ctx      context.Context // the request's, or one made from it
-	informer *informer
+	Request
+	ctx      context.Context // the informer, or one made from it
+	informer informer
 	body     *replayBody
 	length   int64
 	token    *account.Token // in use; nil where the request takes none
@@ -176,7 +170,7 @@ func (x *exchange) do() (*http.Response, error) {
 
 // tryUnlessNested does the same for a request that may come back here.
 func (x *exchange) tryUnlessNested() (*http.Response, error) {
-	leave, err := nested.enter(x.Request)
+	leave, err := nested.enter(&x.Request)
 	if err != nil {
 		return nil, err
 	}

@@ -13,11 +13,15 @@ func (c *conn) alive() bool {
 	if c.syscall == nil {
 		return false
 	}
-	alive := false
-	err := c.syscall.Control(func(fd uintptr) { // Read would heed the deadline
-		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		alive = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK
-	})
-	return err == nil && alive
+	if c.peek == nil {
+		c.peek = c.peekAt
+	}
+	c.quiet = false
+	err := c.syscall.Control(c.peek) // Read would heed the deadline
+	return err == nil && c.quiet
+}
+
+func (c *conn) peekAt(fd uintptr) {
+	_, _, err := syscall.Recvfrom(int(fd), c.oneByte[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	c.quiet = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK
 }

@@ -50,6 +50,10 @@ type conn struct {
 	readErr error
 
 	oneByte [1]byte // is read into where nothing is to come
+
+	// peek looks at the socket, and notes in quiet whether there is nothing.
+	peek  func(fd uintptr)
+	quiet bool
 }
 
 func newConn(t *Transport, key connKey, raw net.Conn) *conn {
@@ -76,6 +80,17 @@ type wire struct {
 	// record, and each would be a packet and wake the server.
 	corked  bool
 	pending []byte
+
+	// While it is dry, there is nothing to read. It belongs to who reads.
+	dry bool
+}
+
+// Read implements io.Reader.
+func (w *wire) Read(p []byte) (int, error) {
+	if w.dry {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return w.Conn.Read(p)
 }
 
 // Write implements io.Writer.
@@ -154,7 +169,7 @@ var errClosedEarly = errors.New("http1: the server closed the connection without
 // roundTrip sends a request and reads the header of its answer. Afterwards the
 // connection is the answer's, or closed.
 func (c *conn) roundTrip(req *http.Request, out *outgoing) (*http.Response, error) {
-	if c.limited {
+	if c.limited && (out.body != nil || c.transport.ResponseHeaderTimeout <= 0) { // or else awaitHeader sets another
 		c.limit(time.Time{})
 	}
 	x := &exchange{conn: c, req: req, keep: !out.close}
@@ -363,13 +378,13 @@ func (c *conn) read() bool {
 	if c.tls == nil {
 		return true
 	}
-	// TLS may have more than it was asked for. A limit that is over keeps it
-	// from waiting for yet more.
-	c.limit(time.Unix(1, 0))
+	// TLS may have more than it was asked for.
+	c.wire.dry = true
+	defer func() { c.wire.dry = false }()
 	return c.isQuiet()
 }
 
-// isQuiet reads until the time limit, and says whether there was nothing to read.
+// isQuiet reads until the time limit, or what was read already, and says whether there was nothing to read.
 func (c *conn) isQuiet() bool {
 	c.headerLeft, c.linesLeft = 1, math.MaxInt
 	_, err := c.Read(c.oneByte[:])
