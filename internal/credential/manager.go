@@ -402,7 +402,9 @@ func (r *Runner) backedOffLocked(p *Policy, now time.Time) *attempt {
 	}
 	for _, f := range []*attempt{r.record.failure(), r.unreachable} {
 		if f != nil && f.Generation == r.record.Generation {
-			return f
+			due := *f
+			due.RetryAt = now
+			return &due
 		}
 	}
 	return nil
