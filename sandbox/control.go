@@ -221,15 +221,19 @@ type controlRefusal struct {
 // controlLocked answers with what f returns, which is called while nothing else
 // changes. Nobody else waits for a client that is slow to take its answer.
 func (s *Server) controlLocked(w http.ResponseWriter, f func() (any, *controlRefusal)) {
-	s.mu.Lock()
-	v, refused := f()
-	body := encode(v)
-	s.mu.Unlock()
+	body, refused := s.encodeLocked(f)
 	if refused != nil {
 		controlError(w, refused.httpStatus, refused.err)
 		return
 	}
 	writeEncoded(w, http.StatusOK, body)
+}
+
+func (s *Server) encodeLocked(f func() (any, *controlRefusal)) ([]byte, *controlRefusal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, refused := f()
+	return encode(v), refused
 }
 
 func controlError(w http.ResponseWriter, httpStatus int, err error) {

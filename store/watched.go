@@ -44,7 +44,6 @@ type Watched struct {
 
 	mu     sync.Mutex
 	errs   [callKinds]error // of the last call of each kind
-	lost   int              // locks that were not taken, in a row
 	state  State
 	logged []string // the codes of the causes, while the store is not up
 }
@@ -130,19 +129,12 @@ func (w *Watched) note(kind callKind, err error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if kind == callSave && err == nil && (w.errs[callSave] != nil || w.isLockLostOnce()) {
+	if kind == callSave && err == nil && (w.errs[callSave] != nil || !isOfLocksAlone(w.errs[callLock])) {
 		// Locks are taken once in a while. What kept a value from being saved kept
-		// them from being taken, and what has kept one from being taken may be over:
-		// the next lock will tell.
+		// them from being taken, and is over.
 		w.errs[callLock] = nil
 	}
 	w.errs[kind] = err
-	if kind == callLock {
-		w.lost++
-		if err == nil {
-			w.lost = 0
-		}
-	}
 	before := w.state
 	w.state = State{Up: true, Since: before.Since}
 	for _, err := range w.errs {
@@ -158,11 +150,11 @@ func (w *Watched) note(kind callKind, err error) {
 	w.logLocked(err)
 }
 
-// isLockLostOnce reports whether the last lock was not taken, the one before was, and
-// it is nothing that somebody has to do something about. The mutex is locked.
-func (w *Watched) isLockLostOnce() bool {
-	_, lasts := Explain(w.errs[callLock])
-	return w.lost == 1 && !lasts
+// isOfLocksAlone reports whether a lock may fail for what keeps no value from being
+// saved: that the one is allowed, or there, says nothing of the other.
+func isOfLocksAlone(err error) bool {
+	advice, known := Explain(err)
+	return !known || advice.Code == "denied" || advice.Code == "unsupported"
 }
 
 // logLocked logs what a call has changed: that the store fails, once for a cause

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -100,37 +102,48 @@ func TestWatchedLockRecoversWithSave(t *testing.T) {
 	}
 }
 
-// A lock that was not taken while the store was away for a moment, with which all
-// else has worked since, is no trouble for the hours until the next one.
-func TestWatchedLockLostOnce(t *testing.T) {
+// redisReplied is an error that a server has answered.
+type redisReplied string
+
+func (r redisReplied) Error() string { return string(r) }
+func (redisReplied) RedisError()     {}
+
+// A lock that was not taken while the store was away for a moment is no trouble for
+// the hours until the next one: a save that works shows that it is back.
+func TestWatchedLockFailedInOutage(t *testing.T) {
 	ctx := context.Background()
-	s := &scripted{lock: errors.New("connection refused")}
-	w := Watch(s, zap.NewNop())
-	if s.call(w, ctx); w.State().Up {
-		t.Error("the lock fails, and the store is up")
-	}
-	if _, _ = w.Load(ctx, "k"); w.State().Up {
-		t.Error("what can be read cannot always be written")
-	}
-	if _ = w.Save(ctx, "k", nil); !w.State().Up {
-		t.Errorf("got %+v", w.State())
-	}
-	for range 2 {
-		if s.call(w, ctx); w.State().Up {
-			t.Error("locks go on failing, and the store is up")
+	for _, c := range []struct {
+		err  error
+		over bool
+	}{
+		{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, true},
+		{io.EOF, true},
+		{context.DeadlineExceeded, true},
+		{redisReplied("READONLY You can't write against a read only replica."), true},
+		{redisReplied("LOADING Redis is loading the dataset in memory"), true},
+		{redisReplied("MASTERDOWN Link with MASTER is down"), true},
+		{redisReplied("CLUSTERDOWN The cluster is down"), true},
+		{redisReplied("NOPERM this user has no permissions to run the 'eval' command"), false},
+		{redisReplied("ERR unknown command 'EVAL'"), false},
+		{errors.New("nobody knows"), false},
+	} {
+		s := new(scripted)
+		w := Watch(s, zap.NewNop())
+		s.call(w, ctx)
+		s.lock = explainedRedis(c.err, nil, "")
+		for range 2 { // of two accounts
+			_, _ = w.Lock(ctx, "l")
 		}
-		if _ = w.Save(ctx, "k", nil); w.State().Up {
-			t.Error("locks go on failing, and a save hides it")
+		if _, _ = w.Load(ctx, "k"); w.State().Up {
+			t.Errorf("%v: a lock fails, and the store is up", c.err)
 		}
-	}
-	s.lock = nil
-	if s.call(w, ctx); !w.State().Up {
-		t.Errorf("got %+v", w.State())
-	}
-	s.lock = &RefusalError{Advice: Advice{Code: "denied"}, Err: errors.New("NOPERM")}
-	s.call(w, ctx)
-	if _ = w.Save(ctx, "k", nil); w.State().Up {
-		t.Error("locks are not allowed, and a save hides it")
+		if _ = w.Save(ctx, "k", nil); w.State().Up != c.over {
+			t.Errorf("%v: after a save: %+v", c.err, w.State())
+		}
+		s.lock = nil
+		if _, _ = w.Lock(ctx, "l"); !w.State().Up {
+			t.Errorf("%v: after a lock: %+v", c.err, w.State())
+		}
 	}
 }
 

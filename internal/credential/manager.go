@@ -397,11 +397,12 @@ func (r *Runner) backedOffLocked(p *Policy, now time.Time) *attempt {
 	if f := r.apartLocked(p, now); f != nil {
 		return f
 	}
-	if h := r.holderLocked(); h == nil || h.credential.isAsleepLocked(now) || r.fetch != nil {
+	h := r.holderLocked()
+	if h == nil || h.credential.manager.closed.Load() || h.credential.isAsleepLocked(now) || r.fetch != nil || r.record.isWithdrawn() {
 		return nil
 	}
 	for _, f := range []*attempt{r.record.failure(), r.unreachable} {
-		if f != nil && f.Generation == r.record.Generation {
+		if f != nil && f.Generation == r.record.Generation && !now.Before(f.RetryAt) && now.Before(f.RetryAt.Add(mostLate)) {
 			due := *f
 			due.RetryAt = now
 			return &due
@@ -409,6 +410,10 @@ func (r *Runner) backedOffLocked(p *Policy, now time.Time) *attempt {
 	}
 	return nil
 }
+
+// mostLate is how late the fetch after a back-off may begin. The one before ends
+// once its failure is stored, which may be after the back-off.
+const mostLate = 10 * time.Second
 
 // failureLocked returns the last attempt if the source must not be asked yet
 // because of it. A time that no back-off can have led to is that of a clock that

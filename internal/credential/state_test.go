@@ -161,6 +161,29 @@ func TestFailureCountsUntilTheNextFetch(t *testing.T) {
 	})
 }
 
+// Where nobody is going to fetch by itself, a failure is over with its back-off.
+func TestFailureIsOverWithItsBackOff(t *testing.T) {
+	for name, end := range map[string]func(*process){
+		"the configuration is gone": func(p *process) { p.Close() },
+		"nobody keeps it warm":      func(p *process) { p.account.End() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				endpoint, st := &fakeEndpoint{errcode: 40125}, newMemoryStore()
+				p := startProcess(t, classic, st, endpoint)
+				p.keepWarm()
+				if _, err := p.Token(t.Context(), p.account); err == nil {
+					t.Fatal("a token of nobody's")
+				}
+				p.wantState(t, BackOff, false)
+				end(p)
+				time.Sleep(classic.policy.longestBackoff(Configuration))
+				p.again(st).wantState(t, Empty, true)
+			})
+		})
+	}
+}
+
 // One node sees a value rejected, another goes on seeing it accepted: what was
 // seen last counts, on all.
 func TestStandingOfTwoNodes(t *testing.T) {
