@@ -102,11 +102,11 @@ func TestWatchedLockRecoversWithSave(t *testing.T) {
 	}
 }
 
-// redisReplied is an error that a server has answered.
-type redisReplied string
+// repliedError is one that a server has answered.
+type repliedError string
 
-func (r redisReplied) Error() string { return string(r) }
-func (redisReplied) RedisError()     {}
+func (r repliedError) Error() string { return string(r) }
+func (repliedError) RedisError()     {}
 
 // A lock that was not taken while the store was away for a moment is no trouble for
 // the hours until the next one: a save that works shows that it is back.
@@ -119,12 +119,12 @@ func TestWatchedLockFailedInOutage(t *testing.T) {
 		{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, true},
 		{io.EOF, true},
 		{context.DeadlineExceeded, true},
-		{redisReplied("READONLY You can't write against a read only replica."), true},
-		{redisReplied("LOADING Redis is loading the dataset in memory"), true},
-		{redisReplied("MASTERDOWN Link with MASTER is down"), true},
-		{redisReplied("CLUSTERDOWN The cluster is down"), true},
-		{redisReplied("NOPERM this user has no permissions to run the 'eval' command"), false},
-		{redisReplied("ERR unknown command 'EVAL'"), false},
+		{repliedError("READONLY You can't write against a read only replica."), true},
+		{repliedError("LOADING Redis is loading the dataset in memory"), true},
+		{repliedError("MASTERDOWN Link with MASTER is down"), true},
+		{repliedError("CLUSTERDOWN The cluster is down"), true},
+		{repliedError("NOPERM this user has no permissions to run the 'eval' command"), false},
+		{repliedError("ERR unknown command 'EVAL'"), false},
 		{errors.New("nobody knows"), false},
 	} {
 		s := new(scripted)
