@@ -401,14 +401,13 @@ func (r *Runner) backedOffLocked(p *Policy, now time.Time) *attempt {
 	if h == nil || h.credential.manager.closed.Load() || h.credential.isAsleepLocked(now) || r.fetch != nil || r.record.isWithdrawn() {
 		return nil
 	}
-	for _, f := range []*attempt{r.record.failure(), r.unreachable} {
-		if f != nil && f.Generation == r.record.Generation && !now.Before(f.RetryAt) && now.Before(f.RetryAt.Add(mostLate)) {
-			due := *f
-			due.RetryAt = now
-			return &due
-		}
+	f := r.failureLocked(p, now.Add(-mostLate))
+	if f == nil {
+		return nil
 	}
-	return nil
+	due := *f
+	due.RetryAt = now
+	return &due
 }
 
 // mostLate is how late the fetch after a back-off may begin. The one before ends

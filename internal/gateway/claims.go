@@ -30,7 +30,7 @@ type claims struct {
 }
 
 func (g *Gateway) readClaims(call *apiCall) (*claims, error) {
-	c := &call.claims
+	c := new(claims)
 	c.bearer, c.hasBearer = BearerOf(call.Header)
 	c.id, _ = wechat.QueryParam(call.URL.RawQuery, call.kind.ID)
 	var err error

@@ -76,7 +76,6 @@ type apiCall struct {
 	// isOfKind is whether the request shows that it means an account of the kind.
 	isOfKind bool
 
-	claims     claims     // what the request says of itself, once it was read
 	bodyObject jsonObject // the body's members, once they were looked for
 }
 

@@ -384,7 +384,8 @@ func (c *conn) read() bool {
 	return c.isQuiet()
 }
 
-// isQuiet reads until the time limit, or what was read already, and says whether there was nothing to read.
+// isQuiet reads until the time limit, or while it is dry what TLS still has, and says
+// whether there was nothing.
 func (c *conn) isQuiet() bool {
 	c.headerLeft, c.linesLeft = 1, math.MaxInt
 	_, err := c.Read(c.oneByte[:])
